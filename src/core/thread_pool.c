@@ -1,0 +1,167 @@
+/*
+ * thread_pool.c - a generation counter starts a job, an atomic index hands out its tasks, a countdown ends it.
+ *
+ * Workers look at the generation in a short spin after each job, because a decode step is hundreds of jobs microseconds
+ * apart, and then sleep on a condition variable, because a chat waits for its user most of the time.
+ */
+#include "core/thread_pool.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { SPIN_ROUNDS = 20000, MAX_THREADS = 1024 };
+
+typedef struct Worker {
+    ThreadPool *pool;
+    pthread_t handle;
+    int32_t index;
+} Worker;
+
+struct ThreadPool {
+    Worker *workers; /* [n_threads - 1] */
+    int32_t n_threads;
+    /* The job: written by the caller before `generation` moves, read by workers after. */
+    ThreadTask *task;
+    void *context;
+    int32_t n_tasks;
+    _Alignas(64) atomic_int next_task;
+    _Alignas(64) atomic_int busy_workers;
+    _Alignas(64) atomic_uint generation;
+    atomic_bool stop;
+    atomic_int parked;
+    pthread_mutex_t mutex;
+    pthread_cond_t wake;
+};
+
+static inline void cpu_relax(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#endif
+}
+
+static void take_tasks(ThreadPool *pool, int32_t thread)
+{
+    for (;;) {
+        const int task = atomic_fetch_add_explicit(&pool->next_task, 1, memory_order_relaxed);
+        if (task >= pool->n_tasks) return;
+        pool->task(pool->context, task, thread);
+    }
+}
+
+/* Waits until the generation differs from `seen`; returns the new one. */
+static unsigned wait_for_job(ThreadPool *pool, unsigned seen)
+{
+    for (int round = 0; round < SPIN_ROUNDS; round++) {
+        const unsigned now = atomic_load_explicit(&pool->generation, memory_order_acquire);
+        if (now != seen) return now;
+        cpu_relax();
+    }
+    pthread_mutex_lock(&pool->mutex);
+    atomic_fetch_add(&pool->parked, 1);
+    unsigned now;
+    while ((now = atomic_load(&pool->generation)) == seen) pthread_cond_wait(&pool->wake, &pool->mutex);
+    atomic_fetch_sub(&pool->parked, 1);
+    pthread_mutex_unlock(&pool->mutex);
+    return now;
+}
+
+static void *worker_main(void *argument)
+{
+    Worker *worker = argument;
+    ThreadPool *pool = worker->pool;
+    unsigned seen = 0;
+    for (;;) {
+        seen = wait_for_job(pool, seen);
+        if (atomic_load(&pool->stop)) return NULL;
+        take_tasks(pool, worker->index);
+        atomic_fetch_sub_explicit(&pool->busy_workers, 1, memory_order_release);
+    }
+}
+
+/* Moves the generation and wakes whoever parked. The counters are sequentially consistent: either the worker sees the
+ * new generation before it sleeps, or the caller sees it parked. */
+static void announce(ThreadPool *pool)
+{
+    atomic_fetch_add(&pool->generation, 1);
+    if (atomic_load(&pool->parked) > 0) {
+        pthread_mutex_lock(&pool->mutex);
+        pthread_cond_broadcast(&pool->wake);
+        pthread_mutex_unlock(&pool->mutex);
+    }
+}
+
+static int32_t usable_processors(void)
+{
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0) return CPU_COUNT(&set);
+    const long online = sysconf(_SC_NPROCESSORS_ONLN);
+    return online > 0 ? (int32_t)online : 1;
+}
+
+ImpStatus thread_pool_create(int32_t n_threads, ThreadPool **out)
+{
+    *out = NULL;
+    if (n_threads < 1) n_threads = usable_processors();
+    if (n_threads > MAX_THREADS) n_threads = MAX_THREADS;
+    ThreadPool *pool = aligned_alloc(64, (sizeof *pool + 63) & ~(size_t)63);
+    if (pool == NULL) return imp_fail_memory(sizeof *pool);
+    *pool = (ThreadPool){.n_threads = 1};
+    atomic_init(&pool->generation, 0);
+    (void)pthread_mutex_init(&pool->mutex, NULL);
+    (void)pthread_cond_init(&pool->wake, NULL);
+    pool->workers = calloc((size_t)n_threads, sizeof *pool->workers);
+    if (pool->workers == NULL) {
+        thread_pool_free(pool);
+        return imp_fail_memory((size_t)n_threads * sizeof(Worker));
+    }
+    for (int32_t i = 1; i < n_threads; i++) {
+        Worker *worker = &pool->workers[i - 1];
+        *worker = (Worker){.pool = pool, .index = i};
+        if (pthread_create(&worker->handle, NULL, worker_main, worker) != 0) {
+            thread_pool_free(pool);
+            return imp_fail(IMP_ERR_IO, "worker thread %d could not be started: lower cpu.threads", (int)i);
+        }
+        pool->n_threads = i + 1;
+    }
+    *out = pool;
+    return IMP_OK;
+}
+
+void thread_pool_free(ThreadPool *pool)
+{
+    if (pool == NULL) return;
+    atomic_store(&pool->stop, true);
+    announce(pool);
+    for (int32_t i = 1; i < pool->n_threads; i++) (void)pthread_join(pool->workers[i - 1].handle, NULL);
+    (void)pthread_cond_destroy(&pool->wake);
+    (void)pthread_mutex_destroy(&pool->mutex);
+    free(pool->workers);
+    free(pool);
+}
+
+int32_t thread_pool_size(const ThreadPool *pool) { return pool->n_threads; }
+
+void thread_pool_run(ThreadPool *pool, ThreadTask *task, void *context, int32_t n_tasks)
+{
+    if (n_tasks <= 1 || pool->n_threads == 1) {
+        for (int32_t i = 0; i < n_tasks; i++) task(context, i, 0);
+        return;
+    }
+    pool->task = task;
+    pool->context = context;
+    pool->n_tasks = n_tasks;
+    atomic_store_explicit(&pool->next_task, 0, memory_order_relaxed);
+    atomic_store_explicit(&pool->busy_workers, pool->n_threads - 1, memory_order_relaxed);
+    announce(pool);
+    take_tasks(pool, 0);
+    for (int round = 0; atomic_load_explicit(&pool->busy_workers, memory_order_acquire) > 0; round++) {
+        cpu_relax();
+        /* On fewer processors than threads the last worker may need this one's. */
+        if (round % 4096 == 4095) (void)sched_yield();
+    }
+}

@@ -1,0 +1,47 @@
+/*
+ * runner.h - a model on a backend with its pages: feed tokens to sequences, get logits. What generation, benchmarks,
+ * perplexity and the engine stand on.
+ */
+#ifndef IMP_RUNTIME_RUNNER_H
+#define IMP_RUNTIME_RUNNER_H
+
+#include "compute/forward.h"
+#include "memory/kv_cache.h"
+
+typedef struct Runner Runner;
+
+typedef struct RunnerOptions {
+    int32_t max_tokens;    /* of one sequence; 0: the model's training context */
+    int32_t max_sequences; /* running together */
+    int32_t chunk;         /* most rows of one step */
+    int32_t max_logits;    /* logit rows of one step; 0: max_sequences */
+    DType kv_type;         /* DT_F32, DT_F16 or DT_BF16 */
+} RunnerOptions;
+
+RunnerOptions runner_default_options(void);
+
+/* `backend` has prepared `model`; both outlive the runner. */
+ImpStatus runner_create(Backend *backend, const Model *model, const RunnerOptions *options, Runner **out);
+void runner_free(Runner *runner);
+
+const RunnerOptions *runner_options(const Runner *runner); /* with defaults resolved */
+Forward *runner_forward(Runner *runner);
+KvCache *runner_kv(Runner *runner);
+
+/* What one sequence contributes to a step. */
+typedef struct StepInput {
+    int32_t sequence;      /* a kv_cache handle */
+    const int32_t *tokens; /* [n_tokens], n_tokens >= 1 */
+    int32_t n_tokens;
+    int32_t n_logits;      /* logits of its last n_logits tokens are wanted */
+} StepInput;
+
+/* One step over several sequences (the sum of n_tokens at most `chunk`); logits [sum of n_logits][n_vocab] in order.
+ * On IMP_ERR_CONTEXT_FULL nothing has changed. */
+ImpStatus runner_step(Runner *runner, const StepInput *inputs, int32_t n_inputs, float *logits);
+
+/* Feeds a prompt of any length in chunks; logits of the last token only ([n_vocab], NULL: none). */
+ImpStatus runner_prefill(Runner *runner, int32_t sequence, const int32_t *tokens, int32_t n_tokens, float *logits,
+                         const Progress *progress);
+
+#endif

@@ -1,0 +1,73 @@
+/*
+ * sampler.h - the chain that turns logits into a token.
+ */
+#ifndef IMP_RUNTIME_SAMPLER_H
+#define IMP_RUNTIME_SAMPLER_H
+
+#include "core/status.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { SAMPLER_MAX_BREAKERS = 16, SAMPLER_MAX_LINKS = 16 };
+
+typedef enum SamplerLink {
+    SAMPLER_PENALTIES,   /* repeat, frequency, presence */
+    SAMPLER_DRY,
+    SAMPLER_TOP_K,
+    SAMPLER_TYPICAL_P,
+    SAMPLER_TOP_P,
+    SAMPLER_MIN_P,
+    SAMPLER_TEMPERATURE,
+    SAMPLER_LINK_COUNT
+} SamplerLink;
+
+typedef struct LogitBias {
+    int32_t token;
+    float bias; /* added to the logit; -INFINITY bans */
+} LogitBias;
+
+/* sampler_default_params() gives the documented defaults. */
+typedef struct SamplerParams {
+    float temperature;        /* 0: greedy */
+    int32_t top_k;            /* 0: off */
+    float top_p, min_p, typical_p; /* 1, 0, 1: off */
+    float repeat_penalty;     /* 1: off */
+    int32_t repeat_last_n;    /* 0: off, -1: the whole context */
+    float frequency_penalty, presence_penalty;
+    float dry_multiplier, dry_base; /* 0: off */
+    int32_t dry_allowed_length, dry_penalty_last_n;
+    int32_t mirostat;         /* 0: off, 2: mirostat 2 */
+    float mirostat_tau, mirostat_eta;
+    uint64_t seed;
+    SamplerLink order[SAMPLER_MAX_LINKS];
+    int32_t n_links;
+    const LogitBias *logit_bias; /* [n_logit_bias], copied */
+    int32_t n_logit_bias;
+    /* Token sequences at which a DRY match stops, copied. */
+    struct {
+        const int32_t *tokens;
+        int32_t count;
+    } dry_breakers[SAMPLER_MAX_BREAKERS];
+    int32_t n_dry_breakers;
+} SamplerParams;
+
+typedef struct Sampler Sampler;
+
+SamplerParams sampler_default_params(void);
+/* IMP_ERR_INVALID_ARGUMENT names the parameter and its range. */
+ImpStatus sampler_create(const SamplerParams *params, int32_t n_vocab, Sampler **out);
+void sampler_free(Sampler *sampler);
+
+/* A token entered the sequence (prompt or output): penalties and DRY look at these. */
+void sampler_accept(Sampler *sampler, int32_t token);
+/* Forgets all accepted tokens and the mirostat state. */
+void sampler_reset(Sampler *sampler);
+
+/* Draws the token for `position` (its index in the sequence). logits: [n_vocab], changed in place. `allowed`: NULL, or a bit
+ * per token (word id / 32, bit id % 32), tokens without it are never drawn. The draw depends on seed, position, logits and
+ * accepted tokens alone. Allocates nothing. Returns -1 when no token is allowed. */
+int32_t sampler_draw(Sampler *sampler, float *logits, const uint32_t *allowed, int64_t position);
+
+#endif
