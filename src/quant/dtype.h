@@ -42,7 +42,8 @@ typedef enum DType {
  * package's dequantization in float32. */
 typedef void DTypeDecode(const void *blocks, float *out, size_t n);
 
-/* Encodes `n` elements (a multiple of block_elems), rounding to nearest even. */
+/* Encodes `n` elements (a multiple of block_elems): plain types round to nearest even, block types choose scales and
+ * integers as the `gguf` package does. */
 typedef void DTypeEncode(const float *in, void *blocks, size_t n);
 
 typedef struct DTypeInfo {
