@@ -70,7 +70,8 @@ typedef struct ComputeOps {
     void (*linear)(Compute *compute, Act x, const LinearOutput *outputs, int32_t n_outputs);
 
     /* Norms and turns q (in place) and k, and writes k and v to layer `layer`'s pages. k.data NULL: the layer reads
-     * another's keys and values, only q is treated. */
+     * another's keys and values, only q is treated. v.data NULL beside a k: the values are k before norm and rotary.
+     * With an output gate q holds query and gate of each head one after the other: [rows][n_heads][2][head_dim]. */
     void (*attention_store)(Compute *compute, int32_t layer, const Attention *spec, Act q, Act k, Act v);
     /* out[r] = attention of q[r] over the pages of layer spec->kv_layer, this step's rows included.
      * out: [rows][n_heads * head_dim_v]. */

@@ -1,0 +1,192 @@
+/*
+ * runner.c - builds batches out of sequences: pages are grown, rows laid out, the forward pass run, tokens committed.
+ */
+#include "runtime/runner.h"
+
+#include <stdlib.h>
+
+struct Runner {
+    Compute *compute;
+    Forward *forward;
+    KvCache *kv;
+    const Model *model;
+    RunnerOptions options;
+    /* One step's arrays, sized once. */
+    int32_t *tokens, *positions; /* [chunk] */
+    int32_t *logit_rows;         /* [max_logits] */
+    BatchSequence *sequences;    /* [max_sequences] */
+};
+
+enum { FALLBACK_CONTEXT = 4096 };
+
+RunnerOptions runner_default_options(void)
+{
+    return (RunnerOptions){.max_sequences = 1, .chunk = 512, .kv_type = DT_F16};
+}
+
+static ImpStatus resolve_options(const Model *model, RunnerOptions *options)
+{
+    if (options->max_tokens == 0) options->max_tokens = model->n_ctx_train > 0 ? model->n_ctx_train : FALLBACK_CONTEXT;
+    if (options->max_tokens < 1 || options->max_sequences < 1 || options->chunk < 1 || options->max_logits < 0)
+        return imp_fail(IMP_ERR_INVALID_ARGUMENT, "a context needs at least one token, one sequence and one row a step");
+    if (options->chunk > options->max_tokens) options->chunk = options->max_tokens;
+    if (options->chunk < options->max_sequences) options->chunk = options->max_sequences;
+    if (options->max_logits == 0) options->max_logits = options->max_sequences;
+    return IMP_OK;
+}
+
+static ImpStatus compute_sizes(const Model *model, const RunnerOptions *options, ComputeSizes *out)
+{
+    *out = (ComputeSizes){.max_rows = options->chunk, .max_sequences = options->max_sequences,
+                          .max_logits = options->max_logits, .kv_type = options->kv_type,
+                          .n_state_slots = model->has_state ? options->max_sequences : 0};
+    for (int32_t g = 0; g < model->n_page_groups; g++) {
+        const int64_t one = kv_pages_needed(&model->page_groups[g], options->max_tokens, options->chunk);
+        const int64_t all = one * options->max_sequences;
+        if (all > INT32_MAX / KV_PAGE_TOKENS)
+            return imp_fail(IMP_ERR_INVALID_ARGUMENT, "%d sequences of %d tokens are more than a cache can hold: lower "
+                            "runtime.max_seq_len or runtime.max_batch_size", (int)options->max_sequences,
+                            (int)options->max_tokens);
+        out->n_pages[g] = (int32_t)all;
+    }
+    return IMP_OK;
+}
+
+static ImpStatus create_arrays(Runner *runner)
+{
+    const RunnerOptions *options = &runner->options;
+    runner->tokens = calloc((size_t)options->chunk, sizeof *runner->tokens);
+    runner->positions = calloc((size_t)options->chunk, sizeof *runner->positions);
+    runner->logit_rows = calloc((size_t)options->max_logits, sizeof *runner->logit_rows);
+    runner->sequences = calloc((size_t)options->max_sequences, sizeof *runner->sequences);
+    const bool good = runner->tokens && runner->positions && runner->logit_rows && runner->sequences;
+    return good ? IMP_OK : imp_fail_memory((size_t)options->chunk * 2 * sizeof(int32_t));
+}
+
+ImpStatus runner_create(Backend *backend, const Model *model, const RunnerOptions *options, Runner **out)
+{
+    *out = NULL;
+    Runner *runner = calloc(1, sizeof *runner);
+    if (runner == NULL) return imp_fail_memory(sizeof *runner);
+    ImpStatus status;
+    ComputeSizes sizes;
+    runner->model = model;
+    runner->options = *options;
+    IMP_GOTO(resolve_options(model, &runner->options));
+    IMP_GOTO(compute_sizes(model, &runner->options, &sizes));
+    IMP_GOTO(create_arrays(runner));
+    IMP_GOTO(backend->ops->create_compute(backend, model, &sizes, &runner->compute));
+    IMP_GOTO(forward_create(runner->compute, &runner->forward));
+    IMP_GOTO(kv_cache_create(model, &sizes, runner->options.max_sequences, runner->options.max_tokens, &runner->kv));
+    *out = runner;
+    return IMP_OK;
+fail:
+    runner_free(runner);
+    return status;
+}
+
+void runner_free(Runner *runner)
+{
+    if (runner == NULL) return;
+    kv_cache_free(runner->kv);
+    forward_free(runner->forward);
+    if (runner->compute != NULL) runner->compute->ops->destroy(runner->compute);
+    free(runner->tokens);
+    free(runner->positions);
+    free(runner->logit_rows);
+    free(runner->sequences);
+    free(runner);
+}
+
+const RunnerOptions *runner_options(const Runner *runner) { return &runner->options; }
+Forward *runner_forward(Runner *runner) { return runner->forward; }
+KvCache *runner_kv(Runner *runner) { return runner->kv; }
+
+static ImpStatus check_inputs(const Runner *runner, const StepInput *inputs, int32_t n_inputs)
+{
+    const RunnerOptions *options = &runner->options;
+    int64_t rows = 0, logits = 0;
+    if (n_inputs < 1 || n_inputs > options->max_sequences)
+        return imp_fail(IMP_ERR_INVALID_ARGUMENT, "a step of %d sequences was asked for, 1 to %d are possible", (int)n_inputs,
+                        (int)options->max_sequences);
+    for (int32_t i = 0; i < n_inputs; i++) {
+        const StepInput *input = &inputs[i];
+        if (input->n_tokens < 1 || input->n_logits < 0 || input->n_logits > input->n_tokens)
+            return imp_fail(IMP_ERR_INVALID_ARGUMENT, "a sequence needs a token, and has logits for its tokens only");
+        for (int32_t t = 0; t < input->n_tokens; t++)
+            if (input->tokens[t] < 0 || input->tokens[t] >= runner->model->n_vocab)
+                return imp_fail(IMP_ERR_INVALID_ARGUMENT, "token id %d is outside the vocabulary of %d",
+                                (int)input->tokens[t], (int)runner->model->n_vocab);
+        rows += input->n_tokens;
+        logits += input->n_logits;
+    }
+    if (rows > options->chunk || logits > options->max_logits)
+        return imp_fail(IMP_ERR_INVALID_ARGUMENT, "a step of %lld rows with %lld logits is larger than %d and %d",
+                        (long long)rows, (long long)logits, (int)options->chunk, (int)options->max_logits);
+    return IMP_OK;
+}
+
+/* Room for every sequence, or for none: what was grown for the earlier ones is given back. */
+static ImpStatus grow_all(Runner *runner, const StepInput *inputs, int32_t n_inputs)
+{
+    for (int32_t i = 0; i < n_inputs; i++) {
+        const ImpStatus status = kv_sequence_grow(runner->kv, inputs[i].sequence, inputs[i].n_tokens);
+        if (status == IMP_OK) continue;
+        for (int32_t j = 0; j < i; j++) {
+            const int32_t length = kv_sequence_length(runner->kv, inputs[j].sequence);
+            (void)kv_sequence_truncate(runner->kv, inputs[j].sequence, length);
+        }
+        return status;
+    }
+    return IMP_OK;
+}
+
+/* Lays out the rows of all sequences one after the other. */
+static Batch lay_out(Runner *runner, const StepInput *inputs, int32_t n_inputs)
+{
+    int32_t row = 0, n_logits = 0;
+    for (int32_t i = 0; i < n_inputs; i++) {
+        const StepInput *input = &inputs[i];
+        BatchSequence *sequence = &runner->sequences[i];
+        kv_sequence_describe(runner->kv, input->sequence, sequence);
+        sequence->first_row = row;
+        sequence->n_rows = input->n_tokens;
+        for (int32_t t = 0; t < input->n_tokens; t++, row++) {
+            runner->tokens[row] = input->tokens[t];
+            runner->positions[row] = sequence->n_past + t;
+            if (t >= input->n_tokens - input->n_logits) runner->logit_rows[n_logits++] = row;
+        }
+    }
+    return (Batch){.n_rows = row, .tokens = runner->tokens, .positions = runner->positions, .n_sequences = n_inputs,
+                   .sequences = runner->sequences, .n_logits = n_logits, .logit_rows = runner->logit_rows};
+}
+
+ImpStatus runner_step(Runner *runner, const StepInput *inputs, int32_t n_inputs, float *logits)
+{
+    IMP_TRY(check_inputs(runner, inputs, n_inputs));
+    IMP_TRY(grow_all(runner, inputs, n_inputs));
+    const Batch batch = lay_out(runner, inputs, n_inputs);
+    for (int32_t i = 0; i < n_inputs; i++)
+        if (batch.sequences[i].n_past == 0 && batch.sequences[i].state_slot >= 0)
+            runner->compute->ops->state_clear(runner->compute, batch.sequences[i].state_slot);
+    IMP_TRY(forward_run(runner->forward, &batch, logits));
+    for (int32_t i = 0; i < n_inputs; i++) kv_sequence_commit(runner->kv, inputs[i].sequence, inputs[i].n_tokens);
+    return IMP_OK;
+}
+
+ImpStatus runner_prefill(Runner *runner, int32_t sequence, const int32_t *tokens, int32_t n_tokens, float *logits,
+                         const Progress *progress)
+{
+    for (int32_t done = 0; done < n_tokens;) {
+        const int32_t left = n_tokens - done;
+        const int32_t count = left < runner->options.chunk ? left : runner->options.chunk;
+        const StepInput input = {.sequence = sequence, .tokens = tokens + done, .n_tokens = count,
+                                 .n_logits = logits != NULL && count == left ? 1 : 0};
+        IMP_TRY(runner_step(runner, &input, 1, logits));
+        done += count;
+        if (progress != NULL && progress->callback != NULL &&
+            !progress->callback(progress->user, "prompt", (uint64_t)done, (uint64_t)n_tokens))
+            return imp_fail(IMP_ERR_CANCELLED, "the prompt was cancelled after %d of %d tokens", (int)done, (int)n_tokens);
+    }
+    return IMP_OK;
+}
