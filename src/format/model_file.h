@@ -23,15 +23,15 @@ typedef struct FileTensor {
     DType type;                    /* always below DT_COUNT: a file with an unknown type is refused */
     int32_t n_dims;                /* 0 … TENSOR_MAX_DIMS */
     int64_t dims[TENSOR_MAX_DIMS]; /* outermost first, as in PyTorch: a matrix is [rows][cols], rows contiguous */
-    const uint8_t *data;           /* NULL when `size` is 0 */
+    const uint8_t *data;           /* NULL when `size` is 0; no alignment is promised */
     size_t size;
 } FileTensor;
 
 typedef struct ModelFile ModelFile;
 
 /*
- * Opens a model. AUTO: a directory that holds model.safetensors or model.safetensors.index.json is SafeTensors, all else
- * GGUF. A directory holding only tokenizer.json (and tokenizer_config.json) opens as a SafeTensors model without tensors.
+ * Opens a model. AUTO: a directory is SafeTensors, all else GGUF. A directory holding only tokenizer.json or config.json
+ * opens as a SafeTensors model without tensors. SAFETENSORS takes a single file too; its directory has the rest.
  * For a split GGUF any one part's path opens all of them. Errors: IMP_ERR_IO, IMP_ERR_FORMAT, IMP_ERR_UNSUPPORTED with
  * file, tensor and reason.
  */
@@ -51,8 +51,9 @@ const FileTensor *model_file_tensor(const ModelFile *file, const char *name);
 /* GGUF: the metadata of the first part. NULL for SafeTensors. */
 const GgufMeta *model_file_gguf(const ModelFile *file);
 
-/* SafeTensors: the directory's files, parsed; NULL where a file is absent and for GGUF. Owned by the file. NaN and
- * Infinity literals, which Python writes, are accepted in config files as numbers. */
+/* SafeTensors: the directory's files, parsed; NULL where a file is absent and for GGUF. Owned by the file. What Python
+ * writes beyond JSON is accepted: NaN reads as null, Infinity as the largest double (infinity after a cast to float),
+ * integers past 18 digits as reals. */
 const json_t *model_file_config(const ModelFile *file);            /* config.json */
 const json_t *model_file_generation_config(const ModelFile *file); /* generation_config.json */
 const json_t *model_file_tokenizer_config(const ModelFile *file);  /* tokenizer_config.json */
