@@ -54,7 +54,10 @@ static ImpStatus bind_head(Builder *builder, bool tied_by_default)
 {
     Model *model = builder->model;
     bool tied = false;
-    if (!builder->gguf) IMP_TRY(hparams_bool(&builder->hparams, NULL, "tie_word_embeddings", tied_by_default, &tied));
+    if (!builder->gguf) {
+        IMP_TRY(hparams_bool(&builder->hparams, NULL, "tie_word_embeddings", tied_by_default, &tied));
+        IMP_TRY(hparams_bool(&builder->hparams, NULL, "tie_embedding", tied, &tied)); /* LFM2's older name */
+    }
     static const TensorName names[] = {{"output", "/lm_head"}, {NULL, "/language_model.lm_head"}, {NULL, "/model.lm_head"}};
     for (size_t i = 0; i < sizeof names / sizeof names[0] && !tied && !weight_present(&model->head); i++) {
         const TensorPlace place = at_layer(names[i], 0);
@@ -95,14 +98,18 @@ ImpStatus builder_attention_sizes(Builder *builder, int32_t layer, const ClassDe
     const Model *model = builder->model;
     IMP_TRY(hparams_int_at(hparams, "attention.head_count", "num_attention_heads", layer, HPARAMS_REQUIRED, 1, MAX_HEADS,
                            &out->n_heads));
-    const int32_t kv_default = builder->gguf || defaults->n_kv_heads == 0 ? out->n_heads : defaults->n_kv_heads;
+    const bool plain = builder->gguf || hparams_is_null(hparams, "num_key_value_heads");
+    const int32_t kv_default = plain || defaults->n_kv_heads == 0 ? out->n_heads : defaults->n_kv_heads;
     IMP_TRY(hparams_int_at(hparams, "attention.head_count_kv", "num_key_value_heads", layer, kv_default, 1, MAX_HEADS,
                            &out->n_kv_heads));
     if (out->n_heads % out->n_kv_heads != 0)
         return imp_fail(IMP_ERR_FORMAT, "%s: %d attention heads cannot share %d key-value heads", hparams->path,
                         (int)out->n_heads, (int)out->n_kv_heads);
-    IMP_TRY(hparams_int(hparams, "attention.key_length", "head_dim", model->n_embd / out->n_heads, 1, MAX_HEAD_DIM,
-                        &out->head_dim));
+    const bool even = builder->gguf || defaults->head_dim == 0 || hparams_is_null(hparams, "head_dim");
+    IMP_TRY(hparams_int(hparams, "attention.key_length", "head_dim",
+                        even ? model->n_embd / out->n_heads : defaults->head_dim, 1, MAX_HEAD_DIM, &out->head_dim));
+    if (out->head_dim < 1 || out->head_dim > MAX_HEAD_DIM)
+        return imp_fail(IMP_ERR_FORMAT, "%s: heads of %d dimensions are not possible", hparams->path, (int)out->head_dim);
     IMP_TRY(hparams_int(hparams, "attention.value_length", NULL, out->head_dim, 1, MAX_HEAD_DIM, &out->head_dim_v));
     out->scale = 1.0f / sqrtf((float)out->head_dim);
     return IMP_OK;

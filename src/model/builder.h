@@ -63,6 +63,7 @@ ImpStatus builder_rope(Builder *builder, const RopeSource *source, Rope *out);
 /* What transformers' configuration class assumes for a key that config.json leaves out. */
 typedef struct ClassDefaults {
     int32_t n_kv_heads; /* 0: n_heads */
+    int32_t head_dim;   /* 0: n_embd / n_heads */
     float rope_base;
     float norm_eps;
     bool tied;          /* embeddings serve as the head */

@@ -65,12 +65,13 @@ static void fill_frequencies(const RopeScaling *scaling, int32_t n_dims, double 
     }
 }
 
-/* The object that holds this layer type's parameters: rope_parameters (perhaps one object a layer type), else
- * rope_scaling, else NULL. */
+/* The object that holds this layer type's parameters: rope_scaling where an old configuration has it, else
+ * rope_parameters (perhaps one object a layer type), else NULL. */
 static const json_t *config_object(const Builder *builder, const RopeSource *source)
 {
+    const json_t *scaling = hparams_json(&builder->hparams, "rope_scaling");
     const json_t *parameters = hparams_json(&builder->hparams, "rope_parameters");
-    if (parameters == NULL) return hparams_json(&builder->hparams, "rope_scaling");
+    if (json_object_size(scaling) > 0) return scaling;
     const json_t *own = source->layer_type != NULL ? json_object_get(parameters, source->layer_type) : NULL;
     return json_is_object(own) ? own : parameters;
 }
@@ -87,11 +88,16 @@ static ImpStatus yarn_from_config(const Builder *builder, const json_t *object, 
                              ? yarn_magnitude(out->factor, mscale) / yarn_magnitude(out->factor, mscale_all_dim)
                              : yarn_magnitude(out->factor, 1);
     IMP_TRY(hparams_json_float(hparams, object, "attention_factor", plain, &out->magnitude));
-    out->truncate = !json_is_false(json_object_get(object, "truncate"));
+    /* transformers reads it beside, not inside, the objects of layer types. */
+    const json_t *top = hparams_json(hparams, "rope_parameters");
+    out->truncate = !json_is_false(json_object_get(json_is_object(top) ? top : object, "truncate"));
+    if (out->beta_fast == 0) out->beta_fast = 32;
+    if (out->beta_slow == 0) out->beta_slow = 1;
     return IMP_OK;
 }
 
-static ImpStatus scaling_from_config(const Builder *builder, const json_t *object, RopeScaling *out)
+static ImpStatus scaling_from_config(const Builder *builder, const RopeSource *source, const json_t *object,
+                                     RopeScaling *out)
 {
     const Hparams *hparams = &builder->hparams;
     const json_t *type = json_object_get(object, "rope_type");
@@ -105,8 +111,11 @@ static ImpStatus scaling_from_config(const Builder *builder, const json_t *objec
         return imp_fail(IMP_ERR_UNSUPPORTED, "%s: rotary scaling %s is not supported (linear, llama3, yarn are)",
                         hparams->path, name);
     IMP_TRY(hparams_json_float(hparams, object, "factor", 0, &out->factor));
+    float whole_model;
+    IMP_TRY(hparams_float(hparams, NULL, "original_max_position_embeddings", 0, &whole_model));
     IMP_TRY(hparams_json_float(hparams, object, "original_max_position_embeddings", builder->model->n_ctx_train,
                                &out->original_context));
+    if (whole_model > 0 && source->layer_type == NULL) out->original_context = whole_model;
     IMP_TRY(hparams_json_float(hparams, object, "low_freq_factor", 1, &out->low_freq_factor));
     IMP_TRY(hparams_json_float(hparams, object, "high_freq_factor", 4, &out->high_freq_factor));
     if (out->factor == 0 && out->original_context > 0) out->factor = builder->model->n_ctx_train / out->original_context;
@@ -190,7 +199,7 @@ ImpStatus builder_rope(Builder *builder, const RopeSource *source, Rope *out)
             return imp_fail(IMP_ERR_FORMAT, "%s: partial_rotary_factor is outside 0 … 1", hparams->path);
         n_dims = (int32_t)(partial * n_dims);
         IMP_TRY(hparams_json_float(hparams, object, "rope_theta", base, &base));
-        if (!source->unscaled) IMP_TRY(scaling_from_config(builder, object, &scaling));
+        if (!source->unscaled) IMP_TRY(scaling_from_config(builder, source, object, &scaling));
     }
     if (n_dims < 2 || n_dims % 2 != 0)
         return imp_fail(IMP_ERR_FORMAT, "%s: %d dimensions cannot turn in pairs", hparams->path, (int)n_dims);

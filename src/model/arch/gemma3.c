@@ -63,14 +63,13 @@ static ImpStatus build_attention(Builder *builder, int32_t i, const ClassDefault
     const Hparams *hparams = &builder->hparams;
     bool windowed;
     IMP_TRY(builder_attention_sizes(builder, i, defaults, out));
-    if (!builder->gguf && !hparams_has(hparams, NULL, "head_dim")) out->head_dim = out->head_dim_v = 256;
     IMP_TRY(read_scale(builder, out));
     IMP_TRY(is_windowed(builder, i, &windowed));
     if (windowed)
-        IMP_TRY(hparams_int(hparams, "attention.sliding_window", "sliding_window", builder->gguf ? 0 : 4096, 0, INT32_MAX,
+        IMP_TRY(hparams_int(hparams, "attention.sliding_window", "sliding_window",
+                            builder->gguf || hparams_is_null(hparams, "sliding_window") ? 0 : 4096, 0, INT32_MAX,
                             &out->window));
     IMP_TRY(hparams_float(hparams, "attn_logit_softcapping", "attn_logit_softcapping", 0, &out->softcap));
-    IMP_TRY(hparams_bool(hparams, NULL, "use_bidirectional_attention", false, &out->bidirectional));
     IMP_TRY(read_rope(builder, windowed, out));
     out->qk_norm = QK_NORM_HEAD;
     return builder_attention(builder, i, &builder_attention_names, out);
@@ -100,7 +99,11 @@ static ImpStatus build_layer(Builder *builder, int32_t i, const ClassDefaults *d
 
 ImpStatus arch_build_gemma3(Builder *builder)
 {
-    static const ClassDefaults defaults = {.n_kv_heads = 4, .rope_base = 1e6f, .norm_eps = 1e-6f, .tied = true};
+    const json_t *bidirectional = hparams_json(&builder->hparams, "use_bidirectional_attention");
+    if (json_is_true(bidirectional))
+        return imp_fail(IMP_ERR_UNSUPPORTED, "%s: Gemma-3 encoders (use_bidirectional_attention) are not supported",
+                        builder->hparams.path);
+    static const ClassDefaults defaults = {.n_kv_heads = 4, .head_dim = 256, .rope_base = 1e6f, .norm_eps = 1e-6f, .tied = true};
     Model *model = builder->model;
     builder->norm_offset = 1.0f;
     IMP_TRY(builder_begin(builder, &defaults, (TensorName){"output_norm", "norm"}, "rms_norm_eps"));

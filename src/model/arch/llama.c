@@ -35,6 +35,15 @@ static ImpStatus build_feed_forward(Builder *builder, int32_t i, int32_t n_exper
     return builder_experts(builder, i, &names, experts);
 }
 
+/* Only Mistral's and Mixtral's classes know windows; a Llama config may carry the key without meaning it. */
+static ImpStatus read_window(const Hparams *hparams, int32_t *out)
+{
+    const bool mistral = strcmp(hparams->arch, "mistral") == 0;
+    const char *key = mistral || strcmp(hparams->arch, "mixtral") == 0 ? "sliding_window" : NULL;
+    const int32_t fallback = mistral && !hparams_is_null(hparams, "sliding_window") ? 4096 : 0;
+    return hparams_int(hparams, "attention.sliding_window", key, fallback, 0, INT32_MAX, out);
+}
+
 static ImpStatus build_layer(Builder *builder, int32_t i, const ClassDefaults *defaults, int32_t n_experts)
 {
     const Hparams *hparams = &builder->hparams;
@@ -45,10 +54,7 @@ static ImpStatus build_layer(Builder *builder, int32_t i, const ClassDefaults *d
     IMP_TRY(builder_norm(builder, at_layer((TensorName){"blk.*.attn_norm", "layers.*.input_layernorm"}, i),
                          builder->model->n_embd, &layer->mixer_norm));
     IMP_TRY(builder_attention_sizes(builder, i, defaults, attention));
-    /* Only Mistral's and Mixtral's classes know windows; a Llama config may carry the key without meaning it. */
-    const bool llama_class = !builder->gguf && strcmp(hparams->arch, "llama") == 0;
-    IMP_TRY(hparams_int(hparams, "attention.sliding_window", llama_class ? NULL : "sliding_window", 0, 0, INT32_MAX,
-                        &attention->window));
+    IMP_TRY(read_window(hparams, &attention->window));
     const RopeSource rope = {.head_dim = attention->head_dim, .gguf_base = "rope.freq_base", .config_base = "rope_theta",
                              .default_base = builder->gguf ? 10000.0f : defaults->rope_base, .gguf_kind = ROPE_PAIRS};
     IMP_TRY(builder_rope(builder, &rope, &attention->rope));

@@ -30,7 +30,8 @@ static ImpStatus read_options(const Builder *builder, QwenOptions *out)
     bool windowed;
     IMP_TRY(builder_activation(builder, "hidden_act", ACT_SILU, &out->activation));
     IMP_TRY(hparams_bool(hparams, NULL, "use_sliding_window", builder->gguf, &windowed));
-    IMP_TRY(hparams_int(hparams, "attention.sliding_window", "sliding_window", builder->gguf ? 0 : 4096, 0, INT32_MAX,
+    IMP_TRY(hparams_int(hparams, "attention.sliding_window", "sliding_window",
+                        builder->gguf || hparams_is_null(hparams, "sliding_window") ? 0 : 4096, 0, INT32_MAX,
                         &out->window));
     if (!windowed) out->window = 0;
     /* The mixture's class puts the window on every layer. */
@@ -96,11 +97,12 @@ static ImpStatus build_layer(Builder *builder, int32_t i, const QwenOptions *opt
 
 ImpStatus arch_build_qwen(Builder *builder)
 {
-    static const ClassDefaults dense = {.n_kv_heads = 32, .rope_base = 10000, .norm_eps = 1e-6f};
+    static const ClassDefaults qwen2 = {.n_kv_heads = 32, .rope_base = 10000, .norm_eps = 1e-6f};
+    static const ClassDefaults qwen3 = {.n_kv_heads = 32, .head_dim = 128, .rope_base = 10000, .norm_eps = 1e-6f};
     static const ClassDefaults moe = {.n_kv_heads = 4, .rope_base = 10000, .norm_eps = 1e-6f};
     const char *arch = builder->hparams.arch;
     QwenOptions options = {.qk_norm = strncmp(arch, "qwen3", 5) == 0, .moe = strstr(arch, "moe") != NULL};
-    options.defaults = options.moe ? &moe : &dense;
+    options.defaults = options.moe ? &moe : options.qk_norm ? &qwen3 : &qwen2;
     IMP_TRY(read_options(builder, &options));
     IMP_TRY(builder_begin(builder, options.defaults, (TensorName){"output_norm", "norm"}, "rms_norm_eps"));
     for (int32_t i = 0; i < builder->model->n_layers; i++) IMP_TRY(build_layer(builder, i, &options));
