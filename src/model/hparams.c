@@ -59,6 +59,11 @@ const json_t *hparams_json(const Hparams *hparams, const char *config_key)
     return json_is_null(value) ? NULL : value;
 }
 
+const char *hparams_either(const Hparams *hparams, const char *config_key, const char *other_key)
+{
+    return hparams_json(hparams, config_key) != NULL ? config_key : other_key;
+}
+
 bool hparams_is_null(const Hparams *hparams, const char *config_key)
 {
     return hparams->config != NULL && json_is_null(json_object_get(hparams->config, config_key));

@@ -37,6 +37,8 @@ ImpStatus hparams_bool(const Hparams *hparams, const char *gguf_key, const char 
 ImpStatus hparams_string(const Hparams *hparams, const char *gguf_key, const char *config_key, char *out, size_t size);
 
 bool hparams_has(const Hparams *hparams, const char *gguf_key, const char *config_key);
+/* The first of two names of one member of config.json that is there, the second when neither is. */
+const char *hparams_either(const Hparams *hparams, const char *config_key, const char *other_key);
 /* Whether config.json holds the key with the value null, which says "none" where absence says "the class's default". */
 bool hparams_is_null(const Hparams *hparams, const char *config_key);
 /* The JSON member, NULL when absent, null or GGUF. */

@@ -23,8 +23,7 @@ static ImpStatus is_windowed(const Builder *builder, int32_t i, bool *out)
         *out = pattern != 0;
         return IMP_OK;
     }
-    const char *key = hparams_has(hparams, NULL, "_sliding_window_pattern") ? "_sliding_window_pattern"
-                                                                              : "sliding_window_pattern";
+    const char *key = hparams_either(hparams, "_sliding_window_pattern", "sliding_window_pattern");
     IMP_TRY(hparams_int(hparams, "attention.sliding_window_pattern", key, 6, 0, INT32_MAX, &pattern));
     *out = pattern == 0 || (i + 1) % pattern != 0;
     return IMP_OK;

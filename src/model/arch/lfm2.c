@@ -92,7 +92,7 @@ static ImpStatus build_experts(Builder *builder, int32_t i, Layer *layer)
     bool use_bias;
     layer->ffn = FFN_EXPERTS;
     *experts = (Experts){.router_kind = ROUTER_SIGMOID, .renormalize_eps = 1e-6f, .activation = ACT_SILU};
-    IMP_TRY(hparams_int(hparams, "expert_count", "num_experts", builder->gguf ? HPARAMS_REQUIRED : 32, 1, 4096,
+    IMP_TRY(hparams_int(hparams, "expert_count", hparams_either(hparams, "num_local_experts", "num_experts"), builder->gguf ? HPARAMS_REQUIRED : 32, 1, 4096,
                         &experts->n_experts));
     IMP_TRY(hparams_int(hparams, "expert_used_count", "num_experts_per_tok", builder->gguf ? HPARAMS_REQUIRED : 4, 1, 4096,
                         &experts->n_used));

@@ -38,7 +38,7 @@ static ImpStatus read_options(const Builder *builder, QwenOptions *out)
     IMP_TRY(hparams_int(hparams, NULL, out->moe ? NULL : "max_window_layers", builder->gguf || out->moe ? 0 : 28, 0,
                         INT32_MAX, &out->first_windowed_layer));
     if (!out->moe) return IMP_OK;
-    IMP_TRY(hparams_int(hparams, "expert_count", "num_experts", builder->gguf ? HPARAMS_REQUIRED : 128, 0, 4096,
+    IMP_TRY(hparams_int(hparams, "expert_count", hparams_either(hparams, "num_local_experts", "num_experts"), builder->gguf ? HPARAMS_REQUIRED : 128, 0, 4096,
                         &out->n_experts));
     IMP_TRY(hparams_int(hparams, "expert_used_count", "num_experts_per_tok", builder->gguf ? HPARAMS_REQUIRED : 8, 1, 4096,
                         &out->n_used));
