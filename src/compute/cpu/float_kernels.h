@@ -1,0 +1,452 @@
+/*
+ * float_kernels.h - every kernel over float32, written once over the vector of 16 floats.
+ *
+ * A level's file includes its simd_*.h, then this, and fills its table with FLOAT_KERNELS.
+ */
+#ifndef IMP_COMPUTE_CPU_FLOAT_KERNELS_H
+#define IMP_COMPUTE_CPU_FLOAT_KERNELS_H
+
+#include "compute/cpu/kernels.h"
+#include "quant/float_bits.h"
+
+#include <math.h>
+#include <stddef.h>
+#include <string.h>
+
+/* For bodies whose constant arguments must be folded into each of their instances. */
+#define KERNEL_INLINE static inline __attribute__((always_inline))
+
+KERNEL_INLINE F32x16 load_part(const float *p, int32_t n) { return n >= 16 ? v_load(p) : v_load_n(p, n); }
+
+KERNEL_INLINE void store_part(float *p, F32x16 a, int32_t n)
+{
+    if (n >= 16) v_store(p, a);
+    else v_store_n(p, a, n);
+}
+
+/* ---- elementary functions ---- */
+
+/* exp(x) to 1 ulp: x = n ln 2 + r, a minimax polynomial in r, 2^n in two factors so that subnormal results round once. */
+KERNEL_INLINE F32x16 v_exp(F32x16 x)
+{
+    x = v_min(v_set1(89.0f), v_max(v_set1(-104.0f), x)); /* a NaN stays one */
+    const F32x16 n = v_round(v_mul(x, v_set1(0x1.715476p+0f)));
+    F32x16 r = v_fma(n, v_set1(-0x1.62e4p-1f), x);
+    r = v_fma(n, v_set1(-0x1.7f7d1cp-20f), r);
+    F32x16 p = v_set1(0.00019790136f);
+    p = v_fma(p, r, v_set1(0.0013944869f));
+    p = v_fma(p, r, v_set1(0.0083334985f));
+    p = v_fma(p, r, v_set1(0.041666292f));
+    p = v_fma(p, r, v_set1(0.16666667f));
+    p = v_fma(p, r, v_set1(0.5f));
+    p = v_add(v_fma(v_mul(r, r), p, r), v_set1(1.0f));
+    const F32x16 half = v_round(v_mul(n, v_set1(0.5f)));
+    return v_mul(v_mul(p, v_pow2(half)), v_pow2(v_sub(n, half)));
+}
+
+KERNEL_INLINE F32x16 v_sigmoid(F32x16 x)
+{
+    const F32x16 one = v_set1(1.0f);
+    return v_div(one, v_add(one, v_exp(v_sub(v_set1(0.0f), x))));
+}
+
+/* A polynomial near zero, where the quotient of exponentials would cancel; 1 - 2 / (exp(2|x|) + 1) elsewhere. */
+KERNEL_INLINE F32x16 v_tanh(F32x16 x)
+{
+    const F32x16 magnitude = v_abs(x), one = v_set1(1.0f), two = v_set1(2.0f), square = v_mul(x, x);
+    F32x16 p = v_set1(0.0021475397f);
+    p = v_fma(p, square, v_set1(-0.0081826774f));
+    p = v_fma(p, square, v_set1(0.021702969f));
+    p = v_fma(p, square, v_set1(-0.053947203f));
+    p = v_fma(p, square, v_set1(0.1333321f));
+    p = v_fma(p, square, v_set1(-0.33333331f));
+    const F32x16 small = v_fma(v_mul(p, square), x, x);
+    const F32x16 large = v_sub(one, v_div(two, v_add(v_exp(v_mul(two, magnitude)), one)));
+    return v_if_less(magnitude, v_set1(0.625f), small, v_copysign(large, x));
+}
+
+/* ---- products ---- */
+
+KERNEL_INLINE void dot_tile_of(const float *const w[DOT_TILE_ROWS], const float *const x[], int n_acts, int32_t k,
+                               float *out, int32_t out_stride)
+{
+    F32x16 sum[DOT_TILE_ACTS][DOT_TILE_ROWS];
+    for (int a = 0; a < n_acts; a++)
+        for (int r = 0; r < DOT_TILE_ROWS; r++) sum[a][r] = v_set1(0.0f);
+    int32_t i = 0;
+    for (; i + 16 <= k; i += 16) {
+        F32x16 row[DOT_TILE_ROWS];
+        for (int r = 0; r < DOT_TILE_ROWS; r++) row[r] = v_load(w[r] + i);
+        for (int a = 0; a < n_acts; a++) {
+            const F32x16 act = v_load(x[a] + i);
+            for (int r = 0; r < DOT_TILE_ROWS; r++) sum[a][r] = v_fma(row[r], act, sum[a][r]);
+        }
+    }
+    if (i < k) {
+        for (int a = 0; a < n_acts; a++) {
+            const F32x16 act = v_load_n(x[a] + i, k - i);
+            for (int r = 0; r < DOT_TILE_ROWS; r++) sum[a][r] = v_fma(v_load_n(w[r] + i, k - i), act, sum[a][r]);
+        }
+    }
+    for (int a = 0; a < n_acts; a++)
+        for (int r = 0; r < DOT_TILE_ROWS; r++) out[(ptrdiff_t)a * out_stride + r] = v_sum(sum[a][r]);
+}
+
+static void dot_tile(const float *const w[DOT_TILE_ROWS], const float *const x[], int32_t n_acts, int32_t k, float *out,
+                     int32_t out_stride)
+{
+    switch (n_acts) {
+    case 1: dot_tile_of(w, x, 1, k, out, out_stride); break;
+    case 2: dot_tile_of(w, x, 2, k, out, out_stride); break;
+    case 3: dot_tile_of(w, x, 3, k, out, out_stride); break;
+    case 4: dot_tile_of(w, x, 4, k, out, out_stride); break;
+    case 5: dot_tile_of(w, x, 5, k, out, out_stride); break;
+    default: dot_tile_of(w, x, 6, k, out, out_stride); break;
+    }
+}
+
+/* ---- sums and norms ---- */
+
+static float sum_of(const float *x, int32_t n)
+{
+    F32x16 total = v_set1(0.0f);
+    for (int32_t i = 0; i < n; i += 16) total = v_add(total, load_part(x + i, n - i));
+    return v_sum(total);
+}
+
+static float sum_of_squares(const float *x, float mean, int32_t n)
+{
+    F32x16 total = v_set1(0.0f);
+    const F32x16 center = v_set1(mean);
+    int32_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+        const F32x16 d = v_sub(v_load(x + i), center);
+        total = v_fma(d, d, total);
+    }
+    if (i < n) {
+        const F32x16 d = v_keep_range(v_sub(v_load_n(x + i, n - i), center), 0, n - i, 0.0f);
+        total = v_fma(d, d, total);
+    }
+    return v_sum(total);
+}
+
+static float max_of(const float *x, int32_t n)
+{
+    F32x16 most = v_set1(-INFINITY);
+    int32_t i = 0;
+    for (; i + 16 <= n; i += 16) most = v_max(most, v_load(x + i));
+    if (i < n) most = v_max(most, v_keep_range(v_load_n(x + i, n - i), 0, n - i, -INFINITY));
+    return v_reduce_max(most);
+}
+
+static void add_scaled(float *y, const float *x, float m, int32_t n)
+{
+    const F32x16 factor = v_set1(m);
+    for (int32_t i = 0; i < n; i += 16) {
+        const F32x16 scaled = v_mul(load_part(x + i, n - i), factor);
+        store_part(y + i, v_add(load_part(y + i, n - i), scaled), n - i);
+    }
+}
+
+static void scale_by(float *y, float m, int32_t n)
+{
+    const F32x16 factor = v_set1(m);
+    for (int32_t i = 0; i < n; i += 16) store_part(y + i, v_mul(load_part(y + i, n - i), factor), n - i);
+}
+
+static void normalize(const float *x, float mean, float m, const float *w, const float *b, float *y, int32_t n)
+{
+    const F32x16 center = v_set1(mean), factor = v_set1(m);
+    for (int32_t i = 0; i < n; i += 16) {
+        F32x16 value = v_mul(v_sub(load_part(x + i, n - i), center), factor);
+        if (w != NULL) value = v_mul(value, load_part(w + i, n - i));
+        if (b != NULL) value = v_add(value, load_part(b + i, n - i));
+        store_part(y + i, value, n - i);
+    }
+}
+
+static void finish_logits(float *y, float m, const float *b, float cap, int32_t n)
+{
+    const F32x16 factor = v_set1(m), limit = v_set1(cap);
+    for (int32_t i = 0; i < n; i += 16) {
+        F32x16 value = load_part(y + i, n - i);
+        if (b != NULL) value = v_add(value, load_part(b + i, n - i));
+        value = v_mul(value, factor);
+        if (cap != 0.0f) value = v_mul(limit, v_tanh(v_div(value, limit)));
+        store_part(y + i, value, n - i);
+    }
+}
+
+/* ---- activations ---- */
+
+KERNEL_INLINE F32x16 act_silu(F32x16 x)
+{
+    const F32x16 one = v_set1(1.0f);
+    return v_div(x, v_add(one, v_exp(v_sub(v_set1(0.0f), x))));
+}
+
+/* 0.5 x (1 + tanh(u)) = x / (1 + exp(-2u)), which does not cancel; u = sqrt(2 / pi) (x + 0.044715 x^3). */
+KERNEL_INLINE F32x16 act_gelu_tanh(F32x16 x)
+{
+    const F32x16 cubic = v_fma(v_mul(v_mul(x, x), v_set1(0.044715f)), x, x);
+    return v_div(x, v_add(v_set1(1.0f), v_exp(v_mul(cubic, v_set1(-1.5957691f)))));
+}
+
+/* 0.5 x (1 + erf(x / sqrt 2)), lane by lane: encoders alone use it. */
+KERNEL_INLINE F32x16 act_gelu(F32x16 x)
+{
+    float lane[16];
+    v_store(lane, x);
+    for (int l = 0; l < 16; l++) lane[l] = 0.5f * lane[l] * (1.0f + erff(lane[l] * 0.70710678f));
+    return v_load(lane);
+}
+
+KERNEL_INLINE F32x16 act_relu(F32x16 x) { return v_max(x, v_set1(0.0f)); }
+
+KERNEL_INLINE F32x16 act_relu2(F32x16 x)
+{
+    const F32x16 positive = act_relu(x);
+    return v_mul(positive, positive);
+}
+
+KERNEL_INLINE void activate_with(F32x16 (*act)(F32x16), const float *gate, const float *up, float *y, int32_t n)
+{
+    for (int32_t i = 0; i < n; i += 16) {
+        F32x16 value = act(load_part((gate != NULL ? gate : up) + i, n - i));
+        if (gate != NULL) value = v_mul(value, load_part(up + i, n - i));
+        store_part(y + i, value, n - i);
+    }
+}
+
+static void activate_oai(float limit, const float *gate, const float *up, float *y, int32_t n)
+{
+    const F32x16 most = v_set1(limit > 0.0f ? limit : INFINITY), least = v_sub(v_set1(0.0f), most);
+    for (int32_t i = 0; i < n; i += 16) {
+        const F32x16 u = v_max(v_min(load_part(up + i, n - i), most), least);
+        const F32x16 g = gate != NULL ? v_min(load_part(gate + i, n - i), most) : u;
+        const F32x16 glu = v_mul(g, v_sigmoid(v_mul(g, v_set1(1.702f))));
+        store_part(y + i, gate != NULL ? v_mul(v_add(u, v_set1(1.0f)), glu) : glu, n - i);
+    }
+}
+
+static void activate(Activation activation, float limit, const float *gate, const float *up, float *y, int32_t n)
+{
+    switch (activation) {
+    case ACT_SILU: activate_with(act_silu, gate, up, y, n); break;
+    case ACT_GELU: activate_with(act_gelu, gate, up, y, n); break;
+    case ACT_GELU_TANH: activate_with(act_gelu_tanh, gate, up, y, n); break;
+    case ACT_RELU: activate_with(act_relu, gate, up, y, n); break;
+    case ACT_RELU2: activate_with(act_relu2, gate, up, y, n); break;
+    case ACT_SWIGLU_OAI: activate_oai(limit, gate, up, y, n); break;
+    }
+}
+
+static void sigmoid(float *x, int32_t n)
+{
+    for (int32_t i = 0; i < n; i += 16) store_part(x + i, v_sigmoid(load_part(x + i, n - i)), n - i);
+}
+
+static void gate_sigmoid(float *y, const float *gate, int32_t n)
+{
+    for (int32_t i = 0; i < n; i += 16) {
+        const F32x16 factor = v_sigmoid(load_part(gate + i, n - i));
+        store_part(y + i, v_mul(load_part(y + i, n - i), factor), n - i);
+    }
+}
+
+static float exp_sum(float *x, float max, int32_t n)
+{
+    const F32x16 most = v_set1(max);
+    F32x16 total = v_set1(0.0f);
+    for (int32_t i = 0; i < n; i += 16) {
+        F32x16 value = v_exp(v_sub(load_part(x + i, n - i), most));
+        if (n - i < 16) value = v_keep_range(value, 0, n - i, 0.0f);
+        store_part(x + i, value, n - i);
+        total = v_add(total, value);
+    }
+    return v_sum(total);
+}
+
+/* ---- rotary ---- */
+
+/* Plain products and sums, as transformers computes x * cos + rotate_half(x) * sin. */
+static void rotate_half(float *a, float *b, const float *c, const float *s, int32_t n)
+{
+    for (int32_t i = 0; i < n; i += 16) {
+        const F32x16 first = load_part(a + i, n - i), second = load_part(b + i, n - i);
+        const F32x16 cosine = load_part(c + i, n - i), sine = load_part(s + i, n - i);
+        store_part(a + i, v_sub(v_mul(first, cosine), v_mul(second, sine)), n - i);
+        store_part(b + i, v_add(v_mul(second, cosine), v_mul(first, sine)), n - i);
+    }
+}
+
+/* ---- keys and values ---- */
+
+KERNEL_INLINE F32x16 load_kv(const void *p, size_t index, DType type)
+{
+    switch (type) {
+    case DT_F16: return v_load_f16((const uint16_t *)p + index);
+    case DT_BF16: return v_load_bf16((const uint16_t *)p + index);
+    default: return v_load((const float *)p + index);
+    }
+}
+
+static void encode_f32(const float *x, void *out, int32_t n) { memcpy(out, x, (size_t)n * sizeof *x); }
+
+static void encode_f16(const float *x, void *out, int32_t n)
+{
+    uint16_t *half = out;
+    int32_t i = 0;
+    for (; i + 16 <= n; i += 16) v_store_f16(half + i, v_load(x + i));
+    for (; i < n; i++) half[i] = f32_to_f16(x[i]);
+}
+
+static void encode_bf16(const float *x, void *out, int32_t n)
+{
+    uint16_t *half = out;
+    for (int32_t i = 0; i < n; i++) half[i] = f32_to_bf16(x[i]);
+}
+
+/* q · k of all keys of a page: a dimension at a time, four chains to hide the latency, added as (0 + 1) + (2 + 3). */
+KERNEL_INLINE F32x16 page_scores(const AttendPage *page, const float *q, DType type)
+{
+    F32x16 chain[4];
+    for (int c = 0; c < 4; c++) chain[c] = v_set1(0.0f);
+    int32_t d = 0;
+    for (; d + 4 <= page->head_dim; d += 4)
+        for (int c = 0; c < 4; c++)
+            chain[c] = v_fma(v_set1(q[d + c]), load_kv(page->keys, (size_t)(d + c) * KV_PAGE_TOKENS, type), chain[c]);
+    for (int c = 0; d < page->head_dim; d++, c++)
+        chain[c] = v_fma(v_set1(q[d]), load_kv(page->keys, (size_t)d * KV_PAGE_TOKENS, type), chain[c]);
+    return v_add(v_add(chain[0], chain[1]), v_add(chain[2], chain[3]));
+}
+
+/* out = out * correction + sum over the visible keys of weight * value, keys ascending. */
+KERNEL_INLINE void page_values(const AttendPage *page, const float weight[KV_PAGE_TOKENS], float correction, float *out,
+                               DType type)
+{
+    enum { TOGETHER = 4 }; /* independent chains */
+    const F32x16 factor = v_set1(correction);
+    int32_t d = 0;
+    for (; d + TOGETHER * 16 <= page->value_stride; d += TOGETHER * 16) {
+        F32x16 sum[TOGETHER];
+        for (int c = 0; c < TOGETHER; c++) sum[c] = v_mul(v_load(out + d + c * 16), factor);
+        for (int32_t j = page->first; j < page->end; j++) {
+            const F32x16 p = v_set1(weight[j]);
+            for (int c = 0; c < TOGETHER; c++) {
+                const size_t at = (size_t)j * (size_t)page->value_stride + (size_t)(d + c * 16);
+                sum[c] = v_fma(p, load_kv(page->values, at, type), sum[c]);
+            }
+        }
+        for (int c = 0; c < TOGETHER; c++) v_store(out + d + c * 16, sum[c]);
+    }
+    for (; d < page->value_stride; d += 16) {
+        F32x16 sum = v_mul(v_load(out + d), factor);
+        for (int32_t j = page->first; j < page->end; j++) {
+            const size_t at = (size_t)j * (size_t)page->value_stride + (size_t)d;
+            sum = v_fma(v_set1(weight[j]), load_kv(page->values, at, type), sum);
+        }
+        v_store(out + d, sum);
+    }
+}
+
+KERNEL_INLINE void attend_page(const AttendPage *page, const float *q, SoftmaxState *state, float *out, DType type)
+{
+    F32x16 score = v_mul(page_scores(page, q, type), v_set1(page->scale));
+    if (page->softcap != 0.0f) {
+        const F32x16 cap = v_set1(page->softcap);
+        score = v_mul(cap, v_tanh(v_div(score, cap)));
+    }
+    score = v_keep_range(score, page->first, page->end, -INFINITY);
+    const float page_max = v_reduce_max(score);
+    const float max = page_max > state->max ? page_max : state->max;
+    float weight[KV_PAGE_TOKENS], correction[CPU_LANES];
+    const F32x16 p = v_exp(v_sub(score, v_set1(max)));
+    v_store(weight, p);
+    v_store(correction, v_exp(v_set1(state->max - max)));
+    state->max = max;
+    state->sum = state->sum * correction[0] + v_sum(p);
+    page_values(page, weight, correction[0], out, type);
+}
+
+static void attend_page_f32(const AttendPage *page, const float *q, SoftmaxState *state, float *out)
+{
+    attend_page(page, q, state, out, DT_F32);
+}
+static void attend_page_f16(const AttendPage *page, const float *q, SoftmaxState *state, float *out)
+{
+    attend_page(page, q, state, out, DT_F16);
+}
+static void attend_page_bf16(const AttendPage *page, const float *q, SoftmaxState *state, float *out)
+{
+    attend_page(page, q, state, out, DT_BF16);
+}
+
+/* ---- decoders: the types whose blocks map onto 16 lanes without further ado ---- */
+
+static void decode_f16(const void *blocks, float *out, size_t n)
+{
+    const uint8_t *in = blocks;
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16) v_store(out + i, v_load_f16((const uint16_t *)(const void *)(in + 2 * i)));
+    dtype_info(DT_F16)->decode(in + 2 * i, out + i, n - i);
+}
+
+static void decode_bf16(const void *blocks, float *out, size_t n)
+{
+    const uint8_t *in = blocks;
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16) v_store(out + i, v_load_bf16((const uint16_t *)(const void *)(in + 2 * i)));
+    dtype_info(DT_BF16)->decode(in + 2 * i, out + i, n - i);
+}
+
+KERNEL_INLINE float block_f16(const uint8_t *bytes)
+{
+    return f16_to_f32((uint16_t)(bytes[0] | (uint16_t)bytes[1] << 8));
+}
+
+/* d, 16 bytes: element l in the low half of byte l, l + 16 in the high one; value (q - 8) d. */
+static void decode_q4_0(const void *blocks, float *out, size_t n)
+{
+    const uint8_t *block = blocks;
+    for (size_t i = 0; i < n; i += 32, block += 18) {
+        const F32x16 d = v_set1(block_f16(block)), eight = v_set1(8.0f);
+        v_store(out + i, v_mul(d, v_sub(v_load_nibbles_low(block + 2), eight)));
+        v_store(out + i + 16, v_mul(d, v_sub(v_load_nibbles_high(block + 2), eight)));
+    }
+}
+
+/* d, m, 16 bytes; value q d + m. */
+static void decode_q4_1(const void *blocks, float *out, size_t n)
+{
+    const uint8_t *block = blocks;
+    for (size_t i = 0; i < n; i += 32, block += 20) {
+        const F32x16 d = v_set1(block_f16(block)), m = v_set1(block_f16(block + 2));
+        v_store(out + i, v_add(v_mul(d, v_load_nibbles_low(block + 4)), m));
+        v_store(out + i + 16, v_add(v_mul(d, v_load_nibbles_high(block + 4)), m));
+    }
+}
+
+/* d, 32 signed bytes. */
+static void decode_q8_0(const void *blocks, float *out, size_t n)
+{
+    const uint8_t *block = blocks;
+    for (size_t i = 0; i < n; i += 32, block += 34) {
+        const F32x16 d = v_set1(block_f16(block));
+        v_store(out + i, v_mul(d, v_load_s8((const int8_t *)(block + 2))));
+        v_store(out + i + 16, v_mul(d, v_load_s8((const int8_t *)(block + 18))));
+    }
+}
+
+/* ---- the table ---- */
+
+#define FLOAT_KERNELS                                                                                                  \
+    .dot_tile = dot_tile, .sum = sum_of, .sum_of_squares = sum_of_squares, .max = max_of, .add_scaled = add_scaled,    \
+    .scale = scale_by, .normalize = normalize, .finish_logits = finish_logits, .activate = activate,                   \
+    .gate_sigmoid = gate_sigmoid, .sigmoid = sigmoid, .exp_sum = exp_sum, .rotate_half = rotate_half,                  \
+    .encode_kv = {[DT_F32] = encode_f32, [DT_F16] = encode_f16, [DT_BF16] = encode_bf16},                              \
+    .attend_page = {[DT_F32] = attend_page_f32, [DT_F16] = attend_page_f16, [DT_BF16] = attend_page_bf16},             \
+    .decode = {[DT_F16] = decode_f16, [DT_BF16] = decode_bf16, [DT_Q4_0] = decode_q4_0, [DT_Q4_1] = decode_q4_1,       \
+               [DT_Q8_0] = decode_q8_0}
+
+#endif

@@ -1,0 +1,92 @@
+/*
+ * kernels.h - what a processor level provides: one table of functions, filled from CPUID once.
+ *
+ * Every kernel is written once, in float_kernels.h, over a vector of 16 floats that each level defines (simd_*.h). Adding,
+ * multiplying, fusing and rounding are the same IEEE operations everywhere and reductions run over the same 16 lanes in
+ * the same tree, so all levels give the same bits; the tests compare them so.
+ *
+ * The order of a sum over k: lane l adds the products with k ≡ l (mod 16) by fused multiply-add, k ascending, from zero;
+ * then lanes l and l+8, l+4, l+2, l+1 are added. It depends on the row alone.
+ */
+#ifndef IMP_COMPUTE_CPU_KERNELS_H
+#define IMP_COMPUTE_CPU_KERNELS_H
+
+#include "compute/batch.h"
+#include "compute/cpu/cpu_backend.h"
+#include "quant/dtype.h"
+
+enum {
+    CPU_LANES = 16,
+    DOT_TILE_ROWS = 4, /* weight rows of a dot_tile */
+    DOT_TILE_ACTS = 6, /* most activation rows of a dot_tile: 24 accumulators, 4 weights and 1 activation in 32 registers */
+};
+
+/* Running softmax of one query over its keys: maximum, sum of exponentials, and the weighted sum of values in `out`. */
+typedef struct SoftmaxState {
+    float max, sum;
+} SoftmaxState;
+
+/* One page's part of one query head's attention. */
+typedef struct AttendPage {
+    const void *keys;   /* [head_dim][KV_PAGE_TOKENS]: one vector is one dimension of all keys */
+    const void *values; /* [KV_PAGE_TOKENS][value_stride] */
+    int32_t head_dim;
+    int32_t value_stride; /* head_dim_v rounded up to CPU_LANES, the padding zero */
+    int32_t first, end;   /* visible keys: first <= j < end */
+    float scale, softcap;
+} AttendPage;
+
+typedef struct CpuKernels {
+    const char *name;
+    CpuIsa isa;
+
+    /* out[a * out_stride + r] = w[r] · x[a] for DOT_TILE_ROWS rows and n_acts <= DOT_TILE_ACTS activations of k floats. */
+    void (*dot_tile)(const float *const w[DOT_TILE_ROWS], const float *const x[], int32_t n_acts, int32_t k, float *out,
+                     int32_t out_stride);
+    /* Decoders to float32 that are faster than the codecs, and bit-equal; NULL: there is none. */
+    DTypeDecode *decode[DT_COUNT];
+
+    /* Sums in the order above. */
+    float (*sum)(const float *x, int32_t n);
+    float (*sum_of_squares)(const float *x, float mean, int32_t n); /* of x - mean */
+    float (*max)(const float *x, int32_t n);
+
+    /* y += m * x;  y *= m;  y = x * m * w + b with w, b possibly NULL, over x - mean. */
+    void (*add_scaled)(float *y, const float *x, float m, int32_t n);
+    void (*scale)(float *y, float m, int32_t n);
+    void (*normalize)(const float *x, float mean, float m, const float *w, const float *b, float *y, int32_t n);
+    /* y = m * y + b (b NULL: none), then capped when cap is not 0. */
+    void (*finish_logits)(float *y, float m, const float *b, float cap, int32_t n);
+
+    /* y = activation(gate) * up, or activation(up) when gate is NULL; y may be one of them. */
+    void (*activate)(Activation activation, float limit, const float *gate, const float *up, float *y, int32_t n);
+    /* y *= sigmoid(gate); x = 1 / (1 + exp(-x)). */
+    void (*gate_sigmoid)(float *y, const float *gate, int32_t n);
+    void (*sigmoid)(float *x, int32_t n);
+    /* x = exp(x - max) and their sum. */
+    float (*exp_sum)(float *x, float max, int32_t n);
+
+    /* Turns pairs (a[i], b[i]) by (c[i], s[i]); a and b are the halves of the turning dimensions. */
+    void (*rotate_half)(float *a, float *b, const float *c, const float *s, int32_t n);
+
+    /* Elements of keys and values from float32. */
+    void (*encode_kv[DT_BF16 + 1])(const float *x, void *out, int32_t n);
+    /* Folds a page into out[value_stride] and *state. */
+    void (*attend_page[DT_BF16 + 1])(const AttendPage *page, const float *q, SoftmaxState *state, float *out);
+} CpuKernels;
+
+/* The tables; NULL where the compiler's target has no such level. */
+const CpuKernels *kernels_portable(void);
+const CpuKernels *kernels_avx2(void);
+const CpuKernels *kernels_avx512(void);
+
+/* The best table of at most `isa` that this processor runs. An explicit level that it does not have is an error. */
+ImpStatus kernels_choose(CpuIsa isa, const CpuKernels **out);
+
+/* The fastest decoder of a type that has a codec. */
+static inline DTypeDecode *kernels_decoder(const CpuKernels *kernels, DType type)
+{
+    return kernels->decode[type] != NULL ? kernels->decode[type] : dtype_info(type)->decode;
+}
+
+#endif

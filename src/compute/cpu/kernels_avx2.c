@@ -1,0 +1,16 @@
+/* kernels_avx2.c - the kernels in AVX2 with FMA and F16C. */
+#include "compute/cpu/kernels.h"
+
+#if defined(__x86_64__)
+#include "compute/cpu/simd_avx2.h"
+
+#include "compute/cpu/float_kernels.h"
+
+const CpuKernels *kernels_avx2(void)
+{
+    static const CpuKernels table = {.name = "AVX2", .isa = CPU_ISA_AVX2, FLOAT_KERNELS};
+    return &table;
+}
+#else
+const CpuKernels *kernels_avx2(void) { return NULL; }
+#endif

@@ -1,0 +1,16 @@
+/* kernels_avx512.c - the kernels in AVX-512 (F, BW, DQ, VL, VNNI). */
+#include "compute/cpu/kernels.h"
+
+#if defined(__x86_64__)
+#include "compute/cpu/simd_avx512.h"
+
+#include "compute/cpu/float_kernels.h"
+
+const CpuKernels *kernels_avx512(void)
+{
+    static const CpuKernels table = {.name = "AVX-512", .isa = CPU_ISA_AVX512, FLOAT_KERNELS};
+    return &table;
+}
+#else
+const CpuKernels *kernels_avx512(void) { return NULL; }
+#endif

@@ -1,0 +1,10 @@
+/* kernels_portable.c - the kernels in plain C11, on any processor: the reference. */
+#include "compute/cpu/simd_portable.h"
+
+#include "compute/cpu/float_kernels.h"
+
+const CpuKernels *kernels_portable(void)
+{
+    static const CpuKernels table = {.name = "portable", .isa = CPU_ISA_PORTABLE, FLOAT_KERNELS};
+    return &table;
+}

@@ -1,0 +1,280 @@
+/*
+ * test_cpu_kernels.c - every entry of every level's table against the portable one, bit for bit: random data, ragged
+ * sizes, extreme values. And the portable one against the C library in double precision.
+ */
+#include "cmocka_all.h"
+#include "compute/random_data.h"
+
+#include "compute/cpu/kernels.h"
+#include "quant/float_bits.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { MOST = 160, GUARD = 16 };
+
+static const CpuKernels *levels[2];
+static int n_levels;
+
+static int find_levels(void **state)
+{
+    (void)state;
+    const CpuIsa wanted[] = {CPU_ISA_AVX2, CPU_ISA_AVX512};
+    for (size_t i = 0; i < 2; i++)
+        if (kernels_choose(wanted[i], &levels[n_levels]) == IMP_OK) n_levels++;
+    return 0;
+}
+
+/* Same bits, or both not a number. */
+static void assert_same(const float *a, const float *b, size_t n, const char *what)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (isnan(a[i]) && isnan(b[i])) continue;
+        if (f32_to_bits(a[i]) != f32_to_bits(b[i])) fail_msg("%s: element %zu is %a, not %a", what, i, a[i], b[i]);
+    }
+}
+
+/* Mostly ordinary numbers, some of every extreme kind. */
+static void extreme_fill(uint64_t *seed, float *out, size_t n)
+{
+    static const float special[] = {0.0f,   -0.0f,   1e-40f,    -1e-45f,   3e38f,  -3e38f,
+                                    65504.0f, 65520.0f, INFINITY, -INFINITY, NAN,    -104.5f};
+    for (size_t i = 0; i < n; i++)
+        out[i] = random_int(seed, 6) == 0 ? special[random_int(seed, 12)] : random_float(seed, 20.0f);
+}
+
+static void fill(uint64_t *seed, float *out, size_t n, bool extreme)
+{
+    if (extreme) extreme_fill(seed, out, n);
+    else random_fill(seed, out, n, 3.0f);
+}
+
+/* Buffers of one comparison: the same contents for both tables, and space behind them that must stay as it was. */
+typedef struct Pair {
+    float first[MOST + GUARD], second[MOST + GUARD];
+} Pair;
+
+static void pair_fill(uint64_t *seed, Pair *pair, int n, bool extreme)
+{
+    fill(seed, pair->first, (size_t)n, extreme);
+    for (int i = n; i < MOST + GUARD; i++) pair->first[i] = 1234.5f;
+    memcpy(pair->second, pair->first, sizeof pair->first);
+}
+
+static void pair_check(const Pair *pair, const char *what)
+{
+    assert_same(pair->first, pair->second, MOST + GUARD, what);
+}
+
+static void check_rows(const CpuKernels *one, const CpuKernels *two, int n, bool extreme, uint64_t *seed)
+{
+    float a[MOST], b[MOST], c[MOST];
+    Pair p, r;
+    fill(seed, a, MOST, extreme);
+    fill(seed, b, MOST, extreme);
+    fill(seed, c, MOST, extreme);
+    const float sums[2] = {one->sum(a, n), two->sum(a, n)};
+    assert_same(&sums[0], &sums[1], 1, "sum");
+    const float squares[2] = {one->sum_of_squares(a, 0.25f, n), two->sum_of_squares(a, 0.25f, n)};
+    assert_same(&squares[0], &squares[1], 1, "sum_of_squares");
+    const float most[2] = {one->max(a, n), two->max(a, n)};
+    assert_same(&most[0], &most[1], 1, "max");
+
+#define COMPARE(name, call_one, call_two)                                                                              \
+    do {                                                                                                               \
+        pair_fill(seed, &p, n, extreme);                                                                               \
+        call_one;                                                                                                      \
+        call_two;                                                                                                      \
+        pair_check(&p, name);                                                                                          \
+    } while (0)
+    COMPARE("add_scaled", one->add_scaled(p.first, a, 0.7f, n), two->add_scaled(p.second, a, 0.7f, n));
+    COMPARE("scale", one->scale(p.first, -1.3f, n), two->scale(p.second, -1.3f, n));
+    COMPARE("normalize", one->normalize(a, 0.1f, 0.9f, b, c, p.first, n),
+            two->normalize(a, 0.1f, 0.9f, b, c, p.second, n));
+    COMPARE("normalize plain", one->normalize(a, 0.0f, 0.9f, NULL, NULL, p.first, n),
+            two->normalize(a, 0.0f, 0.9f, NULL, NULL, p.second, n));
+    COMPARE("finish_logits", one->finish_logits(p.first, 0.5f, b, 30.0f, n),
+            two->finish_logits(p.second, 0.5f, b, 30.0f, n));
+    COMPARE("sigmoid", one->sigmoid(p.first, n), two->sigmoid(p.second, n));
+    COMPARE("gate_sigmoid", one->gate_sigmoid(p.first, a, n), two->gate_sigmoid(p.second, a, n));
+    for (int act = ACT_SILU; act <= ACT_SWIGLU_OAI; act++) {
+        const Activation activation = (Activation)act;
+        COMPARE("activate", one->activate(activation, 7.0f, a, b, p.first, n),
+                two->activate(activation, 7.0f, a, b, p.second, n));
+        COMPARE("activate without gate", one->activate(activation, 0.0f, NULL, b, p.first, n),
+                two->activate(activation, 0.0f, NULL, b, p.second, n));
+    }
+    float totals[2];
+    COMPARE("exp_sum", totals[0] = one->exp_sum(p.first, 2.0f, n), totals[1] = two->exp_sum(p.second, 2.0f, n));
+    assert_same(&totals[0], &totals[1], 1, "exp_sum's sum");
+#undef COMPARE
+    pair_fill(seed, &p, n, extreme);
+    pair_fill(seed, &r, n, extreme);
+    one->rotate_half(p.first, r.first, a, b, n);
+    two->rotate_half(p.second, r.second, a, b, n);
+    pair_check(&p, "rotate_half");
+    pair_check(&r, "rotate_half");
+    for (int type = DT_F32; type <= DT_BF16; type++) {
+        uint8_t encoded[2][MOST * 4] = {{0}};
+        one->encode_kv[type](a, encoded[0], n);
+        two->encode_kv[type](a, encoded[1], n);
+        float decoded[2][MOST];
+        for (int i = 0; i < 2; i++) dtype_info((DType)type)->decode(encoded[i], decoded[i], (size_t)n);
+        assert_same(decoded[0], decoded[1], (size_t)n, "encode_kv");
+    }
+}
+
+static void rows_agree(void **state)
+{
+    (void)state;
+    uint64_t seed = 1;
+    for (int level = 0; level < n_levels; level++)
+        for (int n = 1; n <= 70; n++)
+            for (int extreme = 0; extreme < 2; extreme++)
+                check_rows(kernels_portable(), levels[level], n < 66 ? n : n * 2 + 17, extreme != 0, &seed);
+}
+
+static void dot_tiles_agree(void **state)
+{
+    (void)state;
+    uint64_t seed = 2;
+    float w[DOT_TILE_ROWS][MOST], x[DOT_TILE_ACTS][MOST];
+    const float *rows[DOT_TILE_ROWS], *acts[DOT_TILE_ACTS];
+    for (int r = 0; r < DOT_TILE_ROWS; r++) rows[r] = w[r];
+    for (int a = 0; a < DOT_TILE_ACTS; a++) acts[a] = x[a];
+    for (int k = 1; k < 100; k++) {
+        fill(&seed, &w[0][0], DOT_TILE_ROWS * MOST, k % 5 == 0);
+        fill(&seed, &x[0][0], DOT_TILE_ACTS * MOST, k % 5 == 0);
+        float expected[DOT_TILE_ACTS][DOT_TILE_ROWS];
+        kernels_portable()->dot_tile(rows, acts, DOT_TILE_ACTS, k, &expected[0][0], DOT_TILE_ROWS);
+        for (int level = 0; level < n_levels; level++)
+            for (int n = 1; n <= DOT_TILE_ACTS; n++) {
+                float sums[DOT_TILE_ACTS][DOT_TILE_ROWS];
+                levels[level]->dot_tile(rows, acts, n, k, &sums[0][0], DOT_TILE_ROWS);
+                assert_same(&expected[0][0], &sums[0][0], (size_t)(n * DOT_TILE_ROWS), "dot_tile");
+            }
+        if (k % 5 == 0) continue;
+        double exact = 0.0;
+        for (int i = 0; i < k; i++) exact += (double)w[1][i] * (double)x[2][i];
+        assert_true(fabs(exact - (double)expected[2][1]) < 1e-4);
+    }
+}
+
+static void pages_agree(void **state)
+{
+    (void)state;
+    enum { DIM = 84, VALUES = 80 };
+    uint64_t seed = 3;
+    float keys[DIM * KV_PAGE_TOKENS], values[KV_PAGE_TOKENS * VALUES], q[DIM];
+    for (int round = 0; round < 60; round++) {
+        random_fill(&seed, keys, DIM * KV_PAGE_TOKENS, 1.0f);
+        random_fill(&seed, values, KV_PAGE_TOKENS * VALUES, 1.0f);
+        random_fill(&seed, q, DIM, 1.0f);
+        /* What lies in slots that nobody sees must not matter. */
+        const int32_t first = random_int(&seed, KV_PAGE_TOKENS), end = first + 1 + random_int(&seed, 16 - first);
+        for (int32_t j = 0; j < KV_PAGE_TOKENS; j++) {
+            if (j >= first && j < end) continue;
+            for (int32_t d = 0; d < DIM; d++) keys[d * KV_PAGE_TOKENS + j] = NAN;
+            for (int32_t d = 0; d < VALUES; d++) values[j * VALUES + d] = INFINITY;
+        }
+        for (int type = DT_F32; type <= DT_BF16; type++) {
+            uint8_t k_bytes[sizeof keys], v_bytes[sizeof values];
+            kernels_portable()->encode_kv[type](keys, k_bytes, DIM * KV_PAGE_TOKENS);
+            kernels_portable()->encode_kv[type](values, v_bytes, KV_PAGE_TOKENS * VALUES);
+            const AttendPage page = {k_bytes, v_bytes, DIM - round % 7, VALUES, first, end, 0.3f,
+                                     round % 2 == 0 ? 0.0f : 5.0f};
+            SoftmaxState before = {round % 3 == 0 ? -INFINITY : 0.2f, round % 3 == 0 ? 0.0f : 1.5f};
+            float start[VALUES], out[VALUES];
+            for (int d = 0; d < VALUES; d++) start[d] = round % 3 == 0 ? 0.0f : random_float(&seed, 1.0f);
+            SoftmaxState expected = before;
+            float reference[VALUES];
+            memcpy(reference, start, sizeof start);
+            kernels_portable()->attend_page[type](&page, q, &expected, reference);
+            assert_true(isfinite(reference[0]) && expected.sum > 0.0f);
+            for (int level = 0; level < n_levels; level++) {
+                SoftmaxState after = before;
+                memcpy(out, start, sizeof start);
+                levels[level]->attend_page[type](&page, q, &after, out);
+                assert_same(&expected.max, &after.max, 1, "attend_page's maximum");
+                assert_same(&expected.sum, &after.sum, 1, "attend_page's sum");
+                assert_same(reference, out, VALUES, "attend_page");
+            }
+        }
+    }
+}
+
+/* Fast decoders give the codecs' bits, whatever the blocks hold. */
+static void decoders_agree_with_codecs(void **state)
+{
+    (void)state;
+    enum { ELEMENTS = 1024 };
+    uint64_t seed = 4;
+    uint8_t bytes[ELEMENTS * 8];
+    float expected[ELEMENTS], decoded[ELEMENTS];
+    for (int round = 0; round < 20; round++) {
+        for (size_t i = 0; i < sizeof bytes; i++) bytes[i] = (uint8_t)random_bits(&seed);
+        for (int type = 0; type < DT_COUNT; type++) {
+            const DTypeInfo *info = dtype_info((DType)type);
+            if (info->decode == NULL) continue;
+            const size_t n = (size_t)(ELEMENTS / info->block_elems - round % 3) * info->block_elems;
+            info->decode(bytes, expected, n);
+            for (int level = -1; level < n_levels; level++) {
+                kernels_decoder(level < 0 ? kernels_portable() : levels[level], (DType)type)(bytes, decoded, n);
+                assert_same(expected, decoded, n, info->name);
+            }
+        }
+    }
+}
+
+/* Units in the last place between a float and the exact value. */
+static double ulps(float got, double exact)
+{
+    const double scale = fabs(exact) < 0x1p-126 ? 0x1p-149 : ldexp(1.0, ilogb(exact) - 23);
+    return fabs((double)got - exact) / scale;
+}
+
+static void elementary_functions_are_accurate(void **state)
+{
+    (void)state;
+    const CpuKernels *kernels = kernels_portable();
+    double worst_exp = 0.0, worst_tanh = 0.0, worst_sigmoid = 0.0, worst_silu = 0.0, worst_gelu = 0.0;
+    for (float x = -103.0f; x < 88.0f; x += 0.00737f) {
+        float y = x;
+        kernels->exp_sum(&y, 0.0f, 1);
+        worst_exp = fmax(worst_exp, ulps(y, exp((double)x)));
+    }
+    for (float x = -12.0f; x < 12.0f; x += 0.000737f) {
+        float y = x;
+        kernels->sigmoid(&y, 1);
+        worst_sigmoid = fmax(worst_sigmoid, ulps(y, 1.0 / (1.0 + exp(-(double)x))));
+        y = x;
+        kernels->finish_logits(&y, 1.0f, NULL, 1.0f, 1);
+        worst_tanh = fmax(worst_tanh, ulps(y, tanh((double)x)));
+        const float one = 1.0f;
+        kernels->activate(ACT_SILU, 0.0f, &x, &one, &y, 1);
+        worst_silu = fmax(worst_silu, ulps(y, (double)x / (1.0 + exp(-(double)x))));
+        kernels->activate(ACT_GELU_TANH, 0.0f, &x, &one, &y, 1);
+        const double u = 0.7978845608028654 * ((double)x + 0.044715 * pow((double)x, 3.0));
+        worst_gelu = fmax(worst_gelu, fabs((double)y - (double)x / (1.0 + exp(-2.0 * u))));
+    }
+    assert_true(worst_exp < 1.5);
+    assert_true(worst_sigmoid < 4.0);
+    assert_true(worst_tanh < 4.0);
+    assert_true(worst_silu < 4.0);
+    assert_true(worst_gelu < 1e-6);
+    float huge[] = {89.5f, INFINITY, -INFINITY, -200.0f};
+    kernels->exp_sum(huge, 0.0f, 4);
+    assert_true(isinf(huge[0]) && isinf(huge[1]) && huge[2] == 0.0f && huge[3] == 0.0f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rows_agree),
+        cmocka_unit_test(dot_tiles_agree),
+        cmocka_unit_test(pages_agree),
+        cmocka_unit_test(decoders_agree_with_codecs),
+        cmocka_unit_test(elementary_functions_are_accurate),
+    };
+    return cmocka_run_group_tests(tests, find_levels, NULL);
+}
