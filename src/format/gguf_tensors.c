@@ -55,11 +55,23 @@ static ImpStatus read_row(GgufCursor *cursor, GgufRow *row)
     return gguf_take_u64(cursor, &row->offset);
 }
 
+/* Types that GGUF has and imp does not read, by number. */
+static const char *unread_type_name(uint32_t type)
+{
+    static const char *const names[] = {
+        [9] = "Q8_1",   [15] = "Q8_K",  [16] = "IQ2_XXS", [17] = "IQ2_XS", [18] = "IQ3_XXS", [19] = "IQ1_S",
+        [21] = "IQ3_S", [22] = "IQ2_S", [29] = "IQ1_M",   [34] = "TQ1_0",  [35] = "TQ2_0",   [41] = "Q1_0",
+    };
+    const char *name = type < sizeof names / sizeof names[0] ? names[type] : NULL;
+    return name != NULL ? name : "unknown";
+}
+
 static ImpStatus add_row(GgufRow *row, uint64_t alignment, const TensorSection *section, TensorTable *table)
 {
     row->tensor.type = dtype_from_gguf(row->type);
     if (row->tensor.type == DT_NONE)
-        return imp_fail(IMP_ERR_UNSUPPORTED, "its data type, number %u, is not one that imp reads", row->type);
+        return imp_fail(IMP_ERR_UNSUPPORTED, "its data type, %s (number %u), is not one that imp reads",
+                        unread_type_name(row->type), row->type);
     if (row->offset % alignment != 0)
         return imp_fail(IMP_ERR_FORMAT, "its offset %llu is not a multiple of the alignment %llu",
                         (unsigned long long)row->offset, (unsigned long long)alignment);

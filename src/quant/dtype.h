@@ -18,6 +18,11 @@ typedef enum DType {
     DT_I16,
     DT_I32,
     DT_I64,
+    DT_U8,
+    DT_U16,
+    DT_U32,
+    DT_U64,
+    DT_BOOL,
     DT_F8_E4M3,
     DT_F8_E5M2,
     DT_Q4_0,
@@ -52,7 +57,7 @@ typedef struct DTypeInfo {
     int32_t gguf_id;         /* type number in a GGUF file, -1: not of that format */
     uint16_t block_elems;    /* elements of a block, 1 for plain types */
     uint16_t block_bytes;
-    DTypeDecode *decode;     /* NULL only for the integer types */
+    DTypeDecode *decode;     /* NULL only for integers and booleans */
     DTypeEncode *encode;     /* NULL where imp only reads the type */
 } DTypeInfo;
 
