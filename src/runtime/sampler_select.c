@@ -11,6 +11,8 @@
  */
 #include "runtime/sampler_select.h"
 
+#include "quant/float_bits.h"
+
 #include <float.h>
 #include <math.h>
 #include <string.h>
@@ -24,6 +26,8 @@ enum {
     RADIX_BITS = 11,
     RADIX_SIZE = 1 << RADIX_BITS,
 };
+
+static const float LEAST_SHIFT = -87.0f; /* e^-87 is the last normal power */
 
 ImpStatus selection_init(Selection *selection, int32_t n_vocab, Arena *arena)
 {
@@ -39,13 +43,12 @@ ImpStatus selection_init(Selection *selection, int32_t n_vocab, Arena *arena)
     return IMP_OK;
 }
 
-/* e^x for x <= 0 to a relative error of 2e-7; 0 below -87. x = k ln 2 + r with |r| <= ln 2 / 2, Taylor's series in r. */
+/* e^x for x <= 0 to a relative error of 2e-7; 0 below LEAST_SHIFT and for NaN. x = k ln 2 + r with |r| <= ln 2 / 2, Taylor's
+ * series in r. Without a branch, so that loops over it become vector code. */
 static inline float exp_negative(float x)
 {
-    const float clamped = x > -87.0f ? x : -87.0f;
+    const float clamped = x > LEAST_SHIFT ? x : LEAST_SHIFT;
     const float shifted = clamped * 1.44269504f + 12582912.0f; /* 1.5 * 2^23: the sum's low bits are round(x / ln 2) */
-    int32_t bits;
-    memcpy(&bits, &shifted, sizeof bits);
     const float k = shifted - 12582912.0f;
     const float r = (clamped - k * 0.693145752f) - k * 1.42860677e-6f;
     float sum = 1.0f / 720.0f;
@@ -55,10 +58,9 @@ static inline float exp_negative(float x)
     sum = sum * r + 0.5f;
     sum = sum * r + 1.0f;
     sum = sum * r + 1.0f;
-    const int32_t scale_bits = (bits - 0x4B400000 + 127) * (1 << 23);
-    float scale;
-    memcpy(&scale, &scale_bits, sizeof scale);
-    return x > -87.0f ? sum * scale : 0.0f;
+    const uint32_t power = (f32_to_bits(shifted) - 0x4B400000u + 127u) << 23; /* 2^k */
+    const uint32_t keep = 0u - (uint32_t)(x > LEAST_SHIFT);
+    return f32_from_bits(f32_to_bits(sum * f32_from_bits(power)) & keep);
 }
 
 static int32_t block_length(const Selection *selection, int32_t block)
@@ -183,75 +185,82 @@ static void gather(Selection *selection, float threshold)
     sort_candidates(selection->list, n, selection->spare);
 }
 
-/* Probabilities relative to the maximum's, of a block. */
-static void weigh_block(const Selection *selection, int32_t block, float max, float weights[SELECT_BLOCK])
+/* Logits relative to `max`, and e to their power, of a block; weights behind the vocabulary's end are 0. */
+static void weigh_block(const Selection *selection, int32_t block, float max, float *restrict shifts,
+                        float *restrict weights)
 {
     const float *logits = selection->logits + (size_t)block * SELECT_BLOCK;
     const int32_t length = block_length(selection, block);
-    for (int32_t i = 0; i < length; i++) weights[i] = exp_negative(logits[i] - max);
+    for (int32_t i = 0; i < length; i++) {
+        const float shift = logits[i] - max;
+        shifts[i] = shift > LEAST_SHIFT ? shift : LEAST_SHIFT;
+        weights[i] = exp_negative(shift);
+    }
+    for (int32_t i = length; i < SELECT_BLOCK; i++) shifts[i] = weights[i] = 0.0f;
 }
 
+/* What the distribution is measured by, relative to the maximum. */
 typedef struct Moments {
     double sum;        /* of exp(logit - max) */
-    double mean_logit; /* expected logit - max */
+    double mean_shift; /* expected logit - max */
 } Moments;
 
-static Moments moments_of_block(const Selection *selection, int32_t block, float max)
+/* Sums in SUM_LANES interleaved parts: a fixed order that suits vectors. The mean is not divided by the sum yet. */
+static Moments moments_of_block(const float *shifts, const float *weights)
 {
-    float weights[SELECT_BLOCK];
-    Moments moments = {0};
-    const float *logits = selection->logits + (size_t)block * SELECT_BLOCK;
-    const int32_t length = block_length(selection, block);
-    weigh_block(selection, block, max, weights);
-    for (int32_t i = 0; i < length; i++) {
-        if (!(weights[i] > 0.0f)) continue;
-        moments.sum += (double)weights[i];
-        moments.mean_logit += (double)weights[i] * ((double)logits[i] - (double)max);
+    enum { SUM_LANES = 4 };
+    double sums[SUM_LANES] = {0}, means[SUM_LANES] = {0};
+    for (int32_t i = 0; i < SELECT_BLOCK; i += SUM_LANES) {
+        for (int32_t j = 0; j < SUM_LANES; j++) {
+            sums[j] += (double)weights[i + j];
+            means[j] += (double)weights[i + j] * (double)shifts[i + j];
+        }
     }
-    return moments;
+    return (Moments){(sums[0] + sums[1]) + (sums[2] + sums[3]), (means[0] + means[1]) + (means[2] + means[3])};
 }
 
 static Moments find_moments(Selection *selection)
 {
     const float max = selection_max(selection);
+    float shifts[SELECT_BLOCK], weights[SELECT_BLOCK];
     Moments moments = {0};
-    if (selection->whole) {
-        for (int32_t block = 0; block < selection->n_blocks; block++) {
-            const Moments part = moments_of_block(selection, block, max);
-            moments.sum += part.sum;
-            moments.mean_logit += part.mean_logit;
-        }
-    } else {
-        for (int32_t i = 0; i < selection->n; i++) {
-            const double weight = (double)exp_negative(selection->list[i].key - max);
-            moments.sum += weight;
-            if (weight > 0.0) moments.mean_logit += weight * ((double)selection->list[i].key - (double)max);
-        }
+    for (int32_t block = 0; selection->whole && block < selection->n_blocks; block++) {
+        weigh_block(selection, block, max, shifts, weights);
+        const Moments part = moments_of_block(shifts, weights);
+        moments.sum += part.sum;
+        moments.mean_shift += part.mean_shift;
     }
-    moments.mean_logit /= moments.sum;
+    for (int32_t i = 0; !selection->whole && i < selection->n; i++) {
+        const float shift = selection->list[i].key - max;
+        const double weight = (double)exp_negative(shift);
+        moments.sum += weight;
+        if (weight > 0.0) moments.mean_shift += weight * (double)shift;
+    }
+    moments.mean_shift /= moments.sum;
     return moments;
 }
 
 double selection_log_sum(Selection *selection) { return log(find_moments(selection).sum); }
 
-static int32_t bucket_of(float logit, float center)
+/* `distance` of a logit from where the gathering starts; NaN is far. */
+static int32_t bucket_of(float distance)
 {
-    const float distance = fabsf(logit - center) * (float)SELECT_BUCKETS_PER_NAT;
-    return distance < (float)(SELECT_BUCKETS - 1) ? (int32_t)distance : SELECT_BUCKETS - 1;
+    const float bucket = fabsf(distance) * (float)SELECT_BUCKETS_PER_NAT;
+    return bucket < (float)(SELECT_BUCKETS - 1) ? (int32_t)bucket : SELECT_BUCKETS - 1;
 }
 
-/* Makes the list of the tokens nearest to `center` that hold at least `wanted` of the mass, and a few more: whole buckets. */
+/* Makes the list of the tokens whose shift is nearest to `center` and that hold at least `wanted` of the mass, and a few
+ * more: whole buckets. */
 static void gather_nearest(Selection *selection, float center, double wanted)
 {
     const float max = selection_max(selection);
-    float weights[SELECT_BLOCK];
+    float shifts[SELECT_BLOCK], weights[SELECT_BLOCK];
     memset(selection->mass, 0, SELECT_BUCKETS * sizeof *selection->mass);
     for (int32_t block = 0; block < selection->n_blocks; block++) {
-        const float *logits = selection->logits + (size_t)block * SELECT_BLOCK;
-        const int32_t length = block_length(selection, block);
-        weigh_block(selection, block, max, weights);
-        for (int32_t i = 0; i < length; i++)
-            if (weights[i] > 0.0f) selection->mass[bucket_of(logits[i], center)] += (double)weights[i];
+        if (selection->block_max[block] - max <= LEAST_SHIFT) continue;
+        weigh_block(selection, block, max, shifts, weights);
+        for (int32_t i = 0; i < SELECT_BLOCK; i++)
+            if (weights[i] > 0.0f) selection->mass[bucket_of(shifts[i] - center)] += (double)weights[i];
     }
     int32_t last = 0;
     double sum = selection->mass[0];
@@ -259,8 +268,9 @@ static void gather_nearest(Selection *selection, float center, double wanted)
 
     int32_t n = 0;
     for (int32_t id = 0; id < selection->n_vocab; id++) {
-        const float logit = selection->logits[id];
-        if (logit >= -FLT_MAX && bucket_of(logit, center) <= last) selection->list[n++] = (Candidate){logit, id};
+        const float shift = selection->logits[id] - max;
+        if (shift > LEAST_SHIFT && bucket_of(shift - center) <= last)
+            selection->list[n++] = (Candidate){selection->logits[id], id};
     }
     selection->n = n;
     selection->whole = false;
@@ -316,7 +326,7 @@ void selection_top_p(Selection *selection, float p)
 {
     const float max = selection_max(selection);
     const double wanted = (double)p * find_moments(selection).sum;
-    if (selection->whole) gather_nearest(selection, max, wanted);
+    if (selection->whole) gather_nearest(selection, 0.0f, wanted);
     double sum = 0.0;
     for (int32_t i = 0; i < selection->n; i++) {
         sum += (double)exp_negative(selection->list[i].key - max);
@@ -330,12 +340,12 @@ void selection_typical_p(Selection *selection, float p)
 {
     const float max = selection_max(selection);
     const Moments moments = find_moments(selection);
-    const float center = (float)((double)max + moments.mean_logit);
+    const float center = (float)moments.mean_shift;
     const double wanted = (double)p * moments.sum;
     if (selection->whole) gather_nearest(selection, center, wanted);
 
     for (int32_t i = 0; i < selection->n; i++)
-        selection->order[i] = (Candidate){-fabsf(selection->list[i].key - center), i};
+        selection->order[i] = (Candidate){-fabsf(selection->list[i].key - max - center), i};
     sort_candidates(selection->order, selection->n, selection->spare);
     int32_t n_kept = 0;
     for (double sum = 0.0; n_kept < selection->n && (n_kept == 0 || sum < wanted); n_kept++)
@@ -387,18 +397,17 @@ static int32_t draw_from_all(Selection *selection, double u)
 {
     const float max = selection_max(selection);
     const double target = u * find_moments(selection).sum;
-    float weights[SELECT_BLOCK];
+    float shifts[SELECT_BLOCK], weights[SELECT_BLOCK];
     double sum = 0.0;
     int32_t drawn = -1;
     for (int32_t block = 0; block < selection->n_blocks; block++) {
-        const double mass = moments_of_block(selection, block, max).sum;
+        weigh_block(selection, block, max, shifts, weights);
+        const double mass = moments_of_block(shifts, weights).sum;
         if (sum + mass <= target) {
             sum += mass;
             continue;
         }
-        weigh_block(selection, block, max, weights);
-        const int32_t length = block_length(selection, block);
-        for (int32_t i = 0; i < length; i++) {
+        for (int32_t i = 0; i < SELECT_BLOCK; i++) {
             if (!(weights[i] > 0.0f)) continue;
             drawn = block * SELECT_BLOCK + i;
             sum += (double)weights[i];
