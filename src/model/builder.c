@@ -115,6 +115,23 @@ ImpStatus builder_attention_sizes(Builder *builder, int32_t layer, const ClassDe
     return IMP_OK;
 }
 
+ImpStatus builder_windowed(const Builder *builder, int32_t i, const char *period_key, int32_t default_period, bool *out)
+{
+    static const char gguf_key[] = "attention.sliding_window_pattern";
+    const Hparams *hparams = &builder->hparams;
+    const char *type = json_string_value(json_array_get(hparams_json(hparams, "layer_types"), (size_t)i));
+    if (type != NULL) {
+        *out = strcmp(type, "sliding_attention") == 0;
+        return IMP_OK;
+    }
+    const GgufValue *stored = hparams_gguf(hparams, gguf_key);
+    const bool list = stored != NULL && stored->type == GGUF_ARRAY;
+    int32_t value;
+    IMP_TRY(hparams_int_at(hparams, gguf_key, period_key, i, default_period, 0, INT32_MAX, &value));
+    *out = list ? value != 0 : value == 0 || (i + 1) % value != 0;
+    return IMP_OK;
+}
+
 static ImpStatus bind_qk_norms(Builder *builder, int32_t layer, const AttentionNames *names, Attention *out)
 {
     if (out->qk_norm != QK_NORM_HEAD && out->qk_norm != QK_NORM_ROW) return IMP_OK;

@@ -79,6 +79,10 @@ ImpStatus builder_finish(Builder *builder);
 /* Heads and head sizes of one layer, with their usual keys and scale 1/sqrt(head_dim). */
 ImpStatus builder_attention_sizes(Builder *builder, int32_t layer, const ClassDefaults *defaults, Attention *out);
 
+/* Whether layer i has the window: layer_types in config.json; sliding_window_pattern in GGUF, one value a layer; or, as
+ * `period_key` in config.json too, a period whose last layer is global (0: none is). */
+ImpStatus builder_windowed(const Builder *builder, int32_t i, const char *period_key, int32_t default_period, bool *out);
+
 typedef struct AttentionNames {
     TensorName q, k, v, o, q_norm, k_norm;
 } AttentionNames;

@@ -7,28 +7,6 @@
 #include <math.h>
 #include <string.h>
 
-/* Every sixth layer is global, unless the file lists the kinds or another pattern. */
-static ImpStatus is_windowed(const Builder *builder, int32_t i, bool *out)
-{
-    const Hparams *hparams = &builder->hparams;
-    const char *type = json_string_value(json_array_get(hparams_json(hparams, "layer_types"), (size_t)i));
-    if (type != NULL) {
-        *out = strcmp(type, "sliding_attention") == 0;
-        return IMP_OK;
-    }
-    const GgufValue *stored = hparams_gguf(hparams, "attention.sliding_window_pattern");
-    int32_t pattern;
-    if (stored != NULL && stored->type == GGUF_ARRAY) {
-        IMP_TRY(hparams_int_at(hparams, "attention.sliding_window_pattern", NULL, i, HPARAMS_REQUIRED, 0, 1, &pattern));
-        *out = pattern != 0;
-        return IMP_OK;
-    }
-    const char *key = hparams_either(hparams, "_sliding_window_pattern", "sliding_window_pattern");
-    IMP_TRY(hparams_int(hparams, "attention.sliding_window_pattern", key, 6, 0, INT32_MAX, &pattern));
-    *out = pattern == 0 || (i + 1) % pattern != 0;
-    return IMP_OK;
-}
-
 /* GGUF holds the query's scale in no key of its own; Hugging Face as query_pre_attn_scalar. */
 static ImpStatus read_scale(const Builder *builder, Attention *out)
 {
@@ -63,12 +41,13 @@ static ImpStatus build_attention(Builder *builder, int32_t i, const ClassDefault
     bool windowed;
     IMP_TRY(builder_attention_sizes(builder, i, defaults, out));
     IMP_TRY(read_scale(builder, out));
-    IMP_TRY(is_windowed(builder, i, &windowed));
+    IMP_TRY(builder_windowed(builder, i, hparams_either(hparams, "_sliding_window_pattern", "sliding_window_pattern"), 6,
+                             &windowed));
     if (windowed)
         IMP_TRY(hparams_int(hparams, "attention.sliding_window", "sliding_window",
                             builder->gguf || hparams_is_null(hparams, "sliding_window") ? 0 : 4096, 0, INT32_MAX,
                             &out->window));
-    IMP_TRY(hparams_float(hparams, "attn_logit_softcapping", "attn_logit_softcapping", 0, &out->softcap));
+    /* attn_logit_softcapping is Gemma-2's: configurations may carry the key, but Gemma-3's attention does not read it. */
     IMP_TRY(read_rope(builder, windowed, out));
     out->qk_norm = QK_NORM_HEAD;
     return builder_attention(builder, i, &builder_attention_names, out);

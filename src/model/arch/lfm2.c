@@ -96,7 +96,7 @@ static ImpStatus build_experts(Builder *builder, int32_t i, Layer *layer)
                         &experts->n_experts));
     IMP_TRY(hparams_int(hparams, "expert_used_count", "num_experts_per_tok", builder->gguf ? HPARAMS_REQUIRED : 4, 1, 4096,
                         &experts->n_used));
-    IMP_TRY(hparams_bool(hparams, NULL, "norm_topk_prob", true, &experts->renormalize));
+    IMP_TRY(hparams_bool(hparams, "expert_weights_norm", "norm_topk_prob", true, &experts->renormalize));
     IMP_TRY(hparams_float(hparams, "expert_weights_scale", "routed_scaling_factor", 1, &experts->scale));
     IMP_TRY(hparams_bool(hparams, NULL, "use_expert_bias", true, &use_bias));
     const TensorPlace bias = at_layer((TensorName){"blk.*.exp_probs_b", "layers.*.feed_forward"}, i);

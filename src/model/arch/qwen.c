@@ -43,17 +43,17 @@ static ImpStatus read_options(const Builder *builder, QwenOptions *out)
     IMP_TRY(hparams_int(hparams, "expert_used_count", "num_experts_per_tok", builder->gguf ? HPARAMS_REQUIRED : 8, 1, 4096,
                         &out->n_used));
     IMP_TRY(hparams_int(hparams, NULL, "decoder_sparse_step", 1, 1, INT32_MAX, &out->sparse_step));
-    /* No GGUF key holds it: the common runtime always renormalizes. */
-    return hparams_bool(hparams, NULL, "norm_topk_prob", builder->gguf, &out->renormalize);
+    /* Most GGUF files do not say it: the common runtime always renormalizes. */
+    return hparams_bool(hparams, "expert_weights_norm", "norm_topk_prob", builder->gguf, &out->renormalize);
 }
 
 /* Whether layer i's attention has the window. */
-static bool is_windowed(const Builder *builder, const QwenOptions *options, int32_t i)
+static ImpStatus is_windowed(const Builder *builder, const QwenOptions *options, int32_t i, bool *out)
 {
-    const json_t *types = options->moe ? NULL : hparams_json(&builder->hparams, "layer_types");
-    const char *type = json_string_value(json_array_get(types, (size_t)i));
-    if (type != NULL) return strcmp(type, "sliding_attention") == 0;
-    return i >= options->first_windowed_layer;
+    const bool listed = !options->moe && hparams_json(&builder->hparams, "layer_types") != NULL;
+    if (builder->gguf || listed) return builder_windowed(builder, i, NULL, 0, out);
+    *out = i >= options->first_windowed_layer;
+    return IMP_OK;
 }
 
 /* GGUF tells by the tensors; Hugging Face by mlp_only_layers and decoder_sparse_step. */
@@ -73,12 +73,14 @@ static ImpStatus build_layer(Builder *builder, int32_t i, const QwenOptions *opt
 {
     Layer *layer = &builder->model->layers[i];
     Attention *attention = &layer->attention;
+    bool windowed;
     layer->mixer = MIXER_ATTENTION;
     IMP_TRY(builder_norm(builder, at_layer((TensorName){"blk.*.attn_norm", "layers.*.input_layernorm"}, i),
                          builder->model->n_embd, &layer->mixer_norm));
     IMP_TRY(builder_attention_sizes(builder, i, options->defaults, attention));
     attention->qk_norm = options->qk_norm ? QK_NORM_HEAD : QK_NORM_NONE;
-    attention->window = is_windowed(builder, options, i) ? options->window : 0;
+    IMP_TRY(is_windowed(builder, options, i, &windowed));
+    if (windowed) attention->window = options->window;
     const RopeSource rope = {.head_dim = attention->head_dim, .gguf_base = "rope.freq_base", .config_base = "rope_theta",
                              .default_base = 10000, .gguf_kind = ROPE_HALF};
     IMP_TRY(builder_rope(builder, &rope, &attention->rope));
