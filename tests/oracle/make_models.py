@@ -188,7 +188,8 @@ def old_style(config):
 
 def logits_of(model, tokens, dtype):
     with torch.no_grad():
-        return model.to(dtype)(input_ids=torch.from_numpy(tokens.astype(np.int64))[None]).logits[0].numpy()
+        ids = torch.from_numpy(tokens.astype(np.int64))[None]
+        return model.to(dtype)(input_ids=ids, use_cache=False).logits[0].numpy()
 
 
 def make(directory, class_name, settings, options, n_tokens, coarse):
