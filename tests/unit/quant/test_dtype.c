@@ -220,7 +220,7 @@ static void table_is_consistent(void **state)
         const DTypeInfo *info = dtype_info((DType)type);
         assert_non_null(info->name);
         assert_true(info->block_elems > 0 && info->block_bytes > 0);
-        const bool is_integer = type >= DT_I8 && type <= DT_I64;
+        const bool is_integer = type >= DT_I8 && type <= DT_BOOL;
         assert_int_equal(info->decode == NULL, is_integer);
         if (info->gguf_id >= 0) assert_int_equal(dtype_from_gguf((uint32_t)info->gguf_id), type);
         if (info->safetensors != NULL) assert_int_equal(dtype_from_safetensors(info->safetensors), type);
