@@ -1,0 +1,34 @@
+#!/bin/bash
+# Runs one fuzz target for a while: tests/fuzz/run.sh TARGET [SECONDS] [BUILD_DIRECTORY]
+#
+# Builds it with clang, AddressSanitizer and UndefinedBehaviorSanitizer, gathers its seeds from the committed test data,
+# and keeps the corpus in the build directory. A crash is left there as crash-…; once it is fixed it belongs into
+# tests/fuzz/regressions/<what the target reads>/, which a unit test replays.
+set -euo pipefail
+root=$(cd "$(dirname "$0")/../.." && pwd)
+target=${1:?name a target, such as fuzz_gguf}
+seconds=${2:-60}
+build=${3:-$root/build-fuzz}
+kind=${target#fuzz_}
+corpus=$build/corpus/$kind
+
+cmake -G Ninja -S "$root" -B "$build" -DCMAKE_C_COMPILER=clang -DCMAKE_BUILD_TYPE=RelWithDebInfo -DIMP_FUZZ=ON \
+      -DIMP_TESTS=OFF -DIMP_SANITIZE=address,undefined >/dev/null
+ninja -C "$build" "$target" >/dev/null
+
+mkdir -p "$corpus"
+[ -d "$root/tests/fuzz/regressions/$kind" ] && cp "$root/tests/fuzz/regressions/$kind/"* "$corpus/"
+seeds() { find "$root/tests" -name "$1" -size -300k; }
+max_len=280000
+case $kind in
+gguf) files=$(seeds '*.gguf') ;;
+safetensors) files=$(seeds '*.safetensors') ;;
+config_json) files=$(seeds 'config.json'); max_len=8192 ;;
+*) files= ;;
+esac
+for file in $files; do
+    cp "$file" "$corpus/$(basename "$(dirname "$file")")-$(basename "$file")"
+done
+cd "$build"
+exec nice -n 19 "$build/$target" "$corpus" -max_total_time="$seconds" -max_len=$max_len -rss_limit_mb=2048 \
+     -timeout=20 -artifact_prefix="$build/crash-$kind-" -print_final_stats=1
