@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes golden/sampler.json: what a plain model of each sampling paper draws.
+"""Writes tests/unit/runtime/sampler_goldens.json: what a plain model of each sampling paper draws.
 
 Every case is a set of parameters, a recipe for logits (see `logits_of`, repeated in test_sampler.c) and for tokens that were
 accepted before, and the tokens that follow from them. Nothing here is fast or shared with imp: lists, sorts, float64.
@@ -280,8 +280,8 @@ def main():
         run("allowed, greedy", 1000, 10, allowed_step=33, temperature=0.0),
         run("large seed", 1000, 40, **dict(plain, seed=2**64 - 2)),
     ]
-    output = sys.argv[1] if len(sys.argv) > 1 else os.path.join(os.path.dirname(__file__), "golden", "sampler.json")
-    os.makedirs(os.path.dirname(output) or ".", exist_ok=True)
+    output = sys.argv[1] if len(sys.argv) > 1 else os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "unit", "runtime",
+                                                              "sampler_goldens.json")
     with open(output, "w") as file:
         file.write("[\n" + ",\n".join(json.dumps(case) for case in cases) + "\n]\n")
 

@@ -155,7 +155,7 @@ static void draws_are_those_of_the_papers(void **state)
 {
     (void)state;
     json_error_t error;
-    json_t *goldens = json_load_file(IMP_TEST_DATA "/oracle/golden/sampler.json", 0, &error);
+    json_t *goldens = json_load_file(IMP_TEST_DATA "/unit/runtime/sampler_goldens.json", 0, &error);
     assert_non_null(goldens);
     assert_true(json_array_size(goldens) > 40);
     size_t i;
