@@ -231,6 +231,54 @@ void sampler_free(Sampler *sampler)
     free(sampler);
 }
 
+static bool same_numbers(const SamplerParams *a, const SamplerParams *b)
+{
+    return a->temperature == b->temperature && a->top_k == b->top_k && a->top_p == b->top_p && a->min_p == b->min_p &&
+           a->typical_p == b->typical_p && a->repeat_penalty == b->repeat_penalty &&
+           a->repeat_last_n == b->repeat_last_n && a->frequency_penalty == b->frequency_penalty &&
+           a->presence_penalty == b->presence_penalty && a->dry_multiplier == b->dry_multiplier &&
+           a->dry_base == b->dry_base && a->dry_allowed_length == b->dry_allowed_length &&
+           a->dry_penalty_last_n == b->dry_penalty_last_n && a->mirostat == b->mirostat &&
+           a->mirostat_tau == b->mirostat_tau && a->mirostat_eta == b->mirostat_eta && a->seed == b->seed;
+}
+
+static bool same_order(const SamplerParams *a, const SamplerParams *b)
+{
+    if (a->n_links != b->n_links) return false;
+    for (int32_t i = 0; i < a->n_links; i++)
+        if (a->order[i] != b->order[i]) return false;
+    return true;
+}
+
+static bool same_bias(const SamplerParams *a, const SamplerParams *b)
+{
+    if (a->n_logit_bias != b->n_logit_bias) return false;
+    for (int32_t i = 0; i < a->n_logit_bias; i++)
+        if (a->logit_bias[i].token != b->logit_bias[i].token || a->logit_bias[i].bias != b->logit_bias[i].bias)
+            return false;
+    return true;
+}
+
+static bool same_breakers(const SamplerParams *a, const SamplerParams *b, int32_t n_vocab)
+{
+    const size_t mask_bytes = ((size_t)n_vocab + 31) / 32 * sizeof(uint32_t);
+    if (a->n_dry_breakers != b->n_dry_breakers || !a->dry_breaker_tokens != !b->dry_breaker_tokens) return false;
+    if (a->dry_breaker_tokens && memcmp(a->dry_breaker_tokens, b->dry_breaker_tokens, mask_bytes) != 0) return false;
+    for (int32_t i = 0; i < a->n_dry_breakers; i++) {
+        if (a->dry_breakers[i].count != b->dry_breakers[i].count) return false;
+        const size_t bytes = (size_t)a->dry_breakers[i].count * sizeof(int32_t);
+        if (memcmp(a->dry_breakers[i].tokens, b->dry_breakers[i].tokens, bytes) != 0) return false;
+    }
+    return true;
+}
+
+bool sampler_has_params(const Sampler *sampler, const SamplerParams *params)
+{
+    const SamplerParams *own = &sampler->params;
+    return same_numbers(own, params) && same_order(own, params) && same_bias(own, params) &&
+           same_breakers(own, params, sampler->n_vocab);
+}
+
 void sampler_reset(Sampler *sampler)
 {
     sampler->n_history = 0;

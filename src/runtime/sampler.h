@@ -66,6 +66,8 @@ SamplerParams sampler_default_params(void);
  * range. */
 ImpStatus sampler_create(const SamplerParams *params, int32_t n_vocab, int32_t max_tokens, Sampler **out);
 void sampler_free(Sampler *sampler);
+/* Whether it was created with equal parameters, lists included. */
+bool sampler_has_params(const Sampler *sampler, const SamplerParams *params);
 
 /* A token entered the sequence (prompt or output): penalties and DRY look at these. When it is the one that sampler_draw
  * gave last, mirostat learns from it. */

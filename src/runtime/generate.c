@@ -1,0 +1,356 @@
+/*
+ * generate.c - the loop that everything else serves: compute the prompt, draw, hand out text, compute the token, draw again.
+ *
+ * Text goes through two buffers on its way out: the detokenizer holds back bytes of unfinished characters, the matcher what
+ * may become a stop string. The token that ends a generation is drawn but not computed: when the conversation goes on,
+ * its text is part of the next prompt.
+ */
+#include "runtime/generate.h"
+
+#include "core/clock.h"
+#include "runtime/stop_strings.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct Session {
+    Runner *runner;
+    const Tokenizer *tokenizer;
+    int32_t sequence, capacity;
+    int32_t n_vocab, n_drawable;
+    int32_t *tokens; /* [capacity], the first n_tokens are in the sequence */
+    int32_t n_tokens;
+    float *logits; /* [n_vocab] */
+    bool logits_valid;
+    Sampler *step_sampler; /* of session_step; has accepted all tokens */
+    Progress progress;
+    atomic_bool cancelled;
+
+    GenerateResult result;
+    TokenList generated;
+    StrBuf text;  /* all that was handed out */
+    StrBuf piece; /* of one token, out of the detokenizer */
+};
+
+/* ---- Life ---- */
+
+ImpStatus session_create(Runner *runner, int32_t n_vocab, const Tokenizer *tokenizer, Session **out)
+{
+    ImpStatus status;
+    *out = NULL;
+    Session *session = calloc(1, sizeof *session);
+    if (!session) return imp_fail_memory(sizeof *session);
+    session->runner = runner;
+    session->tokenizer = tokenizer;
+    session->sequence = -1;
+    session->capacity = runner_options(runner)->max_tokens;
+    session->n_vocab = session->n_drawable = n_vocab;
+    if (tokenizer && tokenizer_vocab_size(tokenizer) < n_vocab) session->n_drawable = tokenizer_vocab_size(tokenizer);
+    session->result.stop_index = -1;
+    atomic_init(&session->cancelled, false);
+    session->tokens = calloc((size_t)session->capacity, sizeof *session->tokens);
+    session->logits = calloc((size_t)n_vocab, sizeof *session->logits);
+    strbuf_puts(&session->text, "");
+    if (!session->tokens || !session->logits || session->text.failed) {
+        status = imp_fail_memory((size_t)session->capacity * sizeof(int32_t) + (size_t)n_vocab * sizeof(float));
+        goto fail;
+    }
+    IMP_GOTO(kv_sequence_open(runner_kv(runner), &session->sequence));
+    *out = session;
+    return IMP_OK;
+fail:
+    session_free(session);
+    return status;
+}
+
+void session_free(Session *session)
+{
+    if (!session) return;
+    if (session->sequence >= 0) kv_sequence_close(runner_kv(session->runner), session->sequence);
+    sampler_free(session->step_sampler);
+    token_list_free(&session->generated);
+    strbuf_free(&session->text);
+    strbuf_free(&session->piece);
+    free(session->tokens);
+    free(session->logits);
+    free(session);
+}
+
+void session_watch(Session *session, const Progress *progress) { session->progress = *progress; }
+atomic_bool *session_cancel_flag(Session *session) { return &session->cancelled; }
+
+const int32_t *session_tokens(const Session *session, int32_t *n_tokens)
+{
+    *n_tokens = session->n_tokens;
+    return session->tokens;
+}
+
+int32_t session_capacity(const Session *session) { return session->capacity; }
+int32_t session_sequence(const Session *session) { return session->sequence; }
+const GenerateResult *session_result(const Session *session) { return &session->result; }
+
+const char *session_text(const Session *session, size_t *length)
+{
+    *length = session->text.length;
+    return session->text.data;
+}
+
+const int32_t *session_generated(const Session *session, int32_t *n_tokens)
+{
+    *n_tokens = (int32_t)session->generated.count;
+    return session->generated.ids;
+}
+
+float *session_logits(Session *session) { return session->logits_valid ? session->logits : NULL; }
+
+/* ---- Tokens in ---- */
+
+static void cut(Session *session, int32_t n_tokens)
+{
+    sampler_free(session->step_sampler);
+    session->step_sampler = NULL;
+    session->logits_valid = false;
+    (void)kv_sequence_truncate(runner_kv(session->runner), session->sequence, n_tokens);
+    session->n_tokens = kv_sequence_length(runner_kv(session->runner), session->sequence);
+}
+
+int32_t session_truncate(Session *session, int32_t n_tokens)
+{
+    if (n_tokens < session->n_tokens) cut(session, n_tokens > 0 ? n_tokens : 0);
+    return session->n_tokens;
+}
+
+void session_reset(Session *session) { cut(session, 0); }
+
+static bool on_progress(void *user, const char *what, uint64_t done, uint64_t total)
+{
+    Session *session = user;
+    if (atomic_load(&session->cancelled)) return false;
+    return !session->progress.callback || session->progress.callback(session->progress.user, what, done, total);
+}
+
+/* As session_feed, but cancellation asked for earlier counts. */
+static ImpStatus feed(Session *session, const int32_t *tokens, int32_t n_tokens, bool report)
+{
+    if (n_tokens > session->capacity - session->n_tokens)
+        return imp_fail(IMP_ERR_CONTEXT_FULL, "%d tokens do not fit: the context holds %d, of which %d are taken",
+                        (int)n_tokens, (int)session->capacity, (int)session->n_tokens);
+    const Progress progress = {on_progress, session};
+    session->logits_valid = false;
+    const ImpStatus status = runner_prefill(session->runner, session->sequence, tokens, n_tokens, session->logits,
+                                            report ? &progress : NULL);
+    /* A prompt that failed on its way has left its first chunks. */
+    const int32_t n_now = kv_sequence_length(runner_kv(session->runner), session->sequence);
+    for (int32_t i = 0; session->n_tokens < n_now; i++) {
+        session->tokens[session->n_tokens++] = tokens[i];
+        if (session->step_sampler) sampler_accept(session->step_sampler, tokens[i]);
+    }
+    session->logits_valid = status == IMP_OK && n_tokens > 0;
+    return status;
+}
+
+static ImpStatus check_count(int32_t n_tokens)
+{
+    if (n_tokens > 0) return IMP_OK;
+    return imp_fail(IMP_ERR_INVALID_ARGUMENT, "the prompt has no tokens");
+}
+
+ImpStatus session_feed(Session *session, const int32_t *tokens, int32_t n_tokens)
+{
+    IMP_TRY(check_count(n_tokens));
+    atomic_store(&session->cancelled, false);
+    return feed(session, tokens, n_tokens, true);
+}
+
+/* Makes the sequence hold exactly `tokens` with their logits, out of what it holds already. */
+static ImpStatus hold(Session *session, const int32_t *tokens, int32_t n_tokens)
+{
+    if (n_tokens > session->capacity)
+        return imp_fail(IMP_ERR_CONTEXT_FULL, "the prompt has %d tokens, but the context holds %d", (int)n_tokens,
+                        (int)session->capacity);
+    int32_t common = 0;
+    while (common < n_tokens && common < session->n_tokens && tokens[common] == session->tokens[common]) common++;
+    if (common == n_tokens && !(session->logits_valid && common == session->n_tokens)) common--; /* for its logits */
+    session->result.reused_tokens = session_truncate(session, common);
+    const int32_t n_new = n_tokens - session->result.reused_tokens;
+    return n_new > 0 ? feed(session, tokens + session->result.reused_tokens, n_new, true) : IMP_OK;
+}
+
+/* ---- Tokens out ---- */
+
+static ImpStatus draw(Session *session, Sampler *sampler, int32_t *token)
+{
+    session->logits_valid = false;
+    *token = sampler_draw(sampler, session->logits, NULL, session->n_tokens);
+    if (*token >= 0) return IMP_OK;
+    return imp_fail(IMP_ERR_INVALID_ARGUMENT,
+                    "no token is left to draw: all are banned, or the model's logits are not numbers");
+}
+
+static ImpStatus create_sampler(const Session *session, const SamplerParams *params, Sampler **out)
+{
+    IMP_TRY(sampler_create(params, session->n_drawable, session->capacity, out));
+    for (int32_t i = 0; i < session->n_tokens; i++) sampler_accept(*out, session->tokens[i]);
+    return IMP_OK;
+}
+
+ImpStatus session_step(Session *session, const SamplerParams *params, int32_t *token)
+{
+    if (!session->logits_valid)
+        return imp_fail(IMP_ERR_INVALID_ARGUMENT, "no logits are in reach: nothing was computed since the last draw");
+    if (!session->step_sampler || !sampler_has_params(session->step_sampler, params)) {
+        sampler_free(session->step_sampler);
+        session->step_sampler = NULL;
+        IMP_TRY(create_sampler(session, params, &session->step_sampler));
+    }
+    IMP_TRY(draw(session, session->step_sampler, token));
+    return feed(session, token, 1, false);
+}
+
+/* ---- Text out ---- */
+
+/* The parts of one generation. */
+typedef struct Output {
+    Session *session;
+    const GenerateOptions *options;
+    Sampler *sampler;
+    Detokenizer *detokenizer; /* NULL without a tokenizer */
+    StopMatcher matcher;
+} Output;
+
+static ImpStatus output_open(Output *output)
+{
+    Session *session = output->session;
+    const GenerateOptions *options = output->options;
+    IMP_TRY(stop_matcher_init(&output->matcher, options->stop, options->n_stop));
+    IMP_TRY(create_sampler(session, &options->sampler, &output->sampler));
+    if (session->tokenizer) IMP_TRY(detokenizer_create(session->tokenizer, options->keep_special, &output->detokenizer));
+    return IMP_OK;
+}
+
+static void output_close(Output *output)
+{
+    stop_matcher_free(&output->matcher);
+    detokenizer_free(output->detokenizer);
+    sampler_free(output->sampler);
+}
+
+/* Hands out what was appended to the text behind `from`. */
+static ImpStatus hand_out(Output *output, size_t from)
+{
+    Session *session = output->session;
+    IMP_TRY(strbuf_check(&session->text));
+    if (session->text.length == from || !output->options->on_text) return IMP_OK;
+    if (!output->options->on_text(output->options->user, session->text.data + from, session->text.length - from))
+        session->result.stop_reason = IMP_STOP_CALLBACK;
+    return IMP_OK;
+}
+
+static ImpStatus put_token(Output *output, int32_t token)
+{
+    Session *session = output->session;
+    if (!output->detokenizer) return IMP_OK;
+    const size_t from = session->text.length;
+    strbuf_clear(&session->piece);
+    IMP_TRY(detokenizer_push(output->detokenizer, token, &session->piece));
+    if (session->piece.length == 0) return IMP_OK;
+    const int32_t found = stop_matcher_push(&output->matcher, session->piece.data, session->piece.length, &session->text);
+    IMP_TRY(hand_out(output, from));
+    if (found < 0) return IMP_OK;
+    session->result.stop_reason = IMP_STOP_STRING;
+    session->result.stop_index = found;
+    return IMP_OK;
+}
+
+/* The text ends here: what was held back belongs to it, unless it is cut. */
+static ImpStatus put_end(Output *output)
+{
+    Session *session = output->session;
+    const ImpStopReason reason = session->result.stop_reason;
+    if (!output->detokenizer || reason == IMP_STOP_STRING || reason == IMP_STOP_CALLBACK) return IMP_OK;
+    const size_t from = session->text.length;
+    strbuf_clear(&session->piece);
+    IMP_TRY(detokenizer_finish(output->detokenizer, &session->piece));
+    int32_t found = -1;
+    if (session->piece.length > 0)
+        found = stop_matcher_push(&output->matcher, session->piece.data, session->piece.length, &session->text);
+    if (found < 0) stop_matcher_finish(&output->matcher, &session->text);
+    IMP_TRY(hand_out(output, from));
+    session->result.stop_reason = found < 0 ? reason : IMP_STOP_STRING; /* whatever the callback said of the last piece */
+    if (found >= 0) session->result.stop_index = found;
+    return IMP_OK;
+}
+
+/* ---- The loop ---- */
+
+/* Draws one token, hands its text out and computes it, unless something ends the generation there. */
+static ImpStatus generate_one(Output *output)
+{
+    Session *session = output->session;
+    GenerateResult *result = &session->result;
+    const GenerateOptions *options = output->options;
+    int32_t token;
+    IMP_TRY(draw(session, output->sampler, &token));
+    IMP_TRY(token_list_push(&session->generated, token));
+    if (!options->ignore_end && session->tokenizer && tokenizer_is_end(session->tokenizer, token)) {
+        result->stop_reason = IMP_STOP_END;
+        return IMP_OK;
+    }
+    sampler_accept(output->sampler, token);
+    result->generated_tokens++;
+    IMP_TRY(put_token(output, token));
+    if (result->stop_reason != IMP_STOP_NONE) return IMP_OK;
+    if (options->max_tokens > 0 && result->generated_tokens >= options->max_tokens) {
+        result->stop_reason = IMP_STOP_LENGTH;
+        return IMP_OK;
+    }
+    const ImpStatus status =
+        session->n_tokens < session->capacity ? feed(session, &token, 1, false) : IMP_ERR_CONTEXT_FULL;
+    if (status == IMP_ERR_CONTEXT_FULL) {
+        result->stop_reason = IMP_STOP_CONTEXT;
+        return IMP_OK;
+    }
+    return status;
+}
+
+static ImpStatus generate_all(Output *output)
+{
+    Session *session = output->session;
+    while (session->result.stop_reason == IMP_STOP_NONE) {
+        if (atomic_load(&session->cancelled))
+            session->result.stop_reason = IMP_STOP_CANCELLED;
+        else
+            IMP_TRY(generate_one(output));
+    }
+    IMP_TRY(put_end(output));
+    if (session->result.stop_reason == IMP_STOP_CANCELLED)
+        return imp_fail(IMP_ERR_CANCELLED, "the generation was cancelled after %d tokens",
+                        (int)session->result.generated_tokens);
+    return IMP_OK;
+}
+
+ImpStatus session_generate(Session *session, const int32_t *tokens, int32_t n_tokens, const GenerateOptions *options)
+{
+    Output output = {.session = session, .options = options};
+    ImpStatus status;
+    session->result = (GenerateResult){.prompt_tokens = n_tokens, .stop_index = -1};
+    session->generated.count = 0;
+    strbuf_clear(&session->text);
+    atomic_store(&session->cancelled, false);
+    IMP_TRY(check_count(n_tokens));
+    if (options->max_tokens < 0)
+        return imp_fail(IMP_ERR_INVALID_ARGUMENT, "max_tokens is %d, but must be at least 0", (int)options->max_tokens);
+
+    const double start = clock_seconds();
+    status = hold(session, tokens, n_tokens);
+    const double computed = clock_seconds();
+    session->result.prompt_seconds = computed - start;
+    if (status == IMP_ERR_CANCELLED) session->result.stop_reason = IMP_STOP_CANCELLED;
+    IMP_TRY(status);
+    IMP_GOTO(output_open(&output));
+    status = generate_all(&output);
+    session->result.generate_seconds = clock_seconds() - computed;
+fail:
+    output_close(&output);
+    return status;
+}
