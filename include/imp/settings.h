@@ -8,6 +8,7 @@
 #ifndef IMP_SETTINGS_H
 #define IMP_SETTINGS_H
 
+#include "imp/config.h"
 #include "imp/error.h"
 
 #include <stdbool.h>
@@ -72,6 +73,8 @@ IMP_API ImpStatus imp_settings_parse(ImpSettings *settings, const char *name, co
 IMP_API ImpStatus imp_settings_set(ImpSettings *settings, const char *key, const char *value);
 /* The same for "section.key=value". */
 IMP_API ImpStatus imp_settings_assign(ImpSettings *settings, const char *assignment);
+/* Sets a string or a choice to text taken as it is, quotes and all. */
+IMP_API ImpStatus imp_settings_set_string(ImpSettings *settings, const char *key, const char *text);
 /* Adds one string, taken as it is, to a list. */
 IMP_API ImpStatus imp_settings_append(ImpSettings *settings, const char *key, const char *value);
 /* Whether something set the key: a file or a call above. */
@@ -85,6 +88,16 @@ IMP_API double imp_settings_float(const ImpSettings *settings, const char *key);
 IMP_API const char *imp_settings_string(const ImpSettings *settings, const char *key); /* choices too */
 /* Entry `index` of a list; NULL past its end. */
 IMP_API const char *imp_settings_item(const ImpSettings *settings, const char *key, size_t index);
+
+/* ---- Into the structures of imp/config.h ---- */
+
+/* Overwrites every field of `config` that a key stands for. Its strings live as long as the settings. */
+IMP_API ImpStatus imp_settings_apply_config(const ImpSettings *settings, ImpConfig *config);
+
+/* Overwrites every field of `params` that a key stands for. Pointers in it are the settings' and hold until they
+ * change. generation.chat_template_file is read now; "none" and "auto" both leave chat_template NULL, for the caller
+ * has to choose between imp_generate and imp_chat. */
+IMP_API ImpStatus imp_settings_apply_params(ImpSettings *settings, ImpGenerateParams *params);
 
 #ifdef __cplusplus
 }

@@ -14,6 +14,7 @@
 struct ImpSettings {
     Arena arena; /* strings and lists of the values; given back with the settings only, values change seldom */
     const char *file;
+    const char *kept_path, *kept_text; /* the last file of config_keep_file */
     struct {
         Literal literal;
         bool is_set;
@@ -148,6 +149,14 @@ ImpStatus imp_settings_assign(ImpSettings *settings, const char *assignment)
     return imp_settings_set(settings, key, equals + 1);
 }
 
+ImpStatus imp_settings_set_string(ImpSettings *settings, const char *key, const char *text)
+{
+    size_t index;
+    IMP_TRY(config_find(key, &index));
+    const Literal literal = {.kind = LITERAL_STRING, .text = arena_string(&settings->arena, text, strlen(text))};
+    return literal.text != NULL ? store(settings, index, &literal) : imp_fail_memory(strlen(text));
+}
+
 ImpStatus imp_settings_append(ImpSettings *settings, const char *key, const char *value)
 {
     size_t index;
@@ -204,6 +213,27 @@ ImpStatus imp_settings_load(ImpSettings *settings, const char *path)
     return load_file(settings, personal);
 }
 
+ImpStatus config_keep_file(ImpSettings *settings, const char *path, const char **text)
+{
+    if (settings->kept_path != NULL && strcmp(settings->kept_path, path) == 0) {
+        *text = settings->kept_text;
+        return IMP_OK;
+    }
+    StrBuf bytes = {0};
+    ImpStatus status = IMP_OK;
+    IMP_GOTO(file_read(path, CONFIG_MAX_FILE_BYTES, &bytes));
+    IMP_GOTO(strbuf_check(&bytes));
+    if (memchr(bytes.data, '\0', bytes.length) != NULL)
+        IMP_GOTO(imp_fail(IMP_ERR_FORMAT, "%s contains a NUL byte, it is no text", path));
+    settings->kept_text = arena_string(&settings->arena, bytes.data, bytes.length);
+    settings->kept_path = settings->kept_text != NULL ? arena_string(&settings->arena, path, strlen(path)) : NULL;
+    if (settings->kept_path == NULL) IMP_GOTO(imp_fail_memory(bytes.length));
+    *text = settings->kept_text;
+fail:
+    strbuf_free(&bytes);
+    return status;
+}
+
 const char *imp_settings_file(const ImpSettings *settings) { return settings->file; }
 
 /* ---- reading
@@ -256,4 +286,11 @@ const char *imp_settings_item(const ImpSettings *settings, const char *key, size
 {
     const Literal *value = find_value(settings, key, LITERAL_LIST);
     return value != NULL && index < value->n_items ? value->items[index] : NULL;
+}
+
+const char *const *config_items(const ImpSettings *settings, const char *key, size_t *count)
+{
+    const Literal *value = find_value(settings, key, LITERAL_LIST);
+    *count = value != NULL ? value->n_items : 0;
+    return value != NULL ? value->items : NULL;
 }

@@ -51,4 +51,10 @@ ImpStatus config_check(const ImpSettingInfo *entry, const Literal *literal, Lite
 /* A command line's way of writing: what imp.conf accepts, and strings, choices and lists without quotes. */
 ImpStatus config_literal_from_argument(const ImpSettingInfo *entry, const char *text, Arena *arena, Literal *out);
 
+/* The text of a whole file, kept by the settings until they are freed; asked again for the same path it answers from
+ * memory. */
+ImpStatus config_keep_file(ImpSettings *settings, const char *path, const char **text);
+/* All entries of a list, [*count]; none for a key that is no list. */
+const char *const *config_items(const ImpSettings *settings, const char *key, size_t *count);
+
 #endif

@@ -87,7 +87,7 @@ static const ImpSettingInfo entries[] = {
     STRING("models.dir", "", "Directory of models that go by a short name; empty: ~/.cache/imp."),
 
     CHOICE("runtime.device", "auto", "auto|cpu", "", "Where the model runs. auto: the best device there is."),
-    INT("runtime.gpu_layers", "-1", AT_LEAST(-1),
+    INT("runtime.gpu_layers", "-1", RANGE(-1, 65536),
         "Layers to put on the GPU, -1: all that fit. Without a GPU only -1 and 0 are possible."),
     INT("runtime.prefill_chunk_size", "512", RANGE(1, 65536),
         "Tokens of a prompt that are computed in one step. Affects speed and memory, not results."),
@@ -200,11 +200,12 @@ static const ImpSettingInfo entries[] = {
         "Most tokens of one answer; 0: until it ends or the context is full."),
     STRINGS("generation.stop", "[]", "", 4, "Texts at which an answer ends; they are not part of it."),
     STRING("generation.system", "", "System message of every conversation; empty: none of ours."),
-    STRING("generation.chat_template", "auto",
-           "Chat template: auto (the model's own), none (plain text), a built-in one: chatml, llama2, llama3, "
-           "nemotron, gemma, deepseek_r1, phi."),
+    CHOICE(
+        "generation.chat_template", "auto", "auto|none|chatml|llama2|llama3|nemotron|gemma|deepseek_r1|phi", "",
+        "How a conversation becomes a prompt. auto: by the model's own template, or none when it has none; none: the "
+        "text as it stands; else by a built-in template."),
     STRING("generation.chat_template_file", "",
-           "File with a Jinja chat template; goes before generation.chat_template."),
+           "File with a Jinja chat template, used unless generation.chat_template is none."),
     PLANNED_BOOL("generation.force_bos", "false",
                  "Put the beginning-of-sequence token first even where the model's files do not."),
     PLANNED_BOOL("generation.no_logit_softcap", "false", "Leave out the soft cap on logits."),
@@ -266,11 +267,15 @@ static const ImpSettingInfo entries[] = {
     PLANNED_BOOL("bench.generate", "false", "Measure through the whole engine."),
 
     PLANNED_STRING("paths.mmproj", "", "Vision projector."),
+    STRING("paths.history", "", "File that keeps the lines typed in chats; empty: ~/.local/state/imp/history."),
 
+    CHOICE("diagnostics.log_level", "warning", "error|warning|info|debug", "",
+           "What is told on standard error while imp works."),
     BOOL("diagnostics.debug_template", "false", "Write the rendered prompt to standard error."),
     BOOL("diagnostics.dump_tokens", "false", "Write the ids of prompt and answer to standard error."),
     STRING("diagnostics.dump_hidden_dir", "",
-           "Directory that receives the residual stream after each layer, a .npy a layer."),
+           "Directory that receives, for the prompt, the embedding, the residual stream after each layer and the final "
+           "norm: one .npy file each, float32 [tokens][width]."),
     PLANNED_BOOL("diagnostics.debug_forward", "false", "Statistics of every operation."),
     PLANNED_STRING("diagnostics.dump_logits_dir", "",
                    "Directory that receives the experts' router logits and weights."),

@@ -275,6 +275,8 @@ static void test_command_line_spelling(void **state)
     assert_int_not_equal(imp_settings_append(settings, "generation.stop", "f"), IMP_OK);
     assert_string_equal(imp_last_error(), "generation.stop has 5 entries, at most 4 are possible");
     assert_string_equal(imp_settings_item(settings, "generation.stop", 3), "e");
+    assert_int_equal(imp_settings_set_string(settings, "generation.system", "\"as it is\""), IMP_OK);
+    assert_string_equal(imp_settings_string(settings, "generation.system"), "\"as it is\"");
     /* A refused value leaves the old one. */
     assert_int_not_equal(imp_settings_assign(settings, "sampling.top_k=-1"), IMP_OK);
     assert_int_equal(imp_settings_int(settings, "sampling.top_k"), 40);

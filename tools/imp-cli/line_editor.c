@@ -1,0 +1,218 @@
+/*
+ * line_editor.c - lines to send, through libedit on a terminal and by plain reads elsewhere.
+ *
+ * The editor draws on standard error, for standard output is the answers' alone. Ctrl-C is an ordinary key while a line
+ * is edited: the terminal's interrupt character is switched off then, and the key bound to a function that drops the
+ * line.
+ */
+#include "chat.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include <histedit.h>
+
+enum { HISTORY_ENTRIES = 1000 };
+
+struct LineEditor {
+    EditLine *edit; /* NULL: no terminal */
+    History *history;
+    FILE *screen;
+    char *history_path;
+    const char *const *completions;
+    const char *prompt;
+    bool cancelled;
+    char *line; /* of getline, or the editor's line without its end */
+    size_t capacity;
+    struct termios before_mute;
+    bool muted;
+};
+
+/* ---- keys
+ * ------------------------------------------------------------------------------------------------------------------ */
+
+static LineEditor *editor_of(EditLine *edit)
+{
+    void *editor = NULL;
+    (void)el_get(edit, EL_CLIENTDATA, &editor);
+    return editor;
+}
+
+static char *show_prompt(EditLine *edit)
+{
+    /* libedit's type has no const, yet it only reads. */
+    union {
+        const char *in;
+        char *out;
+    } prompt = {.in = editor_of(edit)->prompt};
+    return prompt.out;
+}
+
+static unsigned char cancel_line(EditLine *edit, int key)
+{
+    (void)key;
+    editor_of(edit)->cancelled = true;
+    return CC_EOF;
+}
+
+/* The one word of the list that begins as the line does. */
+static unsigned char complete_word(EditLine *edit, int key)
+{
+    (void)key;
+    const LineInfo *info = el_line(edit);
+    const size_t length = (size_t)(info->cursor - info->buffer);
+    const char *found = NULL;
+    for (const char *const *word = editor_of(edit)->completions; *word != NULL; word++) {
+        if (length == 0 || strncmp(*word, info->buffer, length) != 0) continue;
+        if (found != NULL) return CC_REFRESH_BEEP;
+        found = *word;
+    }
+    if (found == NULL || el_insertstr(edit, found + length) != 0 || el_insertstr(edit, " ") != 0)
+        return CC_REFRESH_BEEP;
+    return CC_REFRESH;
+}
+
+static void bind_keys(EditLine *edit)
+{
+    static const char *const keys[][2] = {
+        {"^C", "imp-cancel-line"},         {"^I", "imp-complete"},       {"^R", "em-inc-search-prev"},
+        {"\\e[3~", "ed-delete-next-char"}, {"\\e[H", "ed-move-to-beg"},  {"\\e[F", "ed-move-to-end"},
+        {"\\e[1~", "ed-move-to-beg"},      {"\\e[4~", "ed-move-to-end"}, {"\\e[1;5C", "em-next-word"},
+        {"\\e[1;5D", "ed-prev-word"},
+    };
+    (void)el_set(edit, EL_ADDFN, "imp-cancel-line", "Drop the line", cancel_line);
+    (void)el_set(edit, EL_ADDFN, "imp-complete", "Complete a command", complete_word);
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) (void)el_set(edit, EL_BIND, keys[i][0], keys[i][1], NULL);
+    (void)el_set(edit, EL_SETTY, "-d", "intr=", NULL);
+}
+
+/* ---- creation
+ * ---------------------------------------------------------------------------------------------------------------- */
+
+/* The directories above a file; a history that cannot be kept is no reason to refuse a chat. */
+static void make_parents(const char *path)
+{
+    char parent[PATH_MAX];
+    (void)snprintf(parent, sizeof parent, "%s", path);
+    for (char *slash = strchr(parent + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        (void)mkdir(parent, 0700);
+        *slash = '/';
+    }
+}
+
+static bool open_terminal(LineEditor *editor)
+{
+    HistEvent event;
+    const int descriptor = dup(isatty(STDERR_FILENO) ? STDERR_FILENO : STDOUT_FILENO);
+    editor->screen = descriptor >= 0 ? fdopen(descriptor, "w") : NULL;
+    if (editor->screen == NULL) return false;
+    editor->edit = el_init("imp-cli", stdin, editor->screen, editor->screen);
+    editor->history = history_init();
+    if (editor->edit == NULL || editor->history == NULL) return false;
+    (void)history(editor->history, &event, H_SETSIZE, HISTORY_ENTRIES);
+    (void)history(editor->history, &event, H_SETUNIQUE, 1);
+    if (editor->history_path != NULL) (void)history(editor->history, &event, H_LOAD, editor->history_path);
+    (void)el_set(editor->edit, EL_CLIENTDATA, editor);
+    (void)el_set(editor->edit, EL_PROMPT_ESC, show_prompt, '\1');
+    (void)el_set(editor->edit, EL_EDITOR, "emacs");
+    (void)el_set(editor->edit, EL_SIGNAL, 1);
+    (void)el_set(editor->edit, EL_HIST, history, editor->history);
+    bind_keys(editor->edit);
+    (void)el_source(editor->edit, NULL);
+    return true;
+}
+
+LineEditor *line_editor_create(const char *history_path, const char *const *completions)
+{
+    LineEditor *editor = calloc(1, sizeof *editor);
+    if (editor == NULL) {
+        (void)fail("out of memory");
+        return NULL;
+    }
+    editor->completions = completions;
+    if (history_path != NULL && history_path[0] != '\0') editor->history_path = strdup(history_path);
+    if (isatty(STDIN_FILENO) && !open_terminal(editor)) {
+        (void)fail("the terminal cannot be used for line editing");
+        line_editor_free(editor);
+        return NULL;
+    }
+    return editor;
+}
+
+void line_editor_free(LineEditor *editor)
+{
+    if (editor == NULL) return;
+    HistEvent event;
+    if (editor->history != NULL && editor->history_path != NULL) {
+        make_parents(editor->history_path);
+        const mode_t mask = umask(0077); /* what people type is theirs */
+        (void)history(editor->history, &event, H_SAVE, editor->history_path);
+        (void)umask(mask);
+    }
+    if (editor->edit != NULL) el_end(editor->edit);
+    if (editor->history != NULL) history_end(editor->history);
+    if (editor->screen != NULL) (void)fclose(editor->screen);
+    free(editor->history_path);
+    free(editor->line);
+    free(editor);
+}
+
+bool line_editor_has_terminal(const LineEditor *editor) { return editor->edit != NULL; }
+
+/* ---- reading
+ * ------------------------------------------------------------------------------------------------------------------ */
+
+static LineResult read_plain(LineEditor *editor, const char **line)
+{
+    ssize_t length = getline(&editor->line, &editor->capacity, stdin);
+    if (length < 0) return ferror(stdin) ? LINE_FAILED : LINE_END;
+    if (length > 0 && editor->line[length - 1] == '\n') editor->line[--length] = '\0';
+    if (length > 0 && editor->line[length - 1] == '\r') editor->line[--length] = '\0';
+    *line = editor->line;
+    return LINE_READ;
+}
+
+LineResult line_editor_read(LineEditor *editor, const char *prompt, const char **line)
+{
+    if (editor->edit == NULL) return read_plain(editor, line);
+    int count = 0;
+    editor->prompt = prompt;
+    editor->cancelled = false;
+    const char *typed = el_gets(editor->edit, &count);
+    if (editor->cancelled || typed == NULL || count <= 0) {
+        (void)fputc('\n', editor->screen);
+        (void)fflush(editor->screen);
+        return editor->cancelled ? LINE_CANCELLED : LINE_END;
+    }
+    free(editor->line);
+    editor->line = strndup(typed, strcspn(typed, "\n"));
+    *line = editor->line;
+    return editor->line != NULL ? LINE_READ : LINE_FAILED;
+}
+
+void line_editor_remember(LineEditor *editor, const char *entry)
+{
+    HistEvent event;
+    if (editor->history != NULL && entry[0] != '\0') (void)history(editor->history, &event, H_ENTER, entry);
+}
+
+void line_editor_mute(LineEditor *editor, bool muted)
+{
+    if (editor->edit == NULL || editor->muted == muted) return;
+    struct termios quiet;
+    if (muted) {
+        if (tcgetattr(STDIN_FILENO, &editor->before_mute) != 0) return;
+        quiet = editor->before_mute;
+        quiet.c_lflag &= ~(tcflag_t)ECHO;
+    } else {
+        quiet = editor->before_mute;
+    }
+    editor->muted = muted;
+    (void)tcsetattr(STDIN_FILENO, TCSANOW, &quiet);
+}

@@ -1,0 +1,183 @@
+/*
+ * terminal.c - everything that imp-cli writes: the answer, sentences about failures, notes and the progress bar.
+ *
+ * Writes to standard output go through write(2) at once: text appears as it is generated, and a full disk or a closed
+ * pipe is noticed at the write that fails and not in a buffer at exit.
+ */
+#include "cli.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
+#include <unistd.h>
+
+static struct {
+    bool quiet, error_is_terminal, colour;
+    bool output_failed;
+    bool bar_visible;
+    double bar_start; /* when the work at hand began */
+    const char *bar_what;
+} terminal;
+
+static double seconds(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+void terminal_start(bool quiet)
+{
+    const char *kind = getenv("TERM"), *no_colour = getenv("NO_COLOR");
+    terminal.quiet = quiet;
+    terminal.error_is_terminal = isatty(STDERR_FILENO) && kind != NULL && strcmp(kind, "dumb") != 0;
+    terminal.colour = terminal.error_is_terminal && (no_colour == NULL || no_colour[0] == '\0');
+    /* A reader that went away shall be an error of write, not the end of the program. */
+    (void)signal(SIGPIPE, SIG_IGN);
+}
+
+bool terminal_has_colour(void) { return terminal.colour; }
+
+int terminal_width(void)
+{
+    struct winsize size;
+    for (int descriptor = STDOUT_FILENO; descriptor <= STDERR_FILENO; descriptor++)
+        if (ioctl(descriptor, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) return size.ws_col;
+    return 100;
+}
+
+/* ---- standard output
+ * ------------------------------------------------------------------------------------------------- */
+
+bool output_write(const char *bytes, size_t length)
+{
+    while (length > 0 && !terminal.output_failed) {
+        const ssize_t written = write(STDOUT_FILENO, bytes, length);
+        if (written < 0 && errno == EINTR) continue;
+        if (written < 0) {
+            terminal.output_failed = true;
+            (void)fail(errno == EPIPE ? "whoever read standard output has closed it"
+                                      : "cannot write to standard output: %s",
+                       strerror(errno));
+            break;
+        }
+        bytes += written;
+        length -= (size_t)written;
+    }
+    return !terminal.output_failed;
+}
+
+bool output_printf(const char *format, ...)
+{
+    char *text = NULL;
+    va_list arguments;
+    va_start(arguments, format);
+    const int length = vasprintf(&text, format, arguments);
+    va_end(arguments);
+    if (length < 0) {
+        terminal.output_failed = true;
+        (void)fail("out of memory");
+        return false;
+    }
+    const bool written = output_write(text, (size_t)length);
+    free(text);
+    return written;
+}
+
+int output_status(void) { return terminal.output_failed ? EXIT_FAILED : EXIT_OK; }
+
+/* ---- standard error
+ * --------------------------------------------------------------------------------------------------- */
+
+static void print_line(const char *prefix, const char *format, va_list arguments)
+{
+    progress_clear();
+    (void)fputs(prefix, stderr);
+    (void)vfprintf(stderr, format, arguments);
+    (void)fputc('\n', stderr);
+}
+
+int fail(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    print_line("imp-cli: ", format, arguments);
+    va_end(arguments);
+    return EXIT_FAILED;
+}
+
+int fail_usage(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    print_line("imp-cli: ", format, arguments);
+    va_end(arguments);
+    return EXIT_USAGE;
+}
+
+int fail_imp(void) { return fail("%s", imp_last_error()); }
+
+void note(const char *format, ...)
+{
+    if (terminal.quiet) return;
+    va_list arguments;
+    va_start(arguments, format);
+    print_line("", format, arguments);
+    va_end(arguments);
+}
+
+/* ---- the bar
+ * ------------------------------------------------------------------------------------------------------------ */
+
+enum { BAR_CELLS = 30 };
+
+/* What is being done, in people's words, and the unit of its numbers. */
+static void describe_progress(const char *what, uint64_t done, uint64_t total, char *text, size_t size)
+{
+    if (strcmp(what, "load") == 0) {
+        (void)snprintf(text, size, "loading %.2f of %.2f GB", (double)done * 1e-9, (double)total * 1e-9);
+    } else {
+        (void)snprintf(text, size, "reading the %s: %llu of %llu tokens", what, (unsigned long long)done,
+                       (unsigned long long)total);
+    }
+}
+
+bool progress_draw(void *user, const char *what, uint64_t done, uint64_t total)
+{
+    (void)user;
+    if (!terminal.error_is_terminal || terminal.quiet || total == 0) return true;
+    const double now = seconds();
+    if (terminal.bar_what == NULL || strcmp(terminal.bar_what, what) != 0) {
+        terminal.bar_what = what;
+        terminal.bar_start = now;
+    }
+    if (done >= total) {
+        progress_clear();
+        return true;
+    }
+    if (now - terminal.bar_start < 0.25) return true; /* what is done soon needs no bar */
+    const double share = (double)done / (double)total;
+    char text[128], bar[BAR_CELLS + 1];
+    describe_progress(what, done, total, text, sizeof text);
+    for (int i = 0; i < BAR_CELLS; i++) bar[i] = i < (int)(share * BAR_CELLS) ? '#' : '.';
+    bar[BAR_CELLS] = '\0';
+    if (terminal_width() > BAR_CELLS + 50) {
+        (void)fprintf(stderr, "\r\x1b[K[%s] %3.0f %%  %s", bar, share * 100, text);
+    } else {
+        (void)fprintf(stderr, "\r\x1b[K%3.0f %%", share * 100);
+    }
+    (void)fflush(stderr);
+    terminal.bar_visible = true;
+    return true;
+}
+
+void progress_clear(void)
+{
+    if (terminal.bar_visible) (void)fputs("\r\x1b[K", stderr);
+    terminal.bar_visible = false;
+    terminal.bar_what = NULL;
+}
