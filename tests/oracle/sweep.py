@@ -84,7 +84,6 @@ def window(chance):
 def llama(chance):
     parameters, options = rope(chance, True)
     return "LlamaForCausalLM", dict(body(chance, chance.yes()), attention_bias=chance.yes(), mlp_bias=chance.yes(),
-                                    hidden_act=chance.of("silu", "silu", "gelu", "relu"),
                                     rope_parameters=parameters), options
 
 
@@ -163,7 +162,8 @@ def gemma3(chance):
 
 
 def gemma3_vision(chance):
-    text = dict(gemma3_text(chance), tie_word_embeddings=True)
+    # transformers' class for pictures does not read final_logit_softcapping.
+    text = dict(gemma3_text(chance), tie_word_embeddings=True, final_logit_softcapping=None)
     return "Gemma3ForConditionalGeneration", dict(
         text_config=text,
         vision_config=dict(model_type="siglip_vision_model", hidden_size=16, intermediate_size=16, num_hidden_layers=1,

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define GOLDEN_DIR IMP_TEST_DATA "/oracle/golden"
 
@@ -40,7 +41,9 @@ static inline size_t golden_names(const char *directory, char *names[MAX_GOLDENS
     const int n_entries = scandir(directory, &entries, NULL, alphasort);
     size_t n = 0;
     for (int i = 0; i < n_entries; i++) {
-        if (entries[i]->d_name[0] != '.' && n < MAX_GOLDENS) names[n++] = strdup(entries[i]->d_name);
+        char tokens[512];
+        snprintf(tokens, sizeof tokens, "%s/%s/tokens.bin", directory, entries[i]->d_name);
+        if (access(tokens, R_OK) == 0 && n < MAX_GOLDENS) names[n++] = strdup(entries[i]->d_name);
         free(entries[i]);
     }
     free(entries);
