@@ -105,13 +105,17 @@ float *session_logits(Session *session) { return session->logits_valid ? session
 
 /* ---- Tokens in ---- */
 
-static void cut(Session *session, int32_t n_tokens)
+static void drop_logits(Session *session)
 {
     sampler_free(session->step_sampler);
     session->step_sampler = NULL;
     session->logits_valid = false;
-    (void)kv_sequence_truncate(runner_kv(session->runner), session->sequence, n_tokens);
-    session->n_tokens = kv_sequence_length(runner_kv(session->runner), session->sequence);
+}
+
+static void cut(Session *session, int32_t n_tokens)
+{
+    drop_logits(session);
+    session->n_tokens = kv_sequence_rewind(runner_kv(session->runner), session->sequence, n_tokens);
 }
 
 int32_t session_truncate(Session *session, int32_t n_tokens)
@@ -168,10 +172,14 @@ static ImpStatus hold(Session *session, const int32_t *tokens, int32_t n_tokens)
     if (n_tokens > session->capacity)
         return imp_fail(IMP_ERR_CONTEXT_FULL, "the prompt has %d tokens, but the context holds %d", (int)n_tokens,
                         (int)session->capacity);
-    int32_t common = 0;
-    while (common < n_tokens && common < session->n_tokens && tokens[common] == session->tokens[common]) common++;
-    if (common == n_tokens && !(session->logits_valid && common == session->n_tokens)) common--; /* for its logits */
-    session->result.reused_tokens = session_truncate(session, common);
+    const bool same = n_tokens == session->n_tokens && session->logits_valid &&
+                      memcmp(tokens, session->tokens, (size_t)n_tokens * sizeof *tokens) == 0;
+    if (!same) {
+        drop_logits(session);
+        session->n_tokens = runner_start(session->runner, session->sequence, tokens, n_tokens);
+        memmove(session->tokens, tokens, (size_t)session->n_tokens * sizeof *tokens);
+    }
+    session->result.reused_tokens = session->n_tokens;
     const int32_t n_new = n_tokens - session->result.reused_tokens;
     return n_new > 0 ? feed(session, tokens + session->result.reused_tokens, n_new, true) : IMP_OK;
 }

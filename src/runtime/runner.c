@@ -17,11 +17,11 @@ struct Runner {
     BatchSequence *sequences;    /* [max_sequences] */
 };
 
-enum { FALLBACK_CONTEXT = 4096 };
+enum { FALLBACK_CONTEXT = 4096, SNAPSHOT_TOKENS = 128 };
 
 RunnerOptions runner_default_options(void)
 {
-    return (RunnerOptions){.max_sequences = 1, .chunk = 512, .kv_type = DT_F16};
+    return (RunnerOptions){.max_sequences = 1, .chunk = 512, .kv_type = DT_F16, .pin_percent = 25};
 }
 
 static ImpStatus resolve_options(const Model *model, RunnerOptions *options)
@@ -33,24 +33,34 @@ static ImpStatus resolve_options(const Model *model, RunnerOptions *options)
     if (options->chunk > most_rows) options->chunk = (int32_t)most_rows;
     if (options->chunk < options->max_sequences) options->chunk = options->max_sequences;
     if (options->max_logits == 0) options->max_logits = options->max_sequences;
+    const int64_t most = (int64_t)options->max_sequences * options->max_tokens;
+    if (most > INT32_MAX / 2)
+        return imp_fail(IMP_ERR_INVALID_ARGUMENT, "%d sequences of %d tokens are more than a cache can hold: lower "
+                        "runtime.max_seq_len or runtime.max_batch_size", (int)options->max_sequences,
+                        (int)options->max_tokens);
+    if (options->kv_tokens == 0) options->kv_tokens = (int32_t)most;
+    if (options->kv_tokens < options->max_tokens) options->kv_tokens = options->max_tokens;
     return IMP_OK;
 }
 
-static ImpStatus compute_sizes(const Model *model, const RunnerOptions *options, ComputeSizes *out)
+/* Pages of one group: what all sequences can hold at once, or what kv_tokens pay for. The prefix index keeps windowed
+ * pages too: a quarter of the full number is set aside for it. */
+static int32_t group_pages(const PageGroup *group, const RunnerOptions *options)
 {
-    *out = (ComputeSizes){.max_rows = options->chunk, .max_sequences = options->max_sequences,
-                          .max_logits = options->max_logits, .kv_type = options->kv_type,
-                          .n_state_slots = model->has_state ? options->max_sequences : 0};
-    for (int32_t g = 0; g < model->n_page_groups; g++) {
-        const int64_t one = kv_pages_needed(&model->page_groups[g], options->max_tokens, options->chunk);
-        const int64_t all = one * options->max_sequences;
-        if (all > INT32_MAX / KV_PAGE_TOKENS)
-            return imp_fail(IMP_ERR_INVALID_ARGUMENT, "%d sequences of %d tokens are more than a cache can hold: lower "
-                            "runtime.max_seq_len or runtime.max_batch_size", (int)options->max_sequences,
-                            (int)options->max_tokens);
-        out->n_pages[g] = (int32_t)all;
-    }
-    return IMP_OK;
+    const int32_t paid = (options->kv_tokens + KV_PAGE_TOKENS - 1) / KV_PAGE_TOKENS + options->max_sequences;
+    if (group->window == 0) return paid;
+    int64_t need = (int64_t)kv_pages_needed(group, options->max_tokens, options->chunk) * options->max_sequences;
+    if (options->prefix_index) need += paid / 4;
+    return need < paid ? (int32_t)need : paid;
+}
+
+static ComputeSizes compute_sizes(const Model *model, const RunnerOptions *options)
+{
+    ComputeSizes sizes = {.max_rows = options->chunk, .max_sequences = options->max_sequences,
+                          .max_logits = options->max_logits, .kv_type = options->kv_type};
+    if (model->has_state) sizes.n_state_slots = options->max_sequences + options->n_snapshots;
+    for (int32_t g = 0; g < model->n_page_groups; g++) sizes.n_pages[g] = group_pages(&model->page_groups[g], options);
+    return sizes;
 }
 
 static ImpStatus create_arrays(Runner *runner)
@@ -70,15 +80,16 @@ ImpStatus runner_create(Backend *backend, const Model *model, const RunnerOption
     Runner *runner = calloc(1, sizeof *runner);
     if (runner == NULL) return imp_fail_memory(sizeof *runner);
     ImpStatus status;
-    ComputeSizes sizes;
     runner->model = model;
     runner->options = *options;
     IMP_GOTO(resolve_options(model, &runner->options));
-    IMP_GOTO(compute_sizes(model, &runner->options, &sizes));
     IMP_GOTO(create_arrays(runner));
+    const ComputeSizes sizes = compute_sizes(model, &runner->options);
     IMP_GOTO(backend->ops->create_compute(backend, model, &sizes, &runner->compute));
     IMP_GOTO(forward_create(runner->compute, &runner->forward));
-    IMP_GOTO(kv_cache_create(model, &sizes, runner->options.max_sequences, runner->options.max_tokens, &runner->kv));
+    const KvOptions kv = {.max_sequences = runner->options.max_sequences, .max_tokens = runner->options.max_tokens,
+                          .prefix_index = runner->options.prefix_index, .pin_percent = runner->options.pin_percent};
+    IMP_GOTO(kv_cache_create(model, &sizes, &kv, &runner->kv));
     *out = runner;
     return IMP_OK;
 fail:
@@ -133,10 +144,8 @@ static ImpStatus grow_all(Runner *runner, const StepInput *inputs, int32_t n_inp
     for (int32_t i = 0; i < n_inputs; i++) {
         const ImpStatus status = kv_sequence_grow(runner->kv, inputs[i].sequence, inputs[i].n_tokens);
         if (status == IMP_OK) continue;
-        for (int32_t j = 0; j < i; j++) {
-            const int32_t length = kv_sequence_length(runner->kv, inputs[j].sequence);
-            (void)kv_sequence_truncate(runner->kv, inputs[j].sequence, length);
-        }
+        for (int32_t j = 0; j < i; j++)
+            (void)kv_sequence_rewind(runner->kv, inputs[j].sequence, kv_sequence_length(runner->kv, inputs[j].sequence));
         return status;
     }
     return IMP_OK;
@@ -171,8 +180,33 @@ ImpStatus runner_step(Runner *runner, const StepInput *inputs, int32_t n_inputs,
         if (batch.sequences[i].n_past == 0 && batch.sequences[i].state_slot >= 0)
             runner->compute->ops->state_clear(runner->compute, batch.sequences[i].state_slot);
     IMP_TRY(forward_run(runner->forward, &batch, logits));
-    for (int32_t i = 0; i < n_inputs; i++) kv_sequence_commit(runner->kv, inputs[i].sequence, inputs[i].n_tokens);
+    for (int32_t i = 0; i < n_inputs; i++) {
+        kv_sequence_commit(runner->kv, inputs[i].sequence, inputs[i].tokens, inputs[i].n_tokens);
+        const int32_t slot = kv_sequence_snapshot(runner->kv, inputs[i].sequence);
+        if (slot >= 0) runner->compute->ops->state_copy(runner->compute, inputs[i].sequence, slot);
+    }
     return IMP_OK;
+}
+
+int32_t runner_start(Runner *runner, int32_t sequence, const int32_t *tokens, int32_t n_tokens)
+{
+    const KvStart start = kv_sequence_start(runner->kv, sequence, tokens, n_tokens);
+    const int32_t slot = kv_sequence_state_slot(runner->kv, sequence);
+    if (start.from_snapshot >= 0) runner->compute->ops->state_copy(runner->compute, start.from_snapshot, slot);
+    return start.n_kept;
+}
+
+int32_t runner_chunk(const Runner *runner, int32_t sequence, int32_t n_left, int32_t budget)
+{
+    int32_t count = n_left < budget ? n_left : budget;
+    if (!runner->model->has_state || !runner->options.prefix_index) return count;
+    /* States are kept every so often, and at the last page border of the prompt, where its continuation will start. */
+    const int32_t from = kv_sequence_length(runner->kv, sequence);
+    const int32_t next = from - from % SNAPSHOT_TOKENS + SNAPSHOT_TOKENS;
+    const int32_t end = from + n_left, last = end - 1 - (end - 1) % KV_PAGE_TOKENS;
+    if (next <= from + count) count = next - from;
+    if (last > from && last < from + count) count = last - from;
+    return count;
 }
 
 ImpStatus runner_prefill(Runner *runner, int32_t sequence, const int32_t *tokens, int32_t n_tokens, float *logits,
@@ -180,7 +214,7 @@ ImpStatus runner_prefill(Runner *runner, int32_t sequence, const int32_t *tokens
 {
     for (int32_t done = 0; done < n_tokens;) {
         const int32_t left = n_tokens - done;
-        const int32_t count = left < runner->options.chunk ? left : runner->options.chunk;
+        const int32_t count = runner_chunk(runner, sequence, left, runner->options.chunk);
         const StepInput input = {.sequence = sequence, .tokens = tokens + done, .n_tokens = count,
                                  .n_logits = logits != NULL && count == left ? 1 : 0};
         IMP_TRY(runner_step(runner, &input, 1, logits));
