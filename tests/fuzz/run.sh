@@ -18,8 +18,8 @@ ninja -C "$build" "$target" >/dev/null
 
 mkdir -p "$corpus"
 [ -d "$root/tests/fuzz/regressions/$kind" ] && cp "$root/tests/fuzz/regressions/$kind/"* "$corpus/"
-seeds() { find "$root/tests" -name "$1" -size -300k; }
-max_len=280000
+seeds() { find "$root/tests" -name "$1" -size -32k; }
+max_len=32768
 case $kind in
 gguf) files=$(seeds '*.gguf') ;;
 safetensors) files=$(seeds '*.safetensors') ;;
