@@ -133,7 +133,12 @@ static bool on_progress(void *user, const char *what, uint64_t done, uint64_t to
     return !session->progress.callback || session->progress.callback(session->progress.user, what, done, total);
 }
 
-/* As session_feed, but cancellation asked for earlier counts. */
+bool session_report(Session *session, uint64_t done, uint64_t total)
+{
+    return on_progress(session, "prompt", done, total);
+}
+
+/* `report`: a prompt, which is watched and can be cancelled between its chunks. */
 static ImpStatus feed(Session *session, const int32_t *tokens, int32_t n_tokens, bool report)
 {
     if (n_tokens > session->capacity - session->n_tokens)

@@ -41,6 +41,8 @@ void session_free(Session *session);
 /* Prompts report here; a set `cancel` (cleared when a call begins) ends a call with IMP_ERR_CANCELLED. */
 void session_watch(Session *session, const Progress *progress);
 atomic_bool *session_cancel_flag(Session *session);
+/* For work that is done beside the session: reports it; false when it is to be cancelled. */
+bool session_report(Session *session, uint64_t done, uint64_t total);
 
 const int32_t *session_tokens(const Session *session, int32_t *n_tokens);
 int32_t session_capacity(const Session *session);

@@ -1,0 +1,103 @@
+/*
+ * api.h - what stands behind the public handles, and what the files of this room share.
+ */
+#ifndef IMP_API_API_H
+#define IMP_API_API_H
+
+#include "compute/cpu/cpu_backend.h"
+#include "core/arena.h"
+#include "core/strbuf.h"
+#include "format/model_file.h"
+#include "imp/imp.h"
+#include "imp/inspect.h"
+#include "model/model.h"
+#include "runtime/generate.h"
+#include "runtime/runner.h"
+#include "runtime/sampler.h"
+#include "text/template/chat_template.h"
+#include "text/tokenizer/tokenizer.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+/* A NULL where something is needed is the caller's mistake, and named. */
+#define API_REQUIRE(argument)                                                                                          \
+    do {                                                                                                               \
+        if (!(argument)) return imp_fail(IMP_ERR_INVALID_ARGUMENT, "%s: %s is NULL", __func__, #argument);             \
+    } while (0)
+
+/* A backend is lent to one context at a time, because its threads serve one caller. */
+typedef struct ModelBackend {
+    Backend *backend;
+    CpuOptions options;
+    bool in_use;
+    struct ModelBackend *next;
+} ModelBackend;
+
+struct ImpModelObject {
+    atomic_int references; /* the caller's, and one of each context and detokenizer */
+    ModelFile *file;
+    Model *model;         /* NULL: vocabulary only */
+    Tokenizer *tokenizer; /* NULL: ids only */
+    Arena arena;          /* strings */
+    const char *name, *weight_type;
+    const char *template_source; /* NULL: none */
+
+    pthread_mutex_t lock; /* of everything below */
+    ModelBackend *backends;
+    Backend *preparer;    /* the one that prepared the weights; NULL: not yet */
+    CpuOptions prepared_with;
+    ChatTemplate *chat_template; /* compiled at its first use */
+};
+
+struct ImpContextObject {
+    ImpModel model;
+    ModelBackend *backend;
+    Runner *runner;
+    Session *session;
+    uint64_t random_seed; /* what IMP_SEED_RANDOM is in imp_decode_step */
+    uint64_t used_seed;   /* of the last generation */
+    bool *open_sequences;   /* [max_sequences], the session's own not among them */
+    StepInput *step_inputs; /* [max_sequences] */
+};
+
+struct ImpDetokenizerObject {
+    ImpModel model;
+    Detokenizer *stream;
+    StrBuf text;
+};
+
+/* Structures that grow: `out` becomes the defaults with the caller's first in->size bytes over them. `in` may be NULL. */
+ImpStatus api_read_config(const ImpConfig *in, ImpConfig *out);
+ImpStatus api_read_params(const ImpGenerateParams *in, ImpGenerateParams *out);
+/* Copies what the caller's structure has room for, by its size member, from `value` of `known` bytes. */
+ImpStatus api_write_sized(void *out, const void *value, size_t known, const char *what);
+
+/* The end of every call that fills a caller's buffer; see imp.h. */
+ImpStatus api_copy_text(const char *text, size_t text_length, char *buffer, size_t size, size_t *length);
+
+/* Reference counting: contexts keep their model. */
+ImpModel api_model_keep(ImpModel model);
+
+/* IMP_ERR_UNSUPPORTED with a sentence when the model has no vocabulary. */
+ImpStatus api_need_tokenizer(ImpModel model);
+
+/* Lends a backend with these options; the first one prepares the weights. */
+ImpStatus api_backend_take(ImpModel model, const CpuOptions *options, const Progress *progress, ModelBackend **out);
+void api_backend_return(ImpModel model, ModelBackend *backend);
+
+/* Sampler parameters out of public ones; lists from `arena`. */
+ImpStatus api_sampler_params(ImpModel model, const ImpGenerateParams *params, uint64_t seed, Arena *arena,
+                             SamplerParams *out);
+
+/* The prompt of a conversation. */
+ImpStatus api_render_chat(ImpModel model, const ImpMessage *messages, size_t n_messages,
+                          const ImpGenerateParams *params, StrBuf *out);
+
+/* A number nobody can foretell, never IMP_SEED_RANDOM. */
+uint64_t api_random_seed(void);
+
+/* Bytes that could be taken without swapping; 0: unknown. */
+uint64_t api_memory_available(void);
+
+#endif
