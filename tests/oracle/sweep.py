@@ -4,7 +4,7 @@ sparse layers as they fall.
     python sweep.py 20 BUILD [--seed N] [--keep DIRECTORY] [FAMILY…]
 
 Makes 20 models a family, runs BUILD/runtime_golden over them (SafeTensors and GGUF, prompt in uneven chunks and single
-steps) and BUILD/tools/imp-cli/imp-cli with chunks of 512 and of 7. Needs what make_models.py needs.
+steps) and BUILD/bin/imp-cli with chunks of 512 and of 7. Needs what make_models.py needs.
 """
 
 import argparse
@@ -263,7 +263,7 @@ def main():
                 make_case(family, number, arguments.seed, directory)
         result = subprocess.run([arguments.build / "runtime_golden", directory], capture_output=True, text=True)
         wrong = [line for line in result.stderr.splitlines() if "[  ERROR" in line or "spread" in line or ": /" in line]
-        program = arguments.build / "tools/imp-cli/imp-cli"
+        program = arguments.build / "bin/imp-cli"
         for path in sorted(directory.iterdir()) if program.exists() else []:
             for form in ("", "model.gguf"):
                 for chunk in (512, 7):

@@ -11,7 +11,7 @@
 
 #include <math.h>
 
-enum { N_NEIGHBOURS = 7, MAX_CHUNK = 512, MAX_TOKENS = 80 };
+enum { N_NEIGHBOURS = 7, MAX_CHUNK = 512, MAX_TOKENS = 70 };
 
 /* One way of computing the logits of a sequence. */
 typedef struct Manner {
@@ -116,8 +116,8 @@ static void test_every_architecture(void **state)
     (void)state;
     static const Manner manners[] = {
         {512, 1, false, CPU_ISA_AUTO, DT_F32}, {64, 1, false, CPU_ISA_AUTO, DT_F32}, {7, 1, false, CPU_ISA_AUTO, DT_F32},
-        {1, 1, false, CPU_ISA_AUTO, DT_F32},   {512, 2, true, CPU_ISA_AUTO, DT_F32}, {64, 2, false, CPU_ISA_AUTO, DT_F32},
-        {7, 2, true, CPU_ISA_AUTO, DT_F32},    {1, 2, true, CPU_ISA_AUTO, DT_F32},   {1, 1, true, CPU_ISA_AUTO, DT_F32},
+        {1, 2, false, CPU_ISA_AUTO, DT_F32},   {512, 2, true, CPU_ISA_AUTO, DT_F32}, {7, 2, true, CPU_ISA_AUTO, DT_F32},
+        {1, 1, true, CPU_ISA_AUTO, DT_F32},
     };
     char *names[MAX_GOLDENS];
     const size_t n_names = golden_names(GOLDEN_DIR, names);
@@ -280,7 +280,7 @@ static void check_type(DType type, CpuIsa isa)
     };
     Arena arena = {0};
     LoadedModel loaded = {.model = random_model(&arena, type)};
-    check_alike(&loaded, dtype_info(type)->name, manners, sizeof manners / sizeof *manners, 20);
+    check_alike(&loaded, dtype_info(type)->name, manners, sizeof manners / sizeof *manners, 16);
     arena_free(&arena);
 }
 
