@@ -1,0 +1,268 @@
+/*
+ * code_set.c - sets of code points and their spelling for PCRE2.
+ *
+ * The reference's \p{L} is that of Unicode 16, PCRE2's that of whichever release the system has. A class of six hundred
+ * ranges would say it exactly but match slowly, so a large class is written as the categories that PCRE2 knows and the
+ * set contains, plus the code points that are missing then. What PCRE2 knows is asked of PCRE2.
+ */
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include "text/tokenizer/code_set.h"
+
+#include "text/tokenizer/utf8.h"
+
+#include <pcre2.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { WORDS = UNICODE_LIMIT / 64, FEW_RANGES = 24 };
+
+CodeSet *code_set_create(void) { return calloc(1, sizeof(CodeSet)); }
+
+void code_set_add(CodeSet *set, uint32_t first, uint32_t last)
+{
+    for (uint32_t c = first; c <= last && c < UNICODE_LIMIT; c++) set->bits[c / 64] |= UINT64_C(1) << (c % 64);
+}
+
+void code_set_unite(CodeSet *set, const CodeSet *other)
+{
+    for (size_t i = 0; i < WORDS; i++) set->bits[i] |= other->bits[i];
+}
+
+void code_set_intersect(CodeSet *set, const CodeSet *other)
+{
+    for (size_t i = 0; i < WORDS; i++) set->bits[i] &= other->bits[i];
+}
+
+void code_set_complement(CodeSet *set)
+{
+    for (size_t i = 0; i < WORDS; i++) set->bits[i] = ~set->bits[i];
+}
+
+bool code_set_has(const CodeSet *set, uint32_t code_point)
+{
+    return (set->bits[code_point / 64] >> (code_point % 64) & 1) != 0;
+}
+
+void code_set_add_class(CodeSet *set, const UnicodeTable *unicode, uint32_t categories, unsigned properties)
+{
+    for (uint32_t c = 0; c < UNICODE_LIMIT; c++) {
+        const unsigned flags = unicode_flags(unicode, c);
+        if ((flags & properties) != 0 || unicode_in(flags, categories)) set->bits[c / 64] |= UINT64_C(1) << (c % 64);
+    }
+}
+
+typedef struct PropertyName {
+    const char *name; /* lower case, without spaces, '-' and '_' */
+    uint32_t categories;
+    unsigned properties;
+} PropertyName;
+
+static const PropertyName property_names[] = {
+    {"l", GC_L, 0}, {"letter", GC_L, 0},
+    {"lu", GC_BIT(GC_LU), 0}, {"uppercaseletter", GC_BIT(GC_LU), 0},
+    {"ll", GC_BIT(GC_LL), 0}, {"lowercaseletter", GC_BIT(GC_LL), 0},
+    {"lt", GC_BIT(GC_LT), 0}, {"titlecaseletter", GC_BIT(GC_LT), 0},
+    {"lc", GC_BIT(GC_LU) | GC_BIT(GC_LL) | GC_BIT(GC_LT), 0}, {"casedletter", GC_BIT(GC_LU) | GC_BIT(GC_LL) | GC_BIT(GC_LT), 0},
+    {"lm", GC_BIT(GC_LM), 0}, {"modifierletter", GC_BIT(GC_LM), 0},
+    {"lo", GC_BIT(GC_LO), 0}, {"otherletter", GC_BIT(GC_LO), 0},
+    {"m", GC_M, 0}, {"mark", GC_M, 0}, {"combiningmark", GC_M, 0},
+    {"mn", GC_BIT(GC_MN), 0}, {"nonspacingmark", GC_BIT(GC_MN), 0},
+    {"mc", GC_BIT(GC_MC), 0}, {"spacingmark", GC_BIT(GC_MC), 0},
+    {"me", GC_BIT(GC_ME), 0}, {"enclosingmark", GC_BIT(GC_ME), 0},
+    {"n", GC_N, 0}, {"number", GC_N, 0},
+    {"nd", GC_BIT(GC_ND), 0}, {"decimalnumber", GC_BIT(GC_ND), 0}, {"digit", GC_BIT(GC_ND), 0},
+    {"nl", GC_BIT(GC_NL), 0}, {"letternumber", GC_BIT(GC_NL), 0},
+    {"no", GC_BIT(GC_NO), 0}, {"othernumber", GC_BIT(GC_NO), 0},
+    {"p", GC_P, 0}, {"punctuation", GC_P, 0},
+    {"pc", GC_BIT(GC_PC), 0}, {"connectorpunctuation", GC_BIT(GC_PC), 0},
+    {"pd", GC_BIT(GC_PD), 0}, {"dashpunctuation", GC_BIT(GC_PD), 0},
+    {"ps", GC_BIT(GC_PS), 0}, {"openpunctuation", GC_BIT(GC_PS), 0},
+    {"pe", GC_BIT(GC_PE), 0}, {"closepunctuation", GC_BIT(GC_PE), 0},
+    {"pi", GC_BIT(GC_PI), 0}, {"initialpunctuation", GC_BIT(GC_PI), 0},
+    {"pf", GC_BIT(GC_PF), 0}, {"finalpunctuation", GC_BIT(GC_PF), 0},
+    {"po", GC_BIT(GC_PO), 0}, {"otherpunctuation", GC_BIT(GC_PO), 0},
+    {"s", GC_S, 0}, {"symbol", GC_S, 0},
+    {"sm", GC_BIT(GC_SM), 0}, {"mathsymbol", GC_BIT(GC_SM), 0},
+    {"sc", GC_BIT(GC_SC), 0}, {"currencysymbol", GC_BIT(GC_SC), 0},
+    {"sk", GC_BIT(GC_SK), 0}, {"modifiersymbol", GC_BIT(GC_SK), 0},
+    {"so", GC_BIT(GC_SO), 0}, {"othersymbol", GC_BIT(GC_SO), 0},
+    {"z", GC_Z, 0}, {"separator", GC_Z, 0},
+    {"zs", GC_BIT(GC_ZS), 0}, {"spaceseparator", GC_BIT(GC_ZS), 0},
+    {"zl", GC_BIT(GC_ZL), 0}, {"lineseparator", GC_BIT(GC_ZL), 0},
+    {"zp", GC_BIT(GC_ZP), 0}, {"paragraphseparator", GC_BIT(GC_ZP), 0},
+    {"c", GC_C, 0}, {"other", GC_C, 0},
+    {"cc", GC_BIT(GC_CC), 0}, {"control", GC_BIT(GC_CC), 0}, {"cntrl", GC_BIT(GC_CC), 0},
+    {"cf", GC_BIT(GC_CF), 0}, {"format", GC_BIT(GC_CF), 0},
+    {"cn", GC_BIT(GC_CN), 0}, {"unassigned", GC_BIT(GC_CN), 0},
+    {"co", GC_BIT(GC_CO), 0}, {"privateuse", GC_BIT(GC_CO), 0},
+    {"cs", GC_BIT(GC_CS), 0}, {"surrogate", GC_BIT(GC_CS), 0},
+    {"any", UINT32_MAX, 0},
+    {"han", 0, UC_HAN}, {"hani", 0, UC_HAN},
+    {"space", 0, UC_SPACE}, {"whitespace", 0, UC_SPACE},
+    {"word", 0, UC_ONIG_WORD},
+};
+
+bool code_set_add_property(CodeSet *set, const UnicodeTable *unicode, const char *name, size_t length)
+{
+    char folded[32];
+    size_t n = 0;
+    for (size_t i = 0; i < length; i++) {
+        if (name[i] == ' ' || name[i] == '-' || name[i] == '_') continue;
+        if (n + 1 == sizeof folded) return false;
+        folded[n++] = name[i] >= 'A' && name[i] <= 'Z' ? (char)(name[i] | 0x20) : name[i];
+    }
+    folded[n] = '\0';
+    for (size_t i = 0; i < sizeof property_names / sizeof property_names[0]; i++) {
+        if (strcmp(property_names[i].name, folded) == 0) {
+            code_set_add_class(set, unicode, property_names[i].categories, property_names[i].properties);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The next run of members at or after *from; false past the last. */
+static bool next_range(const CodeSet *set, uint32_t *from, uint32_t *first, uint32_t *last)
+{
+    uint32_t c = *from;
+    while (c < UNICODE_LIMIT && !code_set_has(set, c)) c = set->bits[c / 64] >> (c % 64) == 0 ? (c / 64 + 1) * 64 : c + 1;
+    if (c >= UNICODE_LIMIT) return false;
+    *first = c;
+    while (c < UNICODE_LIMIT && code_set_has(set, c)) c++;
+    *last = c - 1;
+    *from = c;
+    return true;
+}
+
+static size_t count_ranges(const CodeSet *set)
+{
+    size_t n = 0;
+    for (uint32_t from = 0, first, last; next_range(set, &from, &first, &last);) n++;
+    return n;
+}
+
+static void write_ranges(const CodeSet *set, StrBuf *out)
+{
+    for (uint32_t from = 0, first, last; next_range(set, &from, &first, &last);) {
+        /* Surrogates are no characters, and PCRE2 refuses them in a UTF pattern. */
+        if (first >= 0xD800 && last <= 0xDFFF) continue;
+        if (first >= 0xD800 && first <= 0xDFFF) first = 0xE000;
+        if (last >= 0xD800 && last <= 0xDFFF) last = 0xD7FF;
+        if (first == last) {
+            strbuf_printf(out, "\\x{%x}", (unsigned)first);
+        } else {
+            strbuf_printf(out, "\\x{%x}-\\x{%x}", (unsigned)first, (unsigned)last);
+        }
+    }
+}
+
+/* Categories that may stand for their members; unassigned, private and surrogate code points may not. */
+static const char *const asked_categories[] = {"Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Me", "Nd", "Nl", "No", "Pc", "Pd", "Ps", "Pe",
+                                               "Pi", "Pf", "Po", "Sm", "Sc", "Sk", "So", "Zs", "Zl", "Zp", "Cc", "Cf"};
+enum { N_CATEGORIES = sizeof asked_categories / sizeof asked_categories[0] };
+
+/* Every assigned character: planes 0 to 3 and 14; the others hold nothing but unassigned and private ones. */
+static ImpStatus all_characters(StrBuf *out)
+{
+    for (uint32_t c = 0; c < 0xE1000; c = c == 0x3FFFF ? 0xE0000 : c + 1) {
+        if (c >= 0xD800 && c <= 0xDFFF) continue;
+        if (!strbuf_reserve(out, 4)) break;
+        out->length += utf8_encode(c, out->data + out->length);
+    }
+    return strbuf_check(out);
+}
+
+/* PCRE2's members of a category. */
+static ImpStatus ask_category(const char *category, const StrBuf *characters, CodeSet *out)
+{
+    char pattern[16] = "\\p{xx}+";
+    memcpy(pattern + 3, category, 2);
+    int error;
+    PCRE2_SIZE offset;
+    pcre2_code *code = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED, PCRE2_UTF | PCRE2_NO_UTF_CHECK, &error, &offset, NULL);
+    pcre2_match_data *match = code == NULL ? NULL : pcre2_match_data_create(1, NULL);
+    if (match == NULL) {
+        pcre2_code_free(code);
+        return imp_fail_memory(sizeof pattern);
+    }
+    (void)pcre2_jit_compile(code, PCRE2_JIT_COMPLETE);
+    const PCRE2_SPTR text = (PCRE2_SPTR)characters->data;
+    for (size_t at = 0; pcre2_match(code, text, characters->length, at, PCRE2_NO_UTF_CHECK, match, NULL) > 0;) {
+        const PCRE2_SIZE *span = pcre2_get_ovector_pointer(match);
+        for (size_t i = span[0], width; i < span[1]; i += width) {
+            const uint32_t c = utf8_decode(characters->data + i, &width);
+            code_set_add(out, c, c);
+        }
+        at = span[1];
+    }
+    pcre2_match_data_free(match);
+    pcre2_code_free(code);
+    return IMP_OK;
+}
+
+static bool is_subset(const CodeSet *inner, const CodeSet *outer)
+{
+    for (size_t i = 0; i < WORDS; i++) {
+        if ((inner->bits[i] & ~outer->bits[i]) != 0) return false;
+    }
+    return true;
+}
+
+/* Writes the categories inside `set` and takes them out of `rest`. */
+static void take_categories(const CodeSet *set, CodeSet *const categories[N_CATEGORIES], CodeSet *rest, StrBuf *out)
+{
+    memcpy(rest, set, sizeof *rest);
+    for (size_t i = 0; i < N_CATEGORIES; i++) {
+        if (!is_subset(categories[i], set)) continue;
+        strbuf_printf(out, "\\p{%s}", asked_categories[i]);
+        for (size_t w = 0; w < WORDS; w++) rest->bits[w] &= ~categories[i]->bits[w];
+    }
+}
+
+/* As the set itself or as the complement, whichever leaves fewer ranges. */
+static ImpStatus write_large(const CodeSet *set, StrBuf *out)
+{
+    ImpStatus status = IMP_OK;
+    StrBuf characters = {0}, texts[2] = {{0}, {0}};
+    CodeSet *categories[N_CATEGORIES] = {0}, *rests[2] = {code_set_create(), code_set_create()}, *complement = code_set_create();
+    if (rests[0] == NULL || rests[1] == NULL || complement == NULL) IMP_GOTO(imp_fail_memory(sizeof(CodeSet)));
+    IMP_GOTO(all_characters(&characters));
+    for (size_t i = 0; i < N_CATEGORIES; i++) {
+        categories[i] = code_set_create();
+        if (categories[i] == NULL) IMP_GOTO(imp_fail_memory(sizeof(CodeSet)));
+        IMP_GOTO(ask_category(asked_categories[i], &characters, categories[i]));
+    }
+    memcpy(complement, set, sizeof *complement);
+    code_set_complement(complement);
+    take_categories(set, categories, rests[0], &texts[0]);
+    take_categories(complement, categories, rests[1], &texts[1]);
+    const int chosen = count_ranges(rests[1]) < count_ranges(rests[0]);
+    strbuf_puts(out, chosen == 0 ? "[" : "[^");
+    if (texts[chosen].length > 0) strbuf_append(out, texts[chosen].data, texts[chosen].length);
+    write_ranges(rests[chosen], out);
+    strbuf_putc(out, ']');
+fail:
+    for (size_t i = 0; i < N_CATEGORIES; i++) free(categories[i]);
+    for (int i = 0; i < 2; i++) {
+        free(rests[i]);
+        strbuf_free(&texts[i]);
+    }
+    free(complement);
+    strbuf_free(&characters);
+    return status;
+}
+
+ImpStatus code_set_write(const CodeSet *set, StrBuf *out)
+{
+    const size_t n = count_ranges(set);
+    if (n == 0) {
+        strbuf_puts(out, "(?!)");
+    } else if (n <= FEW_RANGES) {
+        strbuf_putc(out, '[');
+        write_ranges(set, out);
+        strbuf_putc(out, ']');
+    } else {
+        IMP_TRY(write_large(set, out));
+    }
+    return IMP_OK;
+}

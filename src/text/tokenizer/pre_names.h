@@ -1,0 +1,24 @@
+/*
+ * pre_names.h - what the names under GGUF's tokenizer.ggml.pre stand for: the pre-tokenizer of the model's own tokenizer.json.
+ */
+#ifndef IMP_TEXT_PRE_NAMES_H
+#define IMP_TEXT_PRE_NAMES_H
+
+#include "text/tokenizer/pretokenizer.h"
+
+typedef struct PreRecipe PreRecipe;
+
+/* NULL when the name is unknown. */
+const PreRecipe *pre_recipe_find(const char *name, size_t length);
+
+/* Appends the recipe's steps. */
+ImpStatus pre_recipe_apply(const PreRecipe *recipe, Arena *arena, const UnicodeTable *unicode, PreTokenizer *pre);
+
+/* A word that is a token stays whole, whatever the merges say. */
+bool pre_recipe_ignores_merges(const PreRecipe *recipe);
+/* The text is brought to NFC first. */
+bool pre_recipe_normalizes(const PreRecipe *recipe);
+/* BOS is added when the file does not say. */
+bool pre_recipe_adds_bos(const PreRecipe *recipe);
+
+#endif

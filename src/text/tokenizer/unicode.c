@@ -1,0 +1,50 @@
+/*
+ * unicode.c - runs of equal code points become a table of pages, most of which are shared.
+ */
+#include "text/tokenizer/unicode.h"
+
+#include <string.h>
+
+typedef struct UnicodeRun {
+    uint32_t first;
+    uint16_t flags;
+} UnicodeRun;
+
+static const UnicodeRun runs[] = {
+#include "text/tokenizer/unicode_runs.inc"
+};
+
+enum { N_RUNS = sizeof runs / sizeof runs[0], PAGE = 1 << UNICODE_PAGE_BITS };
+
+ImpStatus unicode_table_create(Arena *arena, const UnicodeTable **out)
+{
+    UnicodeTable *table = arena_alloc(arena, 1, sizeof *table);
+    if (table == NULL) return imp_fail_memory(sizeof *table);
+    /* A page inside one long run is the previous page again when that one lay in the same run. */
+    const uint16_t *uniform = NULL;
+    size_t uniform_run = SIZE_MAX;
+    size_t run = 0;
+    for (uint32_t page = 0; page < UNICODE_LIMIT >> UNICODE_PAGE_BITS; page++) {
+        const uint32_t first = page << UNICODE_PAGE_BITS;
+        while (run + 1 < N_RUNS && runs[run + 1].first <= first) run++;
+        const bool one_run = run + 1 == N_RUNS || runs[run + 1].first >= first + PAGE;
+        if (one_run && uniform_run == run) {
+            table->pages[page] = uniform;
+            continue;
+        }
+        uint16_t *flags = arena_alloc(arena, PAGE, sizeof *flags);
+        if (flags == NULL) return imp_fail_memory(PAGE * sizeof *flags);
+        size_t r = run;
+        for (uint32_t i = 0; i < PAGE; i++) {
+            while (r + 1 < N_RUNS && runs[r + 1].first <= first + i) r++;
+            flags[i] = runs[r].flags;
+        }
+        table->pages[page] = flags;
+        if (one_run) {
+            uniform = flags;
+            uniform_run = run;
+        }
+    }
+    *out = table;
+    return IMP_OK;
+}
