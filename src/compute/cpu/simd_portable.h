@@ -27,6 +27,8 @@ typedef struct F32x16 {
     float lane[16];
 } F32x16;
 
+#define KERNEL_INLINE static
+
 /* One result per lane: `expression` in terms of l. */
 #define V_EACH(expression)                                                                                             \
     F32x16 result;                                                                                                     \
