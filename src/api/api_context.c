@@ -13,6 +13,7 @@
 
 enum {
     DEFAULT_LOGIT_ROWS = 32,
+    STATE_SNAPSHOTS = 8, /* a prompt that leaves the last one's path starts from one of these */
     UNKNOWN_CONTEXT = 4096, /* for a model that does not say what it was trained for */
     LEAST_CONTEXT = 512,
     MAX_THREADS = 1024,
@@ -106,6 +107,8 @@ static ImpStatus runner_options_of(const Model *model, const ImpConfig *config, 
     out->kv_type = kv_dtype(config->kv_type);
     out->max_logits = config->max_logits > 0 ? config->max_logits : DEFAULT_LOGIT_ROWS;
     if (out->max_logits < out->max_sequences) out->max_logits = out->max_sequences;
+    out->prefix_index = true;
+    out->n_snapshots = model->has_state ? STATE_SNAPSHOTS : 0;
     if ((int64_t)out->max_tokens * out->max_sequences >= config->min_kv_tokens) return IMP_OK;
     return imp_fail(IMP_ERR_OUT_OF_MEMORY,
                     "keys and values of %d tokens are asked for (min_kv_tokens), but there is room for %lld",

@@ -225,8 +225,9 @@ ImpStatus imp_sequence_truncate(ImpContext context, int32_t sequence, int32_t n_
     IMP_TRY(check_sequence(context, sequence));
     KvCache *kv = runner_kv(context->runner);
     if (n_tokens < 0) return imp_fail(IMP_ERR_INVALID_ARGUMENT, "%d tokens cannot be kept", (int)n_tokens);
-    if (n_tokens < kv_sequence_length(kv, sequence)) (void)kv_sequence_truncate(kv, sequence, n_tokens);
-    if (kept) *kept = kv_sequence_length(kv, sequence);
+    int32_t length = kv_sequence_length(kv, sequence);
+    if (n_tokens < length) length = kv_sequence_rewind(kv, sequence, n_tokens);
+    if (kept) *kept = length;
     return IMP_OK;
 }
 

@@ -126,7 +126,7 @@ static ImpStatus scaling_from_gguf(const Builder *builder, RopeScaling *out)
 {
     const Hparams *hparams = &builder->hparams;
     char name[32];
-    float factor, context, beta_fast, beta_slow, attention;
+    float factor, context, beta_fast, beta_slow, attention, yarn;
     IMP_TRY(hparams_string(hparams, "rope.scaling.type", NULL, name, sizeof name));
     IMP_TRY(hparams_float(hparams, "rope.scale_linear", NULL, 1, &factor));
     const bool old_linear = name[0] == '\0' && factor != 1.0f;
@@ -135,6 +135,8 @@ static ImpStatus scaling_from_gguf(const Builder *builder, RopeScaling *out)
     IMP_TRY(hparams_float(hparams, "rope.scaling.yarn_beta_fast", NULL, 32, &beta_fast));
     IMP_TRY(hparams_float(hparams, "rope.scaling.yarn_beta_slow", NULL, 1, &beta_slow));
     IMP_TRY(hparams_float(hparams, "rope.scaling.attn_factor", NULL, 1, &attention));
+    /* A checkpoint's own attention_factor, which stands for what the factor would give. */
+    IMP_TRY(hparams_float(hparams, "rope.scaling.yarn_attn_factor", NULL, yarn_magnitude(factor, 1), &yarn));
     if (old_linear || strcmp(name, "linear") == 0) out->kind = SCALING_LINEAR;
     else if (strcmp(name, "yarn") == 0) out->kind = SCALING_YARN;
     else if (name[0] != '\0' && strcmp(name, "none") != 0)
@@ -145,7 +147,7 @@ static ImpStatus scaling_from_gguf(const Builder *builder, RopeScaling *out)
     out->beta_fast = beta_fast;
     out->beta_slow = beta_slow;
     out->truncate = true;
-    out->magnitude = out->kind == SCALING_YARN ? attention * yarn_magnitude(factor, 1) : 1;
+    out->magnitude = out->kind == SCALING_YARN ? (double)attention * yarn : 1;
     return IMP_OK;
 }
 

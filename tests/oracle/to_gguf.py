@@ -174,8 +174,8 @@ def write_metadata(writer, arch, config):
         for key, name in (("beta_fast", "yarn_beta_fast"), ("beta_slow", "yarn_beta_slow")):
             if key in rope:
                 f32(f"rope.scaling.{name}", rope[key])
-        if rope.get("attention_factor") is not None:  # the key multiplies what the factor alone would give
-            f32("rope.scaling.attn_factor", rope["attention_factor"] / (0.1 * math.log(rope["factor"]) + 1))
+        if rope.get("attention_factor") is not None:
+            f32("rope.scaling.yarn_attn_factor", rope["attention_factor"])
 
     sliding = [kind == "sliding_attention" for kind in layer_types] if layer_types else []
     if config.get("sliding_window") and (any(sliding) or not layer_types) and config.get("use_sliding_window", True):

@@ -12,7 +12,7 @@ import sys
 import gguf
 import numpy as np
 
-EMBD, HEADS, KV_HEADS, FF, LAYERS, CONTEXT = 32, 4, 2, 48, 2, 256
+EMBD, HEADS, KV_HEADS, FF, LAYERS, CONTEXT = 32, 4, 2, 48, 2, 4096
 TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
