@@ -322,15 +322,15 @@ def byte_letters():
 
 
 def write_vocabulary(writer, size):
-    """The 256 bytes, invented words, two control tokens: enough for any text to be a prompt."""
+    """The 256 bytes, one merge, invented words, two control tokens: enough for any text to be a prompt."""
     control = ["<|begin|>", "<|end|>"]
-    tokens = byte_letters()[:size - 2] + [f"Ġword{i}" for i in range(size - 258)] + control
+    tokens = byte_letters()[:size - 3] + ['!"'] + [f"Ġword{i}" for i in range(size - 259)] + control
     kinds = [gguf.TokenType.NORMAL] * (size - 2) + [gguf.TokenType.CONTROL] * 2
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("llama-bpe")
     writer.add_token_list(tokens)
     writer.add_token_types(kinds)
-    writer.add_token_merges(["w o", "wo r", "wor d", "Ġ word"])
+    writer.add_token_merges(['! "'])
     writer.add_bos_token_id(size - 2)
     writer.add_eos_token_id(size - 1)
     writer.add_add_bos_token(False)

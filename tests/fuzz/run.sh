@@ -14,7 +14,7 @@ corpus=$build/corpus/$kind
 
 cmake -G Ninja -S "$root" -B "$build" -DCMAKE_C_COMPILER=clang -DCMAKE_BUILD_TYPE=RelWithDebInfo -DIMP_FUZZ=ON \
       -DIMP_TESTS=OFF -DIMP_SANITIZE=address,undefined >/dev/null
-ninja -C "$build" "$target" >/dev/null
+ninja -C "$build" "$target" || exit 1
 
 mkdir -p "$corpus"
 [ -d "$root/tests/fuzz/regressions/$kind" ] && cp "$root/tests/fuzz/regressions/$kind/"* "$corpus/"
