@@ -107,7 +107,10 @@ static ImpStatus runner_options_of(const Model *model, const ImpConfig *config, 
     out->kv_type = kv_dtype(config->kv_type);
     out->max_logits = config->max_logits > 0 ? config->max_logits : DEFAULT_LOGIT_ROWS;
     if (out->max_logits < out->max_sequences) out->max_logits = out->max_sequences;
-    out->prefix_index = true;
+    /* Where a sequence alone cannot go back, the index can; where it can, it goes back further by itself. */
+    bool has_window = false;
+    for (int32_t g = 0; g < model->n_page_groups; g++) has_window = has_window || model->page_groups[g].window > 0;
+    out->prefix_index = model->has_state || has_window;
     out->n_snapshots = model->has_state ? STATE_SNAPSHOTS : 0;
     if ((int64_t)out->max_tokens * out->max_sequences >= config->min_kv_tokens) return IMP_OK;
     return imp_fail(IMP_ERR_OUT_OF_MEMORY,
