@@ -1,9 +1,11 @@
-"""What the end-to-end tests share: the built programs and the real models.
+"""What the end-to-end tests share: the built programs, tiny models that know text, and the real models.
 
 IMP_BUILD names another build directory than build/, IMP_MODELS another models directory than ~/.cache/imp.
 """
 
+import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -42,3 +44,97 @@ def smollm2():
 @pytest.fixture(scope="session")
 def gemma3():
     return fetch("gemma-3-270m")
+
+
+# ---- tiny models, and a home where nobody's imp.conf gets in ----
+
+GOLDEN = ROOT / "tests" / "oracle" / "golden"
+
+# One token a character: the byte-level alphabet writes space as Ġ and line feed as Ċ.
+CHARACTERS = "ĠĊabcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWX0123456789.,:;!?-"
+SPECIAL = ["<unk>", "<s>", "</s>", "<|im_start|>", "<|im_end|>"]
+CHATML = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+@pytest.fixture(scope="session")
+def program():
+    return BUILD / "bin" / "imp-cli"
+
+
+@pytest.fixture
+def home(tmp_path):
+    """A directory that is both home and working directory: nobody's imp.conf gets in."""
+    return tmp_path
+
+
+@pytest.fixture
+def environment(home):
+    kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "ASAN_OPTIONS") if name in os.environ}
+    return {**kept, "HOME": str(home), "LC_ALL": "C.UTF-8", "TERM": "xterm"}
+
+
+@pytest.fixture
+def cli(program, home, environment):
+    """cli("--flag", …, stdin="text", env={…}) runs the program and returns what it did; text in, text out."""
+
+    def run(*arguments, stdin="", env=None, binary=False, timeout=60, **keywords):
+        if isinstance(stdin, str):
+            stdin = stdin.encode()
+        keywords.setdefault("stdout", subprocess.PIPE)
+        if not hasattr(stdin, "fileno") and "stdin" not in keywords:
+            keywords["input"] = stdin
+        else:
+            keywords["stdin"] = stdin
+        done = subprocess.run([program, *map(str, arguments)], stderr=subprocess.PIPE, cwd=home,
+                              env={**environment, **(env or {})}, timeout=timeout, **keywords)
+        done.stderr = done.stderr.decode()
+        if not binary and done.stdout is not None:
+            done.stdout = done.stdout.decode()
+        return done
+
+    return run
+
+
+def write_tokenizer(directory):
+    """A byte-level BPE without merges over CHARACTERS, with ChatML as its template."""
+    vocabulary = {token: index for index, token in enumerate(SPECIAL + list(CHARACTERS))}
+    assert len(vocabulary) == 75
+    added = [{"id": index, "content": token, "special": True, "single_word": False, "lstrip": False, "rstrip": False,
+              "normalized": False} for index, token in enumerate(SPECIAL)]
+    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+    tokenizer = {"version": "1.0", "truncation": None, "padding": None, "added_tokens": added, "normalizer": None,
+                 "pre_tokenizer": byte_level, "post_processor": None, "decoder": byte_level,
+                 "model": {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None,
+                           "end_of_word_suffix": None, "fuse_unk": False, "byte_fallback": False,
+                           "vocab": vocabulary, "merges": []}}
+    (directory / "tokenizer.json").write_text(json.dumps(tokenizer))
+    (directory / "tokenizer_config.json").write_text(json.dumps({
+        "tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<s>", "eos_token": "<|im_end|>",
+        "unk_token": "<unk>", "chat_template": CHATML}))
+
+
+@pytest.fixture(scope="session")
+def vocabulary(tmp_path_factory):
+    """A directory with a tokenizer and no weights."""
+    directory = tmp_path_factory.mktemp("vocabulary")
+    write_tokenizer(directory)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def chat_model(tmp_path_factory):
+    """Random weights with that tokenizer: it babbles, but the same babble every time."""
+    directory = tmp_path_factory.mktemp("chat-model")
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(GOLDEN / "llama" / name, directory / name)
+    write_tokenizer(directory)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def ids_model():
+    """A GGUF file without a vocabulary."""
+    return GOLDEN / "llama" / "model.gguf"

@@ -144,6 +144,7 @@ static int check_combination(const Options *options)
         return fail_usage("--ids takes the place of --prompt: choose one");
     if (options->ids != NULL && mode != NULL) return fail_usage("--ids does not go with %s", mode);
     if (options->dump_logits != NULL && mode != NULL) return fail_usage("--dump-logits does not go with %s", mode);
+    if (options->json && options->interactive) return fail_usage("--json does not go with --interactive");
     return EXIT_OK;
 }
 

@@ -134,6 +134,11 @@ void chat_answer(Chat *chat)
     }
     size_t length;
     const char *text = imp_generated_text(chat->session->context, &length);
+    if (status == IMP_ERR_CANCELLED && length == 0) {
+        chat_shorten(chat, chat->n_turns - 1);
+        note("stopped before the first word; the message is taken back");
+        return;
+    }
     if (!chat_add(chat, "assistant", text, length)) chat->leave = true;
     if (output_status() != EXIT_OK) chat->leave = true;
     if (!chat->leave) generate_report(chat->session);

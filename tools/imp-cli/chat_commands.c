@@ -183,10 +183,24 @@ static const ImpSettingInfo *find_key(const char *name)
     return NULL;
 }
 
+/* Among the keys that can change, with or without their section as the name has one. */
+static const char *nearest_key(const char *name)
+{
+    enum { MAX_KEYS = 64 };
+    const char *names[MAX_KEYS + 1] = {0};
+    size_t count = 0;
+    for (size_t i = 0; imp_setting_at(i) != NULL && count < MAX_KEYS; i++) {
+        const ImpSettingInfo *info = imp_setting_at(i);
+        if (!info->built || !may_change(info->key)) continue;
+        names[count++] = strchr(name, '.') != NULL ? info->key : strchr(info->key, '.') + 1;
+    }
+    return imp_nearest_name(name, names);
+}
+
 static void change_setting(Chat *chat, const ImpSettingInfo *info, const char *value)
 {
     Session *session = chat->session;
-    if (!may_change(info->key)) {
+    if (info->built && !may_change(info->key)) {
         note("%s cannot change while the program runs: give it as a flag or in imp.conf", info->key);
     } else if (imp_settings_set(session->settings, info->key, value) != IMP_OK ||
                imp_settings_apply_params(session->settings, &session->params) != IMP_OK) {
@@ -211,8 +225,7 @@ static void run_set(Chat *chat, const char *argument)
     }
     const ImpSettingInfo *info = find_key(name);
     if (info == NULL) {
-        (void)imp_settings_set(settings, name, ""); /* for its sentence about the nearest key */
-        (void)fail_imp();
+        note("there is no key %s; the nearest is %s", name, nearest_key(name));
     } else if (argument[length] == '\0') {
         tell_setting(settings, info);
     } else {
@@ -292,7 +305,7 @@ static void run_load(Chat *chat, const char *path)
     } else if (!take_messages(chat, json_object_get(root, "messages"))) {
         (void)fail("cannot load %s: expected {\"messages\": [{\"role\": …, \"content\": …}, …]}", path);
     } else {
-        note("%zu messages from %s", chat->n_turns, path);
+        note("%zu messages from %s", json_array_size(json_object_get(root, "messages")), path);
     }
     json_decref(root);
 }

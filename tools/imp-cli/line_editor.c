@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -60,6 +61,15 @@ static unsigned char cancel_line(EditLine *edit, int key)
     return CC_EOF;
 }
 
+/* libedit's own handler gives the terminal back first. */
+static unsigned char suspend(EditLine *edit, int key)
+{
+    (void)edit;
+    (void)key;
+    (void)raise(SIGTSTP);
+    return CC_REFRESH;
+}
+
 /* The one word of the list that begins as the line does. */
 static unsigned char complete_word(EditLine *edit, int key)
 {
@@ -80,15 +90,23 @@ static unsigned char complete_word(EditLine *edit, int key)
 static void bind_keys(EditLine *edit)
 {
     static const char *const keys[][2] = {
-        {"^C", "imp-cancel-line"},         {"^I", "imp-complete"},       {"^R", "em-inc-search-prev"},
-        {"\\e[3~", "ed-delete-next-char"}, {"\\e[H", "ed-move-to-beg"},  {"\\e[F", "ed-move-to-end"},
-        {"\\e[1~", "ed-move-to-beg"},      {"\\e[4~", "ed-move-to-end"}, {"\\e[1;5C", "em-next-word"},
+        {"^C", "imp-cancel-line"},
+        {"^Z", "imp-suspend"},
+        {"^I", "imp-complete"},
+        {"^R", "em-inc-search-prev"},
+        {"\\e[3~", "ed-delete-next-char"},
+        {"\\e[H", "ed-move-to-beg"},
+        {"\\e[F", "ed-move-to-end"},
+        {"\\e[1~", "ed-move-to-beg"},
+        {"\\e[4~", "ed-move-to-end"},
+        {"\\e[1;5C", "em-next-word"},
         {"\\e[1;5D", "ed-prev-word"},
     };
     (void)el_set(edit, EL_ADDFN, "imp-cancel-line", "Drop the line", cancel_line);
+    (void)el_set(edit, EL_ADDFN, "imp-suspend", "Stop until the shell goes on", suspend);
     (void)el_set(edit, EL_ADDFN, "imp-complete", "Complete a command", complete_word);
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) (void)el_set(edit, EL_BIND, keys[i][0], keys[i][1], NULL);
-    (void)el_set(edit, EL_SETTY, "-d", "intr=", NULL);
+    (void)el_set(edit, EL_SETTY, "-d", "-isig", NULL);
 }
 
 /* ---- creation
@@ -191,7 +209,8 @@ LineResult line_editor_read(LineEditor *editor, const char *prompt, const char *
         return editor->cancelled ? LINE_CANCELLED : LINE_END;
     }
     free(editor->line);
-    editor->line = strndup(typed, strcspn(typed, "\n"));
+    const size_t length = (size_t)count;
+    editor->line = strndup(typed, typed[length - 1] == '\n' ? length - 1 : length);
     *line = editor->line;
     return editor->line != NULL ? LINE_READ : LINE_FAILED;
 }
