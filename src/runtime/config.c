@@ -21,8 +21,7 @@ struct ImpSettings {
     } * values; /* [config_entry_count()] */
 };
 
-/* ---- the nearest name
- * -------------------------------------------------------------------------------------------------- */
+/* ---- the nearest name ---- */
 
 enum { COMPARED_BYTES = 63 };
 
@@ -67,8 +66,7 @@ const char *imp_nearest_name(const char *word, const char *const *names)
     return nearest;
 }
 
-/* ---- creation
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- creation ---- */
 
 ImpStatus imp_settings_create(ImpSettings **out)
 {
@@ -99,8 +97,7 @@ void imp_settings_free(ImpSettings *settings)
     free(settings);
 }
 
-/* ---- setting
- * ------------------------------------------------------------------------------------------------------------- */
+/* ---- setting ---- */
 
 static ImpStatus store(ImpSettings *settings, size_t index, const Literal *literal)
 {
@@ -174,8 +171,7 @@ ImpStatus imp_settings_append(ImpSettings *settings, const char *key, const char
     return store(settings, index, &literal);
 }
 
-/* ---- the file
- * -------------------------------------------------------------------------------------------------------------- */
+/* ---- the file ---- */
 
 static ImpStatus load_file(ImpSettings *settings, const char *path)
 {
@@ -236,8 +232,7 @@ fail:
 
 const char *imp_settings_file(const ImpSettings *settings) { return settings->file; }
 
-/* ---- reading
- * --------------------------------------------------------------------------------------------------------------- */
+/* ---- reading ---- */
 
 /* The value of a key of one kind; NULL for any other. Keeps the caller's last error. */
 static const Literal *find_value(const ImpSettings *settings, const char *key, LiteralKind kind)

@@ -95,8 +95,7 @@ static ImpStatus parse_name(Parser *parser, const char *what, char *out, size_t 
     return IMP_OK;
 }
 
-/* ---- values
- * ---------------------------------------------------------------------------------------------------------- */
+/* ---- values ---- */
 
 static ImpStatus append_code_point(StrBuf *text, Parser *parser, int n_digits)
 {
@@ -289,8 +288,7 @@ ImpStatus config_parse_literal(const char *text, size_t length, Arena *arena, Li
     return IMP_OK;
 }
 
-/* ---- lines
- * ----------------------------------------------------------------------------------------------------------- */
+/* ---- lines ---- */
 
 enum { NAME_BYTES = 64 };
 

@@ -7,8 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* ---- words of a list such as "auto|on|off"
- * ----------------------------------------------------------------------------- */
+/* ---- words of a list such as "auto|on|off" ---- */
 
 /* The next word of `*list`, its length in *length; NULL past the last. */
 static const char *next_word(const char **list, size_t *length)
@@ -76,8 +75,7 @@ ImpStatus imp_setting_range(const ImpSettingInfo *info, char *buffer, size_t siz
     return status;
 }
 
-/* ---- checking
- * ---------------------------------------------------------------------------------------------------------- */
+/* ---- checking ---- */
 
 static const char *expected_text(ImpSettingType type)
 {
@@ -202,8 +200,7 @@ ImpStatus config_check(const ImpSettingInfo *entry, const Literal *literal, Lite
     return entry->type == IMP_SETTING_STRINGS ? check_list(entry, out) : IMP_OK;
 }
 
-/* ---- a command line's way of writing --------------------------------------------------------------------------------
- */
+/* ---- a command line's way of writing ---- */
 
 static ImpStatus string_literal(const char *text, size_t length, Arena *arena, const char **out)
 {

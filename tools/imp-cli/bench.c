@@ -47,8 +47,7 @@ static void fill_tokens(int32_t *tokens, int32_t count, int32_t n_vocab)
     }
 }
 
-/* ---- the tests
- * ---------------------------------------------------------------------------------------------------------------- */
+/* ---- the tests ---- */
 
 typedef ImpStatus BenchTest(Bench *bench);
 
@@ -111,8 +110,7 @@ static int measure(Bench *bench, BenchTest *test, int64_t n_tokens, BenchResult 
     return EXIT_OK;
 }
 
-/* ---- setting up
- * ---------------------------------------------------------------------------------------------------------------- */
+/* ---- setting up ---- */
 
 enum { MAX_BATCH = 64, MAX_TESTS = 3 };
 
@@ -166,9 +164,7 @@ static int run_tests(Bench *bench, BenchResult *results, size_t *count)
     return code;
 }
 
-/* ---- telling
- * ---------------------------------------------------------------------------------------------------------------------
- */
+/* ---- telling ---- */
 
 static void print_table(const Session *session, const BenchResult *results, size_t count)
 {

@@ -12,8 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- turns
- * ----------------------------------------------------------------------------------------------------------------- */
+/* ---- turns ---- */
 
 bool chat_add(Chat *chat, const char *role, const char *content, size_t length)
 {
@@ -47,8 +46,7 @@ void chat_shorten(Chat *chat, size_t n_turns)
     }
 }
 
-/* ---- answers
- * ---------------------------------------------------------------------------------------------------------------- */
+/* ---- answers ---- */
 
 /* The context that Ctrl-C stops; NULL while none works. A signal handler has nowhere else to look. */
 static ImpContext volatile working_context;
@@ -60,35 +58,23 @@ static void handle_interrupt(int signal_number)
     if (context != NULL) imp_context_cancel(context);
 }
 
-typedef struct ChatAnswer {
-    Chat *chat;
-    char last; /* byte written */
-} ChatAnswer;
-
-static bool take_text(void *user, const char *text, size_t length)
-{
-    ChatAnswer *answer = user;
-    progress_clear();
-    if (length == 0) return true;
-    answer->last = text[length - 1];
-    return output_write(text, length);
-}
-
-static ImpStatus answer_messages(Chat *chat, const ImpGenerateParams *params, ChatAnswer *answer)
+/* The conversation through the template. */
+static int message_ids(const Chat *chat, Ids *ids)
 {
     const char *system = imp_settings_string(chat->session->settings, "generation.system");
     ImpMessage *messages = calloc(chat->n_turns + 1, sizeof *messages);
-    if (messages == NULL) return IMP_ERR_OUT_OF_MEMORY;
+    if (messages == NULL) return fail("out of memory for %zu messages", chat->n_turns);
     size_t count = 0;
     if (system[0] != '\0') messages[count++] = (ImpMessage){"system", system};
     for (size_t i = 0; i < chat->n_turns; i++)
         messages[count++] = (ImpMessage){chat->turns[i].role, chat->turns[i].content};
-    const ImpStatus status = imp_chat_stream(chat->session->context, messages, count, params, take_text, answer);
+    const int code = session_chat_ids(chat->session, messages, count, ids);
     free(messages);
-    return status;
+    return code;
 }
 
-static ImpStatus answer_text(Chat *chat, const ImpGenerateParams *params, ChatAnswer *answer)
+/* The conversation as one text. */
+static int text_ids(const Chat *chat, Ids *ids)
 {
     Text text = {0};
     bool done = true;
@@ -96,14 +82,14 @@ static ImpStatus answer_text(Chat *chat, const ImpGenerateParams *params, ChatAn
         if (i > 0 && strcmp(chat->turns[i].role, "user") == 0) done = text_puts(&text, "\n");
         done = done && text_puts(&text, chat->turns[i].content);
     }
-    const ImpStatus status = done ? imp_generate_stream(chat->session->context, text.data, params, take_text, answer)
-                                  : IMP_ERR_OUT_OF_MEMORY;
+    const int code = done ? session_text_ids(chat->session, text.data, text.length, ids)
+                          : fail("out of memory for the conversation");
     text_free(&text);
-    return status;
+    return code;
 }
 
 /* The call itself, with Ctrl-C meaning "enough" while it runs. */
-static ImpStatus generate(Chat *chat, ChatAnswer *answer)
+static ImpStatus generate(Chat *chat, const Ids *ids, Answer *answer)
 {
     struct sigaction before, during = {.sa_handler = handle_interrupt};
     ImpGenerateParams params = chat->session->params;
@@ -112,8 +98,8 @@ static ImpStatus generate(Chat *chat, ChatAnswer *answer)
     working_context = chat->session->context;
     (void)sigaction(SIGINT, &during, &before);
     line_editor_mute(chat->editor, true);
-    const ImpStatus status = session_uses_template(chat->session) ? answer_messages(chat, &params, answer)
-                                                                  : answer_text(chat, &params, answer);
+    const ImpStatus status = imp_generate_tokens(chat->session->context, ids->data, (int32_t)ids->count, &params,
+                                                 generate_take_text, answer);
     line_editor_mute(chat->editor, false);
     (void)sigaction(SIGINT, &before, NULL);
     working_context = NULL;
@@ -121,31 +107,41 @@ static ImpStatus generate(Chat *chat, ChatAnswer *answer)
     return status;
 }
 
-void chat_answer(Chat *chat)
+/* What becomes of the conversation after an answer, or after what was to be one. */
+static void take_answer(Chat *chat, ImpStatus status)
 {
-    ChatAnswer answer = {.chat = chat};
-    const ImpStatus status = generate(chat, &answer);
-    if (answer.last != '\0' && answer.last != '\n') (void)output_write("\n", 1);
+    size_t length;
+    const char *text = imp_generated_text(chat->session->context, &length);
     if (status != IMP_OK && status != IMP_ERR_CANCELLED) {
         (void)fail_imp();
         if (status == IMP_ERR_CONTEXT_FULL) note("/reset starts anew; --max-seq-len makes room for more");
         chat_shorten(chat, chat->n_turns - 1);
-        return;
-    }
-    size_t length;
-    const char *text = imp_generated_text(chat->session->context, &length);
-    if (status == IMP_ERR_CANCELLED && length == 0) {
-        chat_shorten(chat, chat->n_turns - 1);
+    } else if (status == IMP_ERR_CANCELLED && length == 0) {
         note("stopped before the first word; the message is taken back");
-        return;
+        chat_shorten(chat, chat->n_turns - 1);
+    } else if (!chat_add(chat, "assistant", text, length) || output_status() != EXIT_OK) {
+        chat->leave = true;
+    } else {
+        session_dump_tokens(chat->session);
+        generate_report(chat->session);
     }
-    if (!chat_add(chat, "assistant", text, length)) chat->leave = true;
-    if (output_status() != EXIT_OK) chat->leave = true;
-    if (!chat->leave) generate_report(chat->session);
 }
 
-/* ---- messages
- * ---------------------------------------------------------------------------------------------------------------- */
+void chat_answer(Chat *chat)
+{
+    Answer answer = {0};
+    Ids ids = {0};
+    if ((session_uses_template(chat->session) ? message_ids(chat, &ids) : text_ids(chat, &ids)) == EXIT_OK) {
+        const ImpStatus status = generate(chat, &ids, &answer);
+        if (answer.last != '\0' && answer.last != '\n') (void)output_write("\n", 1);
+        take_answer(chat, status);
+    } else {
+        chat_shorten(chat, chat->n_turns - 1);
+    }
+    ids_free(&ids);
+}
+
+/* ---- messages ---- */
 
 /* A message may run on: after a backslash at the end of a line, or between lines of """. */
 static LineResult read_message(Chat *chat, Text *message)
@@ -207,8 +203,7 @@ static int converse(Chat *chat)
     return code;
 }
 
-/* ---- beginning
- * --------------------------------------------------------------------------------------------------------------- */
+/* ---- beginning ---- */
 
 static void find_history(const ImpSettings *settings, char *path, size_t size)
 {

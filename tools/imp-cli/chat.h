@@ -6,8 +6,7 @@
 
 #include "cli.h"
 
-/* ---- line_editor.c: lines from a person or a pipe
- * ---------------------------------------------------------------------- */
+/* ---- line_editor.c: lines from a person or a pipe ---- */
 
 typedef struct LineEditor LineEditor;
 
@@ -26,8 +25,7 @@ void line_editor_remember(LineEditor *editor, const char *entry);
 /* While an answer runs: keys that are pressed do not show up in it. */
 void line_editor_mute(LineEditor *editor, bool muted);
 
-/* ---- chat.c: the conversation
- * ------------------------------------------------------------------------------------------- */
+/* ---- chat.c: the conversation ---- */
 
 typedef struct Turn {
     char *role, *content;
@@ -49,8 +47,7 @@ void chat_shorten(Chat *chat, size_t n_turns);
 /* Answers the last turn, which is the user's. On failure, which it tells, that turn is taken back. */
 void chat_answer(Chat *chat);
 
-/* ---- chat_commands.c: lines that begin with a slash
- * ---------------------------------------------------------------------- */
+/* ---- chat_commands.c: lines that begin with a slash ---- */
 
 /* Runs "/name arguments". */
 void chat_command(Chat *chat, const char *line);

@@ -125,9 +125,7 @@ static void run_stats(Chat *chat, const char *argument)
     note("context: %d of %d tokens, %zu messages", n_tokens, capacity, chat->n_turns);
 }
 
-/* ---- /set
- * ---------------------------------------------------------------------------------------------------------------------
- */
+/* ---- /set ---- */
 
 static bool may_change(const char *key)
 {
@@ -233,8 +231,7 @@ static void run_set(Chat *chat, const char *argument)
     }
 }
 
-/* ---- /save, /load
- * ---------------------------------------------------------------------------------------------------------------- */
+/* ---- /save, /load ---- */
 
 static bool append_message(Text *out, const char *role, const char *content, bool first)
 {

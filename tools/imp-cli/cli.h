@@ -20,8 +20,7 @@ enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
 #define CLI_PRINTF(format_index, first) __attribute__((format(printf, format_index, first)))
 
-/* ---- args.c: the command line
- * ---------------------------------------------------------------------------------------- */
+/* ---- args.c: the command line ---- */
 
 /* Flags that are no settings, filled through the table in flags.c. */
 typedef struct Options {
@@ -36,8 +35,7 @@ typedef struct Options {
  * errors. */
 int args_parse(int argc, char **argv, Options *options, ImpSettings *settings);
 
-/* ---- flags.c: the table of flags
- * ------------------------------------------------------------------------------------- */
+/* ---- flags.c: the table of flags ---- */
 
 typedef enum FlagGroup {
     GROUP_MODEL,
@@ -81,15 +79,13 @@ const char *flag_group_title(FlagGroup group);
 /* The help text as one paragraph: the flag's or its setting's, then the default. Into `out`, cut at `size`. */
 void flag_describe(const Flag *flag, char *out, size_t size);
 
-/* ---- help.c, reference.c
- * --------------------------------------------------------------------------------------------- */
+/* ---- help.c, reference.c ---- */
 
 int help_print(void);
 /* One of the generated files of the repository: markdown, example, man-cli, man-conf, bash, zsh. */
 int reference_print(const char *what);
 
-/* ---- terminal.c: writing
- * ------------------------------------------------------------------------------------------------ */
+/* ---- terminal.c: writing ---- */
 
 /* Asks once about the terminals behind standard output and error. */
 void terminal_start(bool quiet);
@@ -114,8 +110,7 @@ void note(const char *format, ...) CLI_PRINTF(1, 2);
 bool progress_draw(void *user, const char *what, uint64_t done, uint64_t total);
 void progress_clear(void);
 
-/* ---- text.c: bytes in and out
- * -------------------------------------------------------------------------------------------- */
+/* ---- text.c: bytes in and out ---- */
 
 /* Growing bytes, NUL-terminated whenever `data` is not NULL; zero-initialize. */
 typedef struct Text {
@@ -156,8 +151,7 @@ int ids_tokenize(Ids *ids, ImpModel model, const char *text, size_t length, unsi
 /* A file of 32-bit little-endian numbers ("-": standard input). */
 int ids_read_file(Ids *ids, const char *path, int32_t n_vocab);
 
-/* ---- session.c: a model and its context
- * ----------------------------------------------------------------------------------- */
+/* ---- session.c: a model and its context ---- */
 
 typedef struct Session {
     const Options *options;
@@ -180,11 +174,15 @@ bool session_uses_template(const Session *session);
 /* The ids of a prompt as generation sees them: --ids, or the prompt through the template and the tokenizer. Never none.
  */
 int session_prompt_ids(const Session *session, Ids *ids);
+/* The same of a text without a template, and of messages through one. */
+int session_text_ids(const Session *session, const char *text, size_t length, Ids *ids);
+int session_chat_ids(const Session *session, const ImpMessage *messages, size_t n_messages, Ids *ids);
+/* diagnostics.dump_tokens: what the context holds, prompt and answer, on standard error. */
+void session_dump_tokens(const Session *session);
 /* Path of a model given by path or short name; "" in *path when none was given. */
 int session_find_model(ImpSettings *settings, char *path, size_t size);
 
-/* ---- the things imp-cli does
- * ----------------------------------------------------------------------------------------------- */
+/* ---- the things imp-cli does ---- */
 
 int generate_run(Session *session);
 /* The answer to a prompt of ids, from a started session. */
@@ -197,6 +195,14 @@ int tokenize_run(Session *session);
 int detokenize_run(Session *session);
 int render_run(const Options *options, ImpSettings *settings);
 int devices_run(const Options *options);
+
+/* Where the text of an answer goes; generate_take_text is the ImpTextCallback of one. */
+typedef struct Answer {
+    bool silent; /* the text is wanted later, as a whole */
+    char last;   /* byte written, 0: none */
+} Answer;
+
+bool generate_take_text(void *answer, const char *text, size_t length);
 
 /* generate.c: "12 tokens, 34.5 tok/s …" of the last answer, on standard error. */
 void generate_report(const Session *session);

@@ -34,15 +34,9 @@ void generate_report(const Session *session)
          per_second(computed, stats.prompt_seconds), why, plain);
 }
 
-/* ---- what happens to the text
- * ---------------------------------------------------------------------------------------------- */
+/* ---- what happens to the text ---- */
 
-typedef struct Answer {
-    bool silent; /* --json: the text waits for its object */
-    char last;   /* byte written */
-} Answer;
-
-static bool take_text(void *user, const char *text, size_t length)
+bool generate_take_text(void *user, const char *text, size_t length)
 {
     Answer *answer = user;
     progress_clear();
@@ -73,16 +67,6 @@ static int print_json(const Session *session)
     return done ? output_status() : fail("out of memory");
 }
 
-/* diagnostics.dump_tokens: what the context holds, prompt and answer. */
-static void print_tokens(const Session *session)
-{
-    int32_t n_tokens;
-    const int32_t *tokens = imp_context_tokens(session->context, &n_tokens);
-    Text out = {0};
-    if (ids_append_json(&out, tokens, (size_t)n_tokens)) note("tokens: %s", out.data);
-    text_free(&out);
-}
-
 /* Without a vocabulary the answer is ids. */
 static int print_ids(const Session *session)
 {
@@ -107,7 +91,7 @@ static int finish(const Session *session, const Answer *answer)
     } else if (answer->last != '\n') {
         (void)output_write("\n", 1);
     }
-    if (imp_settings_bool(session->settings, "diagnostics.dump_tokens")) print_tokens(session);
+    session_dump_tokens(session);
     if (output_status() == EXIT_OK) generate_report(session);
     return code != EXIT_OK ? code : output_status();
 }
@@ -115,8 +99,8 @@ static int finish(const Session *session, const Answer *answer)
 int generate_answer(Session *session, const Ids *ids)
 {
     Answer answer = {.silent = session->options->json};
-    const ImpStatus status =
-        imp_generate_tokens(session->context, ids->data, (int32_t)ids->count, &session->params, take_text, &answer);
+    const ImpStatus status = imp_generate_tokens(session->context, ids->data, (int32_t)ids->count, &session->params,
+                                                 generate_take_text, &answer);
     progress_clear();
     return status == IMP_OK ? finish(session, &answer) : fail_imp();
 }

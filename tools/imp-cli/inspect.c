@@ -10,8 +10,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* ---- files of float32
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- files of float32 ---- */
 
 /* Little-endian as .npy says and as every processor that imp runs on is. */
 typedef struct FloatFile {
@@ -68,8 +67,7 @@ static void npy_write_header(FloatFile *file)
         (void)fail_write(file);
 }
 
-/* ---- hidden states
- * ---------------------------------------------------------------------------------------------------------- */
+/* ---- hidden states ---- */
 
 typedef struct HiddenDump {
     FloatFile *files; /* [n_layers + 2]: embedding, layers, final norm */
@@ -117,8 +115,7 @@ static int hidden_close(HiddenDump *dump)
     return code;
 }
 
-/* ---- --dump-logits, --dump-hidden
- * ------------------------------------------------------------------------------------------- */
+/* ---- --dump-logits, --dump-hidden ---- */
 
 static bool take_logits(void *user, int32_t first_row, int32_t n_rows, int32_t n_vocab, const float *logits)
 {
@@ -176,8 +173,7 @@ int dump_run(Session *session)
     return code;
 }
 
-/* ---- --perplexity
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- --perplexity ---- */
 
 enum { DEFAULT_WINDOW = 512 };
 
@@ -227,8 +223,7 @@ int perplexity_run(Session *session)
     return output_status();
 }
 
-/* ---- --list-devices
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- --list-devices ---- */
 
 static int print_device(const ImpDeviceInfo *device, bool json, bool first)
 {

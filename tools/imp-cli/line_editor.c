@@ -34,8 +34,7 @@ struct LineEditor {
     bool muted;
 };
 
-/* ---- keys
- * ------------------------------------------------------------------------------------------------------------------ */
+/* ---- keys ---- */
 
 static LineEditor *editor_of(EditLine *edit)
 {
@@ -109,8 +108,7 @@ static void bind_keys(EditLine *edit)
     (void)el_set(edit, EL_SETTY, "-d", "-isig", NULL);
 }
 
-/* ---- creation
- * ---------------------------------------------------------------------------------------------------------------- */
+/* ---- creation ---- */
 
 /* The directories above a file; a history that cannot be kept is no reason to refuse a chat. */
 static void make_parents(const char *path)
@@ -183,8 +181,7 @@ void line_editor_free(LineEditor *editor)
 
 bool line_editor_has_terminal(const LineEditor *editor) { return editor->edit != NULL; }
 
-/* ---- reading
- * ------------------------------------------------------------------------------------------------------------------ */
+/* ---- reading ---- */
 
 static LineResult read_plain(LineEditor *editor, const char **line)
 {

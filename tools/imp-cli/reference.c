@@ -64,8 +64,7 @@ static const char planned_sentence[] = "Keys marked *not built yet* have a place
                                        "its mechanism is not built yet`, so that no "
                                        "file claims what does not happen.";
 
-/* ---- docs/configuration.md
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- docs/configuration.md ---- */
 
 static void print_markdown_key(const ImpSettingInfo *info)
 {
@@ -132,8 +131,7 @@ static int print_markdown(void)
     return output_status();
 }
 
-/* ---- imp.conf.example
- * ---------------------------------------------------------------------------------------------------------------- */
+/* ---- imp.conf.example ---- */
 
 /* A paragraph as comment lines of up to 110 columns. */
 static void print_comment(const char *text)
@@ -174,9 +172,7 @@ static int print_example(void)
     return output_status();
 }
 
-/* ---- manual pages
- * ------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- manual pages ---- */
 
 /* One character beyond ASCII as \[uXXXX]; where its last byte is. The tables hold valid UTF-8. */
 static const char *print_roff_character(const char *text)
@@ -323,9 +319,7 @@ static int print_man_conf(void)
     return output_status();
 }
 
-/* ---- completions
- * ---------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- completions ---- */
 
 /* The words that may follow a flag, separated by '|'; "" when they are not known. */
 static const char *argument_words(const Flag *flag)

@@ -10,8 +10,7 @@
 #include <strings.h>
 #include <sys/stat.h>
 
-/* ---- short names
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- short names ---- */
 
 static bool is_directory(const char *path)
 {
@@ -165,8 +164,7 @@ int session_find_model(ImpSettings *settings, char *path, size_t size)
     return code;
 }
 
-/* ---- opening
- * ------------------------------------------------------------------------------------------------------------- */
+/* ---- opening ---- */
 
 static int open_model(Session *session, const Options *options, ImpSettings *settings, bool vocabulary_only)
 {
@@ -223,8 +221,7 @@ void session_close(Session *session)
     imp_model_free(session->model);
 }
 
-/* ---- prompts
- * --------------------------------------------------------------------------------------------------------------- */
+/* ---- prompts ---- */
 
 bool session_uses_template(const Session *session)
 {
@@ -233,44 +230,83 @@ bool session_uses_template(const Session *session)
     return strcmp(name, "none") != 0 && session->info.has_chat_template;
 }
 
-/* The system message, when there is one, and the prompt as the user's. */
-static int render_prompt(const Session *session, const char *prompt, Text *out)
+static int render(const Session *session, const ImpMessage *messages, size_t n_messages, Text *out)
 {
-    const char *system = imp_settings_string(session->settings, "generation.system");
-    const ImpMessage messages[] = {{"system", system}, {"user", prompt}};
-    const size_t first = system[0] == '\0';
     size_t length = 0;
-    ImpStatus status = imp_chat_render(session->model, messages + first, 2 - first, &session->params, NULL, 0, &length);
+    ImpStatus status = imp_chat_render(session->model, messages, n_messages, &session->params, NULL, 0, &length);
     if (status != IMP_OK && status != IMP_ERR_BUFFER_TOO_SMALL) return fail_imp();
     char *buffer = malloc(length + 1);
     if (buffer == NULL) return fail("out of memory for a prompt of %zu bytes", length);
-    status =
-        imp_chat_render(session->model, messages + first, 2 - first, &session->params, buffer, length + 1, &length);
+    status = imp_chat_render(session->model, messages, n_messages, &session->params, buffer, length + 1, &length);
     const bool done = status == IMP_OK && text_append(out, buffer, length);
     free(buffer);
     return done ? EXIT_OK : status != IMP_OK ? fail_imp() : fail("out of memory for the prompt");
 }
 
-int session_prompt_ids(const Session *session, Ids *ids)
+/* generation.force_bos; a prompt that has its BOS keeps the one. */
+static bool put_bos(const Session *session, Ids *ids)
 {
-    if (session->options->ids != NULL) return ids_read_file(ids, session->options->ids, session->info.n_vocab);
-    if (!session->info.has_vocabulary) return fail("the model has no vocabulary: give it token ids with --ids");
-    Text prompt = {0}, rendered = {0};
-    int code = text_read_prompt(&prompt, session->options->prompt, true);
-    if (code == EXIT_OK && prompt.length == 0)
-        code = fail_usage("the prompt is empty: expected text behind --prompt, in its @file or on standard input");
-    if (code == EXIT_OK && session_uses_template(session)) {
-        code = strlen(prompt.data) == prompt.length ? render_prompt(session, prompt.data, &rendered)
-                                                    : fail("the prompt holds a NUL byte: a template takes none");
-        if (code == EXIT_OK && imp_settings_bool(session->settings, "diagnostics.debug_template"))
-            note("prompt:\n%s", rendered.data);
-        if (code == EXIT_OK)
-            code = ids_tokenize(ids, session->model, rendered.data, rendered.length, IMP_TOKENIZE_PARSE_SPECIAL);
-    } else if (code == EXIT_OK) {
-        code = ids_tokenize(ids, session->model, prompt.data, prompt.length,
-                            IMP_TOKENIZE_PARSE_SPECIAL | IMP_TOKENIZE_ADD_SPECIAL);
-    }
-    text_free(&prompt);
+    const int32_t bos = session->info.bos;
+    if (!imp_settings_bool(session->settings, "generation.force_bos") || bos < 0) return true;
+    if (ids->count > 0 && ids->data[0] == bos) return true;
+    if (!ids_push(ids, bos)) return false;
+    memmove(ids->data + 1, ids->data, (ids->count - 1) * sizeof *ids->data);
+    ids->data[0] = bos;
+    return true;
+}
+
+static int tokenize_prompt(const Session *session, const char *text, size_t length, unsigned flags, Ids *ids)
+{
+    const int code = ids_tokenize(ids, session->model, text, length, flags | IMP_TOKENIZE_PARSE_SPECIAL);
+    if (code != EXIT_OK) return code;
+    return put_bos(session, ids) ? EXIT_OK : fail("out of memory for the prompt's tokens");
+}
+
+int session_text_ids(const Session *session, const char *text, size_t length, Ids *ids)
+{
+    return tokenize_prompt(session, text, length, IMP_TOKENIZE_ADD_SPECIAL, ids);
+}
+
+int session_chat_ids(const Session *session, const ImpMessage *messages, size_t n_messages, Ids *ids)
+{
+    Text rendered = {0};
+    int code = render(session, messages, n_messages, &rendered);
+    if (code == EXIT_OK && imp_settings_bool(session->settings, "diagnostics.debug_template"))
+        note("prompt:\n%s", rendered.data);
+    /* The template writes BOS where the model wants it. */
+    if (code == EXIT_OK) code = tokenize_prompt(session, rendered.data, rendered.length, 0, ids);
     text_free(&rendered);
     return code;
+}
+
+int session_prompt_ids(const Session *session, Ids *ids)
+{
+    const char *system = imp_settings_string(session->settings, "generation.system");
+    if (session->options->ids != NULL) return ids_read_file(ids, session->options->ids, session->info.n_vocab);
+    if (!session->info.has_vocabulary) return fail("the model has no vocabulary: give it token ids with --ids");
+    Text prompt = {0};
+    int code = text_read_prompt(&prompt, session->options->prompt, true);
+    if (code == EXIT_OK && prompt.length == 0) {
+        code = fail_usage("the prompt is empty: expected text behind --prompt, in its @file or on standard input");
+    } else if (code == EXIT_OK && !session_uses_template(session)) {
+        code = session_text_ids(session, prompt.data, prompt.length, ids);
+    } else if (code == EXIT_OK && strlen(prompt.data) != prompt.length) {
+        code = fail("the prompt holds a NUL byte: a template takes none");
+    } else if (code == EXIT_OK) {
+        const ImpMessage messages[] = {{"system", system}, {"user", prompt.data}};
+        const size_t first = system[0] == '\0';
+        code = session_chat_ids(session, messages + first, 2 - first, ids);
+    }
+    text_free(&prompt);
+    return code;
+}
+
+void session_dump_tokens(const Session *session)
+{
+    if (!imp_settings_bool(session->settings, "diagnostics.dump_tokens")) return;
+    int32_t n_tokens;
+    const int32_t *tokens = imp_context_tokens(session->context, &n_tokens);
+    Text out = {0};
+    if (ids_append_json(&out, tokens, (size_t)n_tokens)) note("tokens: %s", out.data);
+    text_free(&out);
 }

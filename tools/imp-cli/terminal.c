@@ -50,8 +50,7 @@ int terminal_width(void)
     return 100;
 }
 
-/* ---- standard output
- * ------------------------------------------------------------------------------------------------- */
+/* ---- standard output ---- */
 
 bool output_write(const char *bytes, size_t length)
 {
@@ -90,8 +89,7 @@ bool output_printf(const char *format, ...)
 
 int output_status(void) { return terminal.output_failed ? EXIT_FAILED : EXIT_OK; }
 
-/* ---- standard error
- * --------------------------------------------------------------------------------------------------- */
+/* ---- standard error ---- */
 
 static void print_line(const char *prefix, const char *format, va_list arguments)
 {
@@ -130,8 +128,7 @@ void note(const char *format, ...)
     va_end(arguments);
 }
 
-/* ---- the bar
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- the bar ---- */
 
 enum { BAR_CELLS = 30 };
 

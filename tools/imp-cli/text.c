@@ -13,8 +13,7 @@
 #include <unistd.h>
 #include <fcntl.h>
 
-/* ---- growing
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- growing ---- */
 
 static bool grow(void **data, size_t *capacity, size_t need, size_t element)
 {
@@ -69,8 +68,7 @@ void ids_free(Ids *ids)
     *ids = (Ids){0};
 }
 
-/* ---- files
- * -------------------------------------------------------------------------------------------------------------- */
+/* ---- files ---- */
 
 enum { READ_BYTES = 1 << 16 };
 
@@ -145,8 +143,7 @@ int ids_tokenize(Ids *ids, ImpModel model, const char *text, size_t length, unsi
     return fail_imp();
 }
 
-/* ---- JSON
- * --------------------------------------------------------------------------------------------------------------- */
+/* ---- JSON ---- */
 
 /* Length of the UTF-8 character at hand, 0 when there is none. */
 static size_t utf8_length(const unsigned char *bytes, size_t available)

@@ -123,8 +123,7 @@ int detokenize_run(Session *session)
     return code;
 }
 
-/* ---- templates
- * ------------------------------------------------------------------------------------------------------------- */
+/* ---- templates ---- */
 
 static int print_rendered(ImpModel model, const char *source, const char *json)
 {

@@ -331,8 +331,7 @@ static void test_nearest_name(void **state)
     assert_non_null(imp_nearest_name(endless, names));
 }
 
-/* ---- which file applies
- * ------------------------------------------------------------------------------------------------ */
+/* ---- which file applies ---- */
 
 static void write_file(const char *path, const char *text)
 {
