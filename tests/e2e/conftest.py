@@ -5,10 +5,10 @@ IMP_BUILD names another build directory than build/, IMP_MODELS another models d
 
 import json
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
+import gguf
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,9 +50,11 @@ def gemma3():
 
 GOLDEN = ROOT / "tests" / "oracle" / "golden"
 
-# One token a character: the byte-level alphabet writes space as Ġ and line feed as Ċ.
-CHARACTERS = "ĠĊabcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWX0123456789.,:;!?-"
+# One token a character: the byte-level alphabet writes space as Ġ and line feed as Ċ. "QZ" is the one merge.
+CHARACTERS = "ĠĊabcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXZ0123456789.,:;!?-"
 SPECIAL = ["<unk>", "<s>", "</s>", "<|im_start|>", "<|im_end|>"]
+TOKENS = [*SPECIAL, *CHARACTERS, "QZ"]
+assert len(TOKENS) == 76  # the rows of the golden models
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
@@ -98,40 +100,50 @@ def cli(program, home, environment):
     return run
 
 
-def write_tokenizer(directory):
-    """A byte-level BPE without merges over CHARACTERS, with ChatML as its template."""
-    vocabulary = {token: index for index, token in enumerate(SPECIAL + list(CHARACTERS))}
-    assert len(vocabulary) == 75
-    added = [{"id": index, "content": token, "special": True, "single_word": False, "lstrip": False, "rstrip": False,
-              "normalized": False} for index, token in enumerate(SPECIAL)]
-    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
-    tokenizer = {"version": "1.0", "truncation": None, "padding": None, "added_tokens": added, "normalizer": None,
-                 "pre_tokenizer": byte_level, "post_processor": None, "decoder": byte_level,
-                 "model": {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None,
-                           "end_of_word_suffix": None, "fuse_unk": False, "byte_fallback": False,
-                           "vocab": vocabulary, "merges": []}}
-    (directory / "tokenizer.json").write_text(json.dumps(tokenizer))
-    (directory / "tokenizer_config.json").write_text(json.dumps({
-        "tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<s>", "eos_token": "<|im_end|>",
-        "unk_token": "<unk>", "chat_template": CHATML}))
-
-
 @pytest.fixture(scope="session")
 def vocabulary(tmp_path_factory):
     """A directory with a tokenizer and no weights."""
     directory = tmp_path_factory.mktemp("vocabulary")
-    write_tokenizer(directory)
+    added = [{"id": index, "content": token, "special": True, "single_word": False, "lstrip": False, "rstrip": False,
+              "normalized": False} for index, token in enumerate(SPECIAL)]
+    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+    (directory / "tokenizer.json").write_text(json.dumps({
+        "version": "1.0", "truncation": None, "padding": None, "added_tokens": added, "normalizer": None,
+        "pre_tokenizer": byte_level, "post_processor": None, "decoder": byte_level,
+        "model": {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None,
+                  "end_of_word_suffix": None, "fuse_unk": False, "byte_fallback": False,
+                  "vocab": {token: index for index, token in enumerate(TOKENS)}, "merges": ["Q Z"]}}))
+    (directory / "tokenizer_config.json").write_text(json.dumps({
+        "tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<s>", "eos_token": "<|im_end|>",
+        "unk_token": "<unk>", "chat_template": CHATML}))
     return directory
 
 
 @pytest.fixture(scope="session")
-def chat_model(tmp_path_factory):
-    """Random weights with that tokenizer: it babbles, but the same babble every time."""
-    directory = tmp_path_factory.mktemp("chat-model")
-    for name in ("config.json", "model.safetensors"):
-        shutil.copy(GOLDEN / "llama" / name, directory / name)
-    write_tokenizer(directory)
-    return directory
+def chat_model(tmp_path_factory, ids_model):
+    """The golden model's random weights with that tokenizer: it babbles, but the same babble every time."""
+    path = tmp_path_factory.mktemp("chat-model") / "babble.gguf"
+    golden = gguf.GGUFReader(ids_model)
+    writer = gguf.GGUFWriter(path, "llama")
+    for field in golden.fields.values():
+        if field.name.startswith("llama."):
+            writer.add_key_value(field.name, field.contents(), field.types[0])
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("gpt-2")
+    writer.add_token_list(TOKENS)
+    writer.add_token_types([gguf.TokenType.CONTROL if token in SPECIAL else gguf.TokenType.NORMAL for token in TOKENS])
+    writer.add_token_merges(["Q Z"])
+    writer.add_bos_token_id(SPECIAL.index("<s>"))
+    writer.add_eos_token_id(SPECIAL.index("<|im_end|>"))
+    writer.add_add_bos_token(False)
+    writer.add_chat_template(CHATML)
+    for tensor in golden.tensors:
+        writer.add_tensor(tensor.name, tensor.data)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
 
 
 @pytest.fixture(scope="session")

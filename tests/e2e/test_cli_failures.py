@@ -80,10 +80,11 @@ def every_output(chat_model, home):
     """Flags of every kind of output."""
     (home / "chat.json").write_text('{"messages": []}')
     (home / "text.txt").write_text("the quick brown fox jumps over the lazy dog. " * 10)
+    (home / "mine.jinja").write_text("hello {{ messages | length }}")
     model = ["--model", chat_model]
     return [["--help"], ["--version"], ["--list-devices"], ["--list-devices", "--json"], ["--print-reference", "markdown"],
             [*model, "--prompt", "hello"], [*model, "--prompt", "hello", "--json"], [*model, "--tokenize", "--prompt", "a"],
-            [*model, "--detokenize", "--prompt", "[5]"], ["--render-chat", "chat.json", "--chat-template-file", "text.txt"],
+            [*model, "--detokenize", "--prompt", "[5]"], ["--render-chat", "chat.json", "--chat-template-file", "mine.jinja"],
             [*model, "--perplexity", "text.txt", "--max-seq-len", "64"],
             [*model, "--bench", "--bench-pp", "8", "--bench-reps", "1", "--set", "bench.generate_tokens=2"]]
 

@@ -98,8 +98,7 @@ static const Flag flags[] = {
         "unless --max-tokens asks for an answer."),
     TEXT("--dump-logits", 0, GROUP_INSPECT, "FILE", dump_logits,
          "Write the logits of every token of the prompt as float32 [tokens][vocabulary], then stop, unless "
-         "--max-tokens asks "
-         "for an answer."),
+         "--max-tokens asks for an answer. Dumps keep keys and values in FP32 unless kv_cache.dtype is set."),
     TEXT("--perplexity", 0, GROUP_INSPECT, "FILE", perplexity,
          "Perplexity of a text, in windows of 512 tokens or --max-seq-len; the second half of each is scored."),
 

@@ -165,6 +165,8 @@ static int dump_ids(Session *session, const Ids *ids)
 int dump_run(Session *session)
 {
     Ids ids = {0};
+    /* Dumps are for comparing with others, who keep keys and values as they are. */
+    if (!imp_settings_is_set(session->settings, "kv_cache.dtype")) session->config.kv_type = IMP_KV_F32;
     int code = session_prompt_ids(session, &ids);
     if (code == EXIT_OK) code = session_start(session);
     if (code == EXIT_OK) code = dump_ids(session, &ids);
