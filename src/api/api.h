@@ -70,6 +70,17 @@ struct ImpDetokenizerObject {
 /* Structures that grow: `out` becomes the defaults with the caller's first in->size bytes over them. `in` may be NULL. */
 ImpStatus api_read_config(const ImpConfig *in, ImpConfig *out);
 ImpStatus api_read_params(const ImpGenerateParams *in, ImpGenerateParams *out);
+/* What these stand on: `in` NULL leaves the defaults. `maker` is the function that a sentence names. */
+ImpStatus api_read_sized(const void *in, void *defaults, size_t known, const char *what, const char *maker);
+void api_init_sized(void *out, size_t size, const void *defaults, size_t known);
+
+/* A configuration's ranges; what it means for the backend and for a runner of this model. */
+ImpStatus api_check_config(const ImpConfig *config);
+CpuOptions api_cpu_options(const ImpConfig *config);
+ImpStatus api_runner_options(const Model *model, const ImpConfig *config, RunnerOptions *out);
+/* Bytes of keys and values of one token in all layers that keep everything. */
+uint64_t api_kv_bytes_per_token(const Model *model, DType type);
+
 /* Copies what the caller's structure has room for, by its size member, from `value` of `known` bytes. */
 ImpStatus api_write_sized(void *out, const void *value, size_t known, const char *what);
 

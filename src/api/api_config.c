@@ -54,7 +54,7 @@ static ImpGenerateParams default_params(void)
 
 /* Fills `size` bytes: the known ones from `defaults`, any others, of a newer header, with zeros. The structure then says how
  * much of it is known here. */
-static void init_sized(void *out, size_t size, const void *defaults, size_t known)
+void api_init_sized(void *out, size_t size, const void *defaults, size_t known)
 {
     const size_t filled = size < known ? size : known;
     if (!out || size < sizeof(size_t)) return;
@@ -66,16 +66,16 @@ static void init_sized(void *out, size_t size, const void *defaults, size_t know
 void imp_config_init(ImpConfig *config, size_t size)
 {
     const ImpConfig defaults = default_config();
-    init_sized(config, size, &defaults, sizeof defaults);
+    api_init_sized(config, size, &defaults, sizeof defaults);
 }
 
 void imp_generate_params_init(ImpGenerateParams *params, size_t size)
 {
     const ImpGenerateParams defaults = default_params();
-    init_sized(params, size, &defaults, sizeof defaults);
+    api_init_sized(params, size, &defaults, sizeof defaults);
 }
 
-static ImpStatus read_sized(const void *in, void *defaults, size_t known, const char *what, const char *maker)
+ImpStatus api_read_sized(const void *in, void *defaults, size_t known, const char *what, const char *maker)
 {
     size_t size;
     if (!in) return IMP_OK;
@@ -91,13 +91,13 @@ static ImpStatus read_sized(const void *in, void *defaults, size_t known, const 
 ImpStatus api_read_config(const ImpConfig *in, ImpConfig *out)
 {
     *out = default_config();
-    return read_sized(in, out, sizeof *out, "ImpConfig", "imp_config_default");
+    return api_read_sized(in, out, sizeof *out, "ImpConfig", "imp_config_default");
 }
 
 ImpStatus api_read_params(const ImpGenerateParams *in, ImpGenerateParams *out)
 {
     *out = default_params();
-    return read_sized(in, out, sizeof *out, "ImpGenerateParams", "imp_generate_params_default");
+    return api_read_sized(in, out, sizeof *out, "ImpGenerateParams", "imp_generate_params_default");
 }
 
 ImpStatus api_write_sized(void *out, const void *value, size_t known, const char *what)

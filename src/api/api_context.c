@@ -29,7 +29,7 @@ static ImpStatus check_range(const char *name, int64_t value, int64_t low, int64
                     (long long)low, (long long)high);
 }
 
-static ImpStatus check_config(const ImpConfig *config)
+ImpStatus api_check_config(const ImpConfig *config)
 {
     IMP_TRY(check_range("n_threads", config->n_threads, 0, MAX_THREADS));
     IMP_TRY(check_range("max_seq_len", config->max_seq_len, 0, MAX_CONTEXT));
@@ -49,7 +49,7 @@ static ImpStatus check_config(const ImpConfig *config)
     return IMP_OK;
 }
 
-static CpuOptions cpu_options(const ImpConfig *config)
+CpuOptions api_cpu_options(const ImpConfig *config)
 {
     static const CpuIsa levels[] = {
         [IMP_CPU_AUTO] = CPU_ISA_AUTO,     [IMP_CPU_PORTABLE] = CPU_ISA_PORTABLE, [IMP_CPU_AVX2] = CPU_ISA_AVX2,
@@ -71,7 +71,7 @@ static DType kv_dtype(ImpKvType type)
 }
 
 /* Bytes of keys and values of one token in all layers that keep everything; windows are small beside them. */
-static uint64_t kv_bytes_per_token(const Model *model, DType type)
+uint64_t api_kv_bytes_per_token(const Model *model, DType type)
 {
     uint64_t elements = 0;
     for (int32_t i = 0; i < model->n_layers; i++) {
@@ -84,7 +84,7 @@ static uint64_t kv_bytes_per_token(const Model *model, DType type)
 
 static int32_t default_context(const Model *model, const ImpConfig *config)
 {
-    const uint64_t bytes = kv_bytes_per_token(model, kv_dtype(config->kv_type)) * (uint64_t)config->max_sequences;
+    const uint64_t bytes = api_kv_bytes_per_token(model, kv_dtype(config->kv_type)) * (uint64_t)config->max_sequences;
     const uint64_t available = api_memory_available() / 2;
     int32_t n_tokens = model->n_ctx_train > 0 ? model->n_ctx_train : UNKNOWN_CONTEXT;
     if (n_tokens > MAX_CONTEXT) n_tokens = MAX_CONTEXT;
@@ -98,7 +98,7 @@ static int32_t default_context(const Model *model, const ImpConfig *config)
     return fits;
 }
 
-static ImpStatus runner_options_of(const Model *model, const ImpConfig *config, RunnerOptions *out)
+ImpStatus api_runner_options(const Model *model, const ImpConfig *config, RunnerOptions *out)
 {
     *out = runner_default_options();
     out->max_tokens = config->max_seq_len > 0 ? config->max_seq_len : default_context(model, config);
@@ -124,9 +124,9 @@ static ImpStatus create_parts(ImpContext context, const ImpConfig *config)
 {
     ImpModel model = context->model;
     const Progress progress = {config->progress, config->progress_user};
-    const CpuOptions cpu = cpu_options(config);
+    const CpuOptions cpu = api_cpu_options(config);
     RunnerOptions options;
-    IMP_TRY(runner_options_of(model->model, config, &options));
+    IMP_TRY(api_runner_options(model->model, config, &options));
     IMP_TRY(api_backend_take(model, &cpu, &progress, &context->backend));
     IMP_TRY(runner_create(context->backend->backend, model->model, &options, &context->runner));
     IMP_TRY(session_create(context->runner, model->model->n_vocab, model->tokenizer, &context->session));
@@ -144,7 +144,7 @@ ImpStatus imp_context_create(ImpModel model, const ImpConfig *config, ImpContext
     *context = NULL;
     API_REQUIRE(model);
     IMP_TRY(api_read_config(config, &full));
-    IMP_TRY(check_config(&full));
+    IMP_TRY(api_check_config(&full));
     if (!model->model)
         return imp_fail(IMP_ERR_UNSUPPORTED, "%s: only its vocabulary is loaded, there are no weights to run",
                         model_file_path(model->file));

@@ -35,7 +35,7 @@ struct Engine {
     Request *waiting; /* highest priority first, then by arrival */
     Request *moving;  /* on its way between waiting and running */
     uint64_t next_id;
-    EngineStats stats;
+    ImpEngineStats stats;
 };
 
 /* ---- the queue ---- */
@@ -447,7 +447,7 @@ void engine_free(Engine *engine)
 
 int32_t engine_context(const Engine *engine) { return engine->context; }
 
-void engine_stats(Engine *engine, EngineStats *out)
+void engine_stats(Engine *engine, ImpEngineStats *out)
 {
     pthread_mutex_lock(&engine->mutex);
     *out = engine->stats;

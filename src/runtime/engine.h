@@ -7,50 +7,12 @@
 #ifndef IMP_RUNTIME_ENGINE_H
 #define IMP_RUNTIME_ENGINE_H
 
-#include "imp/types.h"
+#include "imp/serve.h"
 #include "runtime/runner.h"
 #include "runtime/sampler.h"
 #include "text/tokenizer/tokenizer.h"
 
-enum { ENGINE_MAX_TOP_LOGPROBS = 32 };
-
 typedef struct Engine Engine;
-
-typedef struct TokenLogprob {
-    int32_t token;
-    float logprob; /* of the model's own distribution, before the sampler chain */
-} TokenLogprob;
-
-typedef enum EngineEventKind {
-    ENGINE_TOKEN, /* a token was generated; its text may come with a later one */
-    ENGINE_DONE,  /* the last event of a request that ran to one of its ends */
-    ENGINE_FAILED /* the last event of a request that could not */
-} EngineEventKind;
-
-/* Everything in it is valid during the callback only. */
-typedef struct EngineEvent {
-    EngineEventKind kind;
-    const char *text; /* what became final, also in ENGINE_DONE; "" when nothing did */
-    size_t text_length;
-    /* ENGINE_TOKEN */
-    int32_t token;
-    float logprob;
-    const TokenLogprob *top; /* [n_top], most likely first */
-    int32_t n_top;
-    /* ENGINE_DONE */
-    ImpStopReason stop_reason;
-    int32_t stop_index;     /* which stop string, -1: none */
-    const float *embedding; /* [n_embd], of an embedding request */
-    /* both ends */
-    int32_t prompt_tokens, cached_tokens, generated_tokens;
-    double queue_seconds, prompt_seconds, generate_seconds;
-    /* ENGINE_FAILED */
-    ImpStatus status;
-    const char *error;
-} EngineEvent;
-
-/* On the engine's thread: must not block and must not call engine_submit. */
-typedef void EngineCallback(void *user, const EngineEvent *event);
 
 typedef struct EngineRequest {
     const int32_t *tokens; /* [n_tokens], copied; at least one */
@@ -62,11 +24,11 @@ typedef struct EngineRequest {
     bool ignore_end;       /* end tokens are tokens like others */
     bool keep_special;     /* special tokens appear in the text */
     bool want_logprobs;
-    int32_t n_top_logprobs; /* 0 … ENGINE_MAX_TOP_LOGPROBS */
+    int32_t n_top_logprobs; /* 0 … IMP_MAX_TOP_LOGPROBS */
     bool embedding;        /* no generation: the mean of the final hidden states, of unit length */
     int32_t priority;      /* higher goes first */
     double timeout_seconds; /* from submission to the last token; 0: none */
-    EngineCallback *callback;
+    ImpEventCallback *callback;
     void *user;
 } EngineRequest;
 
@@ -75,15 +37,6 @@ typedef struct EngineOptions {
     int32_t max_waiting; /* requests queued beyond those that run */
 } EngineOptions;
 
-typedef struct EngineStats {
-    int32_t running, waiting;
-    uint64_t finished, failed, cancelled, preempted;
-    uint64_t prompt_tokens, cached_tokens, generated_tokens;
-    uint64_t steps, rows;
-    int32_t pages, pages_in_use, pages_cached; /* of the first page group */
-    double busy_seconds;
-} EngineStats;
-
 /* `backend` has prepared `model`; they and `tokenizer` (NULL: ids only) outlive the engine. Starts its thread. */
 ImpStatus engine_create(Backend *backend, const Model *model, const Tokenizer *tokenizer, const EngineOptions *options,
                         Engine **out);
@@ -91,13 +44,13 @@ ImpStatus engine_create(Backend *backend, const Model *model, const Tokenizer *t
 void engine_free(Engine *engine);
 
 /* Checks and queues a request. IMP_ERR_LIMIT when max_waiting are queued, IMP_ERR_CONTEXT_FULL for a prompt that can never
- * fit, IMP_ERR_INVALID_ARGUMENT for bad parameters. On success exactly one ENGINE_DONE or ENGINE_FAILED event will come. */
+ * fit, IMP_ERR_INVALID_ARGUMENT for bad parameters. On success exactly one IMP_EVENT_DONE or IMP_EVENT_FAILED event will come. */
 ImpStatus engine_submit(Engine *engine, const EngineRequest *request, uint64_t *id);
-/* The request ends with ENGINE_DONE and IMP_STOP_CANCELLED within one step; nothing when it has ended. Any thread. */
+/* The request ends with IMP_EVENT_DONE and IMP_STOP_CANCELLED within one step; nothing when it has ended. Any thread. */
 void engine_cancel(Engine *engine, uint64_t id);
 
 /* Tokens that a prompt and its answer may have together. */
 int32_t engine_context(const Engine *engine);
-void engine_stats(Engine *engine, EngineStats *out);
+void engine_stats(Engine *engine, ImpEngineStats *out);
 
 #endif

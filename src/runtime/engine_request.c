@@ -13,8 +13,8 @@ static ImpStatus check(const EngineRequest *given, int32_t n_vocab, int32_t cont
 {
     if (given->n_tokens < 1) return imp_fail(IMP_ERR_INVALID_ARGUMENT, "the prompt has no tokens");
     if (given->max_tokens < 0) return imp_fail(IMP_ERR_INVALID_ARGUMENT, "max_tokens must be at least 0");
-    if (given->n_top_logprobs < 0 || given->n_top_logprobs > ENGINE_MAX_TOP_LOGPROBS)
-        return imp_fail(IMP_ERR_INVALID_ARGUMENT, "top_logprobs must be within 0 … %d", ENGINE_MAX_TOP_LOGPROBS);
+    if (given->n_top_logprobs < 0 || given->n_top_logprobs > IMP_MAX_TOP_LOGPROBS)
+        return imp_fail(IMP_ERR_INVALID_ARGUMENT, "top_logprobs must be within 0 … %d", IMP_MAX_TOP_LOGPROBS);
     for (int32_t i = 0; i < given->n_tokens; i++)
         if (given->tokens[i] < 0 || given->tokens[i] >= n_vocab)
             return imp_fail(IMP_ERR_INVALID_ARGUMENT, "token id %d is outside the vocabulary of %d", (int)given->tokens[i],
@@ -108,23 +108,23 @@ static float log_sum_exp(const float *logits, int32_t n_vocab)
 }
 
 /* The n most likely, best first; ties by the lower id. */
-static int32_t top_logprobs(const float *logits, int32_t n_vocab, int32_t n, TokenLogprob *top)
+static int32_t top_logprobs(const float *logits, int32_t n_vocab, int32_t n, ImpTokenLogprob *top)
 {
     int32_t count = 0;
     for (int32_t i = 0; i < n_vocab; i++) {
         if (n == 0 || (count == n && !(logits[i] > top[count - 1].logprob))) continue;
         int32_t at = count < n ? count++ : n - 1;
         for (; at > 0 && logits[i] > top[at - 1].logprob; at--) top[at] = top[at - 1];
-        top[at] = (TokenLogprob){i, logits[i]};
+        top[at] = (ImpTokenLogprob){i, logits[i]};
     }
     return count;
 }
 
 /* ---- events ---- */
 
-static EngineEvent new_event(const Request *request, EngineEventKind kind)
+static ImpEvent new_event(const Request *request, ImpEventKind kind)
 {
-    EngineEvent event = {.kind = kind, .stop_index = -1, .text = "", .prompt_tokens = request->given.n_tokens,
+    ImpEvent event = {.kind = kind, .stop_index = -1, .text = "", .prompt_tokens = request->given.n_tokens,
                          .cached_tokens = request->n_cached, .generated_tokens = request->n_generated};
     if (request->text.length > 0) {
         event.text = request->text.data;
@@ -142,7 +142,7 @@ static EngineEvent new_event(const Request *request, EngineEventKind kind)
 ImpStatus request_draw(Request *request, const Tokenizer *tokenizer, float *logits, int32_t n_vocab, ImpStopReason *reason,
                        int32_t *stop_index)
 {
-    TokenLogprob top[ENGINE_MAX_TOP_LOGPROBS];
+    ImpTokenLogprob top[IMP_MAX_TOP_LOGPROBS];
     int32_t n_top = 0;
     float normalizer = 0;
     *reason = IMP_STOP_NONE;
@@ -166,7 +166,7 @@ ImpStatus request_draw(Request *request, const Tokenizer *tokenizer, float *logi
     request->n_generated++;
     strbuf_clear(&request->text);
     IMP_TRY(text_stream_push(&request->stream, token, &request->text, stop_index));
-    EngineEvent event = new_event(request, ENGINE_TOKEN);
+    ImpEvent event = new_event(request, IMP_EVENT_TOKEN);
     event.token = token;
     event.logprob = logprob;
     event.top = top;
@@ -185,7 +185,7 @@ void request_finish(Request *request, ImpStopReason reason, int32_t stop_index)
     strbuf_clear(&request->text);
     if (reason != IMP_STOP_STRING && !request->given.embedding)
         (void)text_stream_finish(&request->stream, &request->text, &late);
-    EngineEvent event = new_event(request, ENGINE_DONE);
+    ImpEvent event = new_event(request, IMP_EVENT_DONE);
     event.stop_reason = late >= 0 ? IMP_STOP_STRING : reason;
     event.stop_index = late >= 0 ? late : stop_index;
     if (reason == IMP_STOP_END || reason == IMP_STOP_LENGTH) event.embedding = request->embedding;
@@ -195,7 +195,7 @@ void request_finish(Request *request, ImpStopReason reason, int32_t stop_index)
 void request_fail(Request *request, ImpStatus status, const char *error)
 {
     strbuf_clear(&request->text);
-    EngineEvent event = new_event(request, ENGINE_FAILED);
+    ImpEvent event = new_event(request, IMP_EVENT_FAILED);
     event.status = status;
     event.error = error;
     request->given.callback(request->given.user, &event);

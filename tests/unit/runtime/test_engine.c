@@ -51,12 +51,12 @@ typedef struct Answer {
     float embedding[256];
 } Answer;
 
-static void on_event(void *user, const EngineEvent *event)
+static void on_event(void *user, const ImpEvent *event)
 {
     Answer *answer = user;
     pthread_mutex_lock(&answer->mutex);
     assert_false(answer->done); /* nothing comes after the last event */
-    if (event->kind == ENGINE_TOKEN) {
+    if (event->kind == IMP_EVENT_TOKEN) {
         answer->logprobs[answer->n_tokens] = event->logprob;
         answer->tokens[answer->n_tokens++] = event->token;
     } else {
@@ -135,7 +135,7 @@ static void load_changes_nothing(const char *name)
     Engine *engine = make_engine(&fixture, 8, 300);
     for (int32_t i = 0; i < N; i++) (void)submit(engine, i, 30, &together[i]);
     for (int32_t i = 0; i < N; i++) answer_wait(&together[i]);
-    EngineStats stats;
+    ImpEngineStats stats;
     usleep(20000);
     engine_stats(engine, &stats);
     assert_int_equal(stats.finished, N);
@@ -207,7 +207,7 @@ static void cancelled_requests_end_once_and_free_their_pages(void **state)
     for (int32_t i = 0; i < N; i += 2) engine_cancel(engine, ids[i]);
     for (int32_t i = 0; i < N; i++) answer_wait(&answers[i]);
     for (int32_t i = 0; i < N; i++) assert_true(answers[i].reason == IMP_STOP_CANCELLED || answers[i].n_tokens == 40);
-    EngineStats stats;
+    ImpEngineStats stats;
     usleep(20000);
     engine_stats(engine, &stats);
     assert_int_equal(stats.pages_in_use, 0);
