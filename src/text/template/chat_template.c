@@ -1,0 +1,128 @@
+/*
+ * chat_template.c - the room's door: compile a source once, render it with a JSON object.
+ */
+#include "text/template/chat_template.h"
+#include "text/template/ast.h"
+#include "text/template/interpreter.h"
+#include "text/template/unicode.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { COMPILE_MEMORY = 512 * 1024 * 1024 };
+
+TemplateLimits chat_template_default_limits(void)
+{
+    return (TemplateLimits){.steps = 100000000, .depth = 200, .output_bytes = (size_t)64 << 20, .memory_bytes = (size_t)256 << 20};
+}
+
+/* ---- compiling ---- */
+
+bool jinja_compile_fail(JinjaCompiler *compiler, uint32_t line, const char *format, ...)
+{
+    if (compiler->status != IMP_OK) return false;
+    char message[900];
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(message, sizeof message, format, arguments);
+    va_end(arguments);
+    compiler->status = imp_fail(IMP_ERR_FORMAT, "template line %u: %s", line, message);
+    return false;
+}
+
+void *jinja_compile_alloc(JinjaCompiler *compiler, size_t count, size_t size)
+{
+    void *memory = arena_alloc(&compiler->chat_template->arena, count, size);
+    if (memory == NULL && compiler->status == IMP_OK) {
+        compiler->status = imp_fail(IMP_ERR_LIMIT, "the template is too large to compile");
+    }
+    return memory;
+}
+
+JinjaString *jinja_compile_string(JinjaCompiler *compiler, const char *bytes, size_t length)
+{
+    JinjaString *string = jinja_compile_alloc(compiler, 1, sizeof *string);
+    if (string == NULL) return NULL;
+    string->data = bytes;
+    string->length = length;
+    string->n_chars = unicode_count(bytes, length);
+    string->hash = jinja_string_hash(compiler->chat_template->seed, bytes, length);
+    return string;
+}
+
+ImpStatus chat_template_compile(const char *source, size_t length, ChatTemplate **out)
+{
+    *out = NULL;
+    if (length > JINJA_MAX_SOURCE) {
+        return imp_fail(IMP_ERR_LIMIT, "the template has %zu bytes, more than %d", length, JINJA_MAX_SOURCE);
+    }
+    ChatTemplate *chat_template = calloc(1, sizeof *chat_template);
+    if (chat_template == NULL) return imp_fail_memory(sizeof *chat_template);
+    chat_template->arena.limit = COMPILE_MEMORY;
+    /* The heap's address differs from run to run: nobody can prepare keys that collide. */
+    chat_template->seed = (uint64_t)(uintptr_t)chat_template * 0x9E3779B97F4A7C15u | 1;
+    JinjaCompiler compiler = {.chat_template = chat_template};
+    if (!jinja_parse(&compiler, source, length) || !jinja_resolve(&compiler)) {
+        chat_template_free(chat_template);
+        return compiler.status == IMP_OK ? imp_fail(IMP_ERR_INTERNAL, "a template failed without a reason") : compiler.status;
+    }
+    *out = chat_template;
+    return IMP_OK;
+}
+
+void chat_template_free(ChatTemplate *chat_template)
+{
+    if (chat_template == NULL) return;
+    arena_free(&chat_template->arena);
+    free(chat_template);
+}
+
+/* ---- rendering ---- */
+
+static ImpStatus render(JinjaState *state, const json_t *variables)
+{
+    JinjaValue values, exported;
+    state->line = 1;
+    if (!jinja_from_json(state, variables, &values)) return state->status;
+    state->variables = values.dict;
+    if (state->chat_template->blocks.n > 0) {
+        if (!jinja_dict(state, 0, &exported)) return state->status;
+        state->exported = exported.dict;
+    }
+    if (!jinja_run(state) && state->status == IMP_OK) return imp_fail(IMP_ERR_INTERNAL, "a template failed without a reason");
+    return state->status;
+}
+
+ImpStatus chat_template_render(const ChatTemplate *chat_template, const json_t *variables, const TemplateLimits *limits,
+                               StrBuf *out)
+{
+    if (!json_is_object(variables)) return imp_fail(IMP_ERR_INVALID_ARGUMENT, "the template's variables are no JSON object");
+    JinjaState *state = calloc(1, sizeof *state);
+    if (state == NULL) return imp_fail_memory(sizeof *state);
+    state->chat_template = chat_template;
+    state->limits = limits != NULL ? *limits : chat_template_default_limits();
+    state->arena.limit = state->limits.memory_bytes;
+    state->seed = chat_template->seed;
+    state->steps_left = state->limits.steps != 0 ? state->limits.steps : UINT64_MAX;
+    state->out = out;
+    const size_t before = out->length;
+    if (!strbuf_reserve(out, 0)) {
+        free(state);
+        return imp_fail_memory(before);
+    }
+    /* What the caller had is not counted. */
+    if (state->limits.output_bytes != 0) state->limits.output_bytes += before;
+    const ImpStatus status = render(state, variables);
+    if (status != IMP_OK && out->length > before) {
+        out->length = before;
+        out->data[before] = '\0';
+    }
+    for (size_t i = 0; i < JINJA_MAX_CAPTURES && state->captures[i] != NULL; i++) {
+        strbuf_free(state->captures[i]);
+        free(state->captures[i]);
+    }
+    arena_free(&state->arena);
+    free(state);
+    return status;
+}

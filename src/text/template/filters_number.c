@@ -1,0 +1,270 @@
+/*
+ * filters_number.c - filters over numbers, and those that fit nowhere else: default, attr, tojson, pprint.
+ */
+#include "text/template/builtins.h"
+#include "text/template/number.h"
+#include "text/template/operators.h"
+
+#include <math.h>
+#include <stdio.h>
+
+#define FILTER(name) static bool name(JinjaState *state, const JinjaValue *value, const JinjaValue *arguments, JinjaValue *out)
+
+FILTER(filter_default)
+{
+    const bool boolean = arguments[1].kind != JINJA_MISSING && jinja_truthy(state, &arguments[1]);
+    if (value->kind != JINJA_UNDEFINED && !(boolean && !jinja_truthy(state, value))) {
+        *out = *value;
+        return true;
+    }
+    if (arguments[0].kind == JINJA_MISSING) return jinja_text(state, "", out);
+    *out = arguments[0];
+    return true;
+}
+
+FILTER(filter_abs)
+{
+    (void)arguments;
+    if (!jinja_is_number(value)) return jinja_raise(state, "bad operand type for abs(): '%s'", jinja_type_name(value));
+    if (value->kind == JINJA_FLOAT) {
+        *out = jinja_float(fabs(value->number));
+        return true;
+    }
+    const JinjaValue zero = jinja_int(0);
+    int order;
+    if (!jinja_order(state, value, &zero, "<", &order)) return false;
+    return jinja_sign(state, order < 0, value, out);
+}
+
+static double double_of(const JinjaValue *value)
+{
+    if (value->kind == JINJA_FLOAT) return value->number;
+    return value->kind == JINJA_BOOL ? value->boolean : (double)value->integer;
+}
+
+/* int(float(text)): what is left when int(text) fails. False without raising: use the default. */
+static bool int_through_float(JinjaState *state, const JinjaString *text, JinjaValue *out)
+{
+    double number;
+    if (!number_parse_float(text->data, text->length, &number) || !isfinite(number)) return false;
+    if (number >= 0x1p63 || number < -0x1p63) return jinja_raise_limit(state, "integers beyond 64 bits are not supported");
+    *out = jinja_int((int64_t)number);
+    return true;
+}
+
+static bool int_of_string(JinjaState *state, const JinjaString *text, int64_t base, bool *ok, JinjaValue *out)
+{
+    int64_t integer = 0;
+    *ok = true;
+    const bool valid_base = base == 0 || (base >= 2 && base <= 36);
+    const NumberParse parsed =
+        valid_base ? number_parse_int(text->data, text->length, (int)base, &integer) : NUMBER_INVALID;
+    if (parsed == NUMBER_TOO_LARGE) return jinja_raise_limit(state, "integers beyond 64 bits are not supported");
+    if (parsed == NUMBER_OK) {
+        *out = jinja_int(integer);
+        return true;
+    }
+    *ok = int_through_float(state, text, out);
+    return state->status == IMP_OK;
+}
+
+FILTER(filter_int)
+{
+    bool ok = false;
+    int64_t base = 10;
+    if (arguments[1].kind != JINJA_MISSING && value->kind == JINJA_STRING && !jinja_index(state, &arguments[1], &base)) {
+        return false;
+    }
+    if (value->kind == JINJA_UNDEFINED) return jinja_fail_undefined(state, value);
+    if (value->kind == JINJA_STRING) {
+        if (!int_of_string(state, value->string, base, &ok, out)) return false;
+    } else if (value->kind == JINJA_FLOAT) {
+        if (isinf(value->number)) return jinja_raise(state, "cannot convert float infinity to integer");
+        if (value->number >= 0x1p63 || value->number < -0x1p63) {
+            return jinja_raise_limit(state, "integers beyond 64 bits are not supported");
+        }
+        ok = !isnan(value->number);
+        if (ok) *out = jinja_int((int64_t)value->number);
+    } else if (jinja_is_number(value)) {
+        ok = true;
+        *out = jinja_int(value->kind == JINJA_BOOL ? value->boolean : value->integer);
+    }
+    if (!ok) *out = arguments[0].kind == JINJA_MISSING ? jinja_int(0) : arguments[0];
+    return true;
+}
+
+FILTER(filter_float)
+{
+    double number;
+    if (value->kind == JINJA_UNDEFINED) return jinja_fail_undefined(state, value);
+    if (jinja_is_number(value)) {
+        *out = jinja_float(double_of(value));
+    } else if (value->kind == JINJA_STRING && number_parse_float(value->string->data, value->string->length, &number)) {
+        *out = jinja_float(number);
+    } else {
+        *out = arguments[0].kind == JINJA_MISSING ? jinja_float(0) : arguments[0];
+    }
+    return true;
+}
+
+/* ---- round ---- */
+
+/* round(integer, -n): to tens and up, halves to even. */
+static int64_t round_integer(int64_t value, int64_t digits)
+{
+    int64_t unit = 1;
+    for (; digits < 0; digits++) {
+        if (__builtin_mul_overflow(unit, 10, &unit)) return 0;
+    }
+    const int64_t rest = value % unit, distance = rest < 0 ? -rest : rest;
+    int64_t low = value - rest;
+    const bool up = distance > unit - distance || (distance == unit - distance && (low / unit) % 2 != 0);
+    if (up) low += value < 0 ? -unit : unit;
+    return low;
+}
+
+static bool round_common(JinjaState *state, const JinjaValue *value, int64_t digits, JinjaValue *out)
+{
+    if (value->kind == JINJA_FLOAT) {
+        *out = jinja_float(number_round(value->number, digits));
+        return true;
+    }
+    if (!jinja_is_number(value)) {
+        return jinja_raise(state, "type %s doesn't define __round__ method", jinja_type_name(value));
+    }
+    const int64_t integer = value->kind == JINJA_BOOL ? value->boolean : value->integer;
+    *out = jinja_int(digits < 0 ? round_integer(integer, digits) : integer);
+    return true;
+}
+
+/* func(value * 10**precision) / 10**precision with Python's types. */
+static bool round_directed(JinjaState *state, const JinjaValue *value, const JinjaValue *precision, bool up, JinjaValue *out)
+{
+    const JinjaValue ten = jinja_int(10);
+    JinjaValue scale, scaled;
+    if (!jinja_operate(state, OPERATOR_POWER, &ten, precision, &scale)) return false;
+    if (!jinja_operate(state, OPERATOR_MULTIPLY, value, &scale, &scaled)) return false;
+    if (!jinja_is_number(&scaled)) return jinja_raise(state, "must be real number, not %s", jinja_type_name(&scaled));
+    if (scaled.kind == JINJA_FLOAT) {
+        if (isnan(scaled.number)) return jinja_raise(state, "cannot convert float NaN to integer");
+        if (isinf(scaled.number)) return jinja_raise(state, "cannot convert float infinity to integer");
+        const double whole = up ? ceil(scaled.number) : floor(scaled.number);
+        if (whole >= 0x1p63 || whole < -0x1p63) return jinja_raise_limit(state, "integers beyond 64 bits are not supported");
+        scaled = jinja_int((int64_t)whole);
+    }
+    return jinja_operate(state, OPERATOR_DIVIDE, &scaled, &scale, out);
+}
+
+FILTER(filter_round)
+{
+    static const char *const methods[] = {"common", "ceil", "floor"};
+    const JinjaValue precision = arguments[0].kind == JINJA_MISSING ? jinja_int(0) : arguments[0];
+    size_t method = 0;
+    if (arguments[1].kind != JINJA_MISSING) {
+        const JinjaValue *name = &arguments[1];
+        while (method < 3 && !(name->kind == JINJA_STRING && strlen(methods[method]) == name->string->length &&
+                               memcmp(methods[method], name->string->data, name->string->length) == 0)) {
+            method++;
+        }
+        if (method == 3) return jinja_raise(state, "method must be common, ceil or floor");
+    }
+    if (method > 0) return round_directed(state, value, &precision, method == 1, out);
+    if (precision.kind == JINJA_NONE && jinja_is_number(value)) {
+        if (value->kind == JINJA_FLOAT && !isfinite(value->number)) {
+            return jinja_raise(state, "cannot convert float %s to integer", isnan(value->number) ? "NaN" : "infinity");
+        }
+        if (!round_common(state, value, 0, out)) return false;
+        if (out->kind == JINJA_FLOAT && (out->number >= 0x1p63 || out->number < -0x1p63)) {
+            return jinja_raise_limit(state, "integers beyond 64 bits are not supported");
+        }
+        if (out->kind == JINJA_FLOAT) *out = jinja_int((int64_t)out->number);
+        return true;
+    }
+    int64_t digits;
+    if (!jinja_is_number(value)) return round_common(state, value, 0, out);
+    return jinja_index(state, &precision, &digits) && round_common(state, value, digits, out);
+}
+
+FILTER(filter_filesizeformat)
+{
+    static const char *const decimal[] = {"kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB"};
+    static const char *const binary[] = {"KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB"};
+    double bytes;
+    if (value->kind == JINJA_UNDEFINED) return jinja_fail_undefined(state, value);
+    if (value->kind == JINJA_STRING) {
+        if (!number_parse_float(value->string->data, value->string->length, &bytes)) {
+            return jinja_raise(state, "could not convert string to float: %s", jinja_repr_text(state, value));
+        }
+    } else if (jinja_is_number(value)) {
+        bytes = double_of(value);
+    } else {
+        return jinja_raise(state, "float() argument must be a string or a real number, not '%s'", jinja_type_name(value));
+    }
+    const bool is_binary = arguments[0].kind != JINJA_MISSING && jinja_truthy(state, &arguments[0]);
+    const double base = is_binary ? 1024 : 1000;
+    char text[512];
+    if (bytes == 1) return jinja_text(state, "1 Byte", out);
+    if (bytes < base) {
+        (void)snprintf(text, sizeof text, "%.0f Bytes", trunc(bytes));
+        if (trunc(bytes) == 0) (void)snprintf(text, sizeof text, "0 Bytes");
+        return jinja_string(state, text, strlen(text), out);
+    }
+    double unit = base * base;
+    size_t i = 0;
+    for (; i < 7 && bytes >= unit; i++) unit *= base;
+    const size_t length = number_format('f', 1, false, base * bytes / unit, text, sizeof text - 8);
+    (void)snprintf(text + length, sizeof text - length, " %s", is_binary ? binary[i] : decimal[i]);
+    return jinja_string(state, text, strlen(text), out);
+}
+
+/* ---- others ---- */
+
+FILTER(filter_attr)
+{
+    bool found;
+    if (arguments[0].kind != JINJA_STRING) {
+        return jinja_raise(state, "attribute name must be string, not '%s'", jinja_type_name(&arguments[0]));
+    }
+    if (!jinja_find_attribute(state, value, &arguments[0], out, &found)) return false;
+    return found || jinja_undefined_member(state, *value, arguments[0], out);
+}
+
+FILTER(filter_pprint)
+{
+    (void)arguments;
+    return jinja_pformat(state, value, out);
+}
+
+static const JinjaBuiltin filters[] = {
+    {.name = "default", .python_name = "do_default", .hidden = 1, .n_parameters = 2,
+     .parameters = {"default_value", "boolean"}, .call = filter_default},
+    {.name = "d", .python_name = "do_default", .hidden = 1, .n_parameters = 2, .parameters = {"default_value", "boolean"},
+     .call = filter_default},
+    {.name = "tojson", .hidden = 1, .n_parameters = 4, .parameters = {"ensure_ascii", "indent", "separators", "sort_keys"},
+     .call = jinja_tojson},
+    {.name = "int", .python_name = "do_int", .hidden = 1, .n_parameters = 2, .parameters = {"default", "base"},
+     .call = filter_int},
+    {.name = "float", .python_name = "do_float", .hidden = 1, .n_parameters = 1, .parameters = {"default"},
+     .call = filter_float},
+    {.name = "round", .python_name = "do_round", .hidden = 1, .n_parameters = 2, .parameters = {"precision", "method"},
+     .call = filter_round},
+    {.name = "abs", .style = JINJA_C_STYLE, .call = filter_abs},
+    {.name = "attr", .python_name = "do_attr", .hidden = 2, .n_required = 1, .n_parameters = 1, .parameters = {"name"},
+     .call = filter_attr},
+    {.name = "filesizeformat", .python_name = "do_filesizeformat", .hidden = 1, .n_parameters = 1, .parameters = {"binary"},
+     .call = filter_filesizeformat},
+    {.name = "pprint", .python_name = "do_pprint", .hidden = 1, .call = filter_pprint},
+};
+
+const JinjaBuiltinTable jinja_number_filters = {filters, sizeof filters / sizeof *filters};
+
+const JinjaBuiltin *jinja_find_filter(const JinjaString *name)
+{
+    const JinjaBuiltinTable *const tables[] = {&jinja_text_filters, &jinja_sequence_filters, &jinja_number_filters,
+                                               &jinja_html_filters, &jinja_wrap_filters};
+    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
+        const JinjaBuiltin *builtin = jinja_find_in(tables[i], name);
+        if (builtin != NULL) return builtin;
+    }
+    return NULL;
+}

@@ -1,0 +1,984 @@
+/*
+ * value.c - making values, equality, order, hashing, truth and iteration, as Python defines them.
+ */
+#include "text/template/value.h"
+#include "text/template/interpreter.h"
+#include "text/template/unicode.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* ---- failures ---- */
+
+static bool fail_with(JinjaState *state, ImpStatus status, const char *format, va_list arguments)
+{
+    if (state->status != IMP_OK) return false;
+    char message[1024];
+    const int length = vsnprintf(message, sizeof message, format, arguments);
+    if (length >= (int)sizeof message) {
+        /* Cut at the border of a character. */
+        size_t end = sizeof message - 1;
+        while (end > 0 && ((unsigned char)message[end - 1] & 0xC0) == 0x80) end--;
+        if (end > 0 && (unsigned char)message[end - 1] >= 0xC0) end--;
+        message[end] = '\0';
+    }
+    state->status = imp_fail(status, "template line %u: %s", state->line, message);
+    return false;
+}
+
+bool jinja_raise(JinjaState *state, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    (void)fail_with(state, IMP_ERR_FORMAT, format, arguments);
+    va_end(arguments);
+    return false;
+}
+
+bool jinja_raise_limit(JinjaState *state, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    (void)fail_with(state, IMP_ERR_LIMIT, format, arguments);
+    va_end(arguments);
+    return false;
+}
+
+bool jinja_charge_slow(JinjaState *state, uint64_t n)
+{
+    (void)n;
+    state->steps_left = 0;
+    return jinja_raise_limit(state, "the template ran more than %llu steps", (unsigned long long)state->limits.steps);
+}
+
+bool jinja_enter_failed(JinjaState *state)
+{
+    return jinja_raise_limit(state, "maximum recursion depth exceeded");
+}
+
+void *jinja_alloc(JinjaState *state, size_t count, size_t size)
+{
+    void *memory = arena_alloc(&state->arena, count, size);
+    if (memory == NULL) {
+        (void)jinja_raise_limit(state, "the template used more than %zu bytes of memory", state->limits.memory_bytes);
+    }
+    return memory;
+}
+
+/* ---- text under construction ---- */
+
+void jinja_append(JinjaState *state, StrBuf *text, const char *bytes, size_t length)
+{
+    if (state->status != IMP_OK) return;
+    if (state->limits.output_bytes != 0 && length > state->limits.output_bytes - text->length) {
+        (void)jinja_raise_limit(state, "the template wrote more than %zu bytes", state->limits.output_bytes);
+        return;
+    }
+    strbuf_append(text, bytes, length);
+    if (text->failed) state->status = imp_fail_memory(length);
+}
+
+void jinja_puts(JinjaState *state, StrBuf *text, const char *bytes) { jinja_append(state, text, bytes, strlen(bytes)); }
+
+void jinja_append_char(JinjaState *state, StrBuf *text, uint32_t code_point)
+{
+    char bytes[4];
+    jinja_append(state, text, bytes, unicode_encode(code_point, bytes));
+}
+
+void jinja_pad(JinjaState *state, StrBuf *text, const char *fill, size_t fill_length, size_t count)
+{
+    for (size_t i = 0; i < count && state->status == IMP_OK; i++) {
+        if (i % 64 == 0 && !jinja_charge(state, 8)) return;
+        jinja_append(state, text, fill, fill_length);
+    }
+}
+
+StrBuf *jinja_capture(JinjaState *state)
+{
+    if (state->n_captures == JINJA_MAX_CAPTURES) {
+        (void)jinja_raise_limit(state, "blocks are nested deeper than %d", JINJA_MAX_CAPTURES);
+        return NULL;
+    }
+    StrBuf **slot = &state->captures[state->n_captures];
+    if (*slot == NULL) {
+        *slot = calloc(1, sizeof **slot);
+        if (*slot == NULL) {
+            state->status = imp_fail_memory(sizeof **slot);
+            return NULL;
+        }
+    }
+    strbuf_clear(*slot);
+    state->n_captures++;
+    return *slot;
+}
+
+bool jinja_capture_finish(JinjaState *state, StrBuf *text, JinjaValue *out)
+{
+    const bool ok = state->status == IMP_OK && jinja_string(state, text->data, text->length, out);
+    jinja_capture_drop(state, text);
+    return ok;
+}
+
+void jinja_capture_drop(JinjaState *state, StrBuf *text)
+{
+    if (text->capacity > (size_t)1 << 20) strbuf_free(text);
+    state->n_captures--;
+}
+
+/* ---- making values ---- */
+
+static bool make_string(JinjaState *state, const char *bytes, size_t length, JinjaValue *out)
+{
+    JinjaString *string = jinja_alloc(state, 1, sizeof *string);
+    if (string == NULL) return false;
+    string->data = bytes;
+    string->length = length;
+    string->n_chars = JINJA_UNCOUNTED;
+    *out = (JinjaValue){.kind = JINJA_STRING, .string = string};
+    return true;
+}
+
+bool jinja_view(JinjaState *state, const char *bytes, size_t length, JinjaValue *out)
+{
+    return make_string(state, bytes, length, out);
+}
+
+bool jinja_string(JinjaState *state, const char *bytes, size_t length, JinjaValue *out)
+{
+    char *copy = jinja_alloc(state, length, 1);
+    if (copy == NULL) return false;
+    if (length > 0) memcpy(copy, bytes, length);
+    return make_string(state, copy, length, out);
+}
+
+bool jinja_text(JinjaState *state, const char *text, JinjaValue *out)
+{
+    return make_string(state, text, strlen(text), out);
+}
+
+static bool make_sequence(JinjaState *state, JinjaKind kind, size_t n, JinjaValue *out)
+{
+    JinjaList *list = jinja_alloc(state, 1, sizeof *list);
+    if (list == NULL) return false;
+    list->items = jinja_alloc(state, n, sizeof *list->items);
+    if (list->items == NULL) return false;
+    list->n = n;
+    *out = (JinjaValue){.kind = kind, .list = list};
+    return true;
+}
+
+bool jinja_list(JinjaState *state, size_t n, JinjaValue *out) { return make_sequence(state, JINJA_LIST, n, out); }
+bool jinja_tuple(JinjaState *state, size_t n, JinjaValue *out) { return make_sequence(state, JINJA_TUPLE, n, out); }
+
+bool jinja_pair(JinjaState *state, JinjaValue first, JinjaValue second, JinjaValue *out)
+{
+    if (!jinja_tuple(state, 2, out)) return false;
+    out->list->items[0] = first;
+    out->list->items[1] = second;
+    return true;
+}
+
+bool jinja_dict(JinjaState *state, size_t capacity, JinjaValue *out)
+{
+    JinjaDict *dict = jinja_alloc(state, 1, sizeof *dict);
+    if (dict == NULL) return false;
+    dict->entries = jinja_alloc(state, capacity, sizeof *dict->entries);
+    if (dict->entries == NULL) return false;
+    dict->capacity = capacity;
+    *out = (JinjaValue){.kind = JINJA_DICT, .dict = dict};
+    return true;
+}
+
+static bool make_undefined(JinjaState *state, const char *hint, JinjaValue object, JinjaValue name, JinjaValue *out)
+{
+    JinjaUndefined *undefined = jinja_alloc(state, 1, sizeof *undefined);
+    if (undefined == NULL) return false;
+    *undefined = (JinjaUndefined){.hint = hint, .object = object, .name = name};
+    *out = (JinjaValue){.kind = JINJA_UNDEFINED, .undefined = undefined};
+    return true;
+}
+
+bool jinja_undefined_name(JinjaState *state, JinjaString *name, JinjaValue *out)
+{
+    return make_undefined(state, NULL, jinja_missing(), (JinjaValue){.kind = JINJA_STRING, .string = name}, out);
+}
+
+bool jinja_undefined_member(JinjaState *state, JinjaValue object, JinjaValue name, JinjaValue *out)
+{
+    return make_undefined(state, NULL, object, name, out);
+}
+
+bool jinja_undefined_hint(JinjaState *state, const char *hint, JinjaValue *out)
+{
+    return make_undefined(state, hint, jinja_missing(), jinja_none(), out);
+}
+
+bool jinja_push(JinjaState *state, JinjaItems *items, JinjaValue value)
+{
+    if (items->n == items->capacity) {
+        const size_t capacity = items->capacity < 8 ? 8 : items->capacity * 2;
+        JinjaValue *grown = jinja_alloc(state, capacity, sizeof *grown);
+        if (grown == NULL) return false;
+        if (items->n > 0) memcpy(grown, items->items, items->n * sizeof *grown);
+        items->items = grown;
+        items->capacity = capacity;
+    }
+    items->items[items->n++] = value;
+    return true;
+}
+
+static bool array_from_json(JinjaState *state, const json_t *json, JinjaValue *out)
+{
+    const size_t n = json_array_size(json);
+    if (!jinja_list(state, n, out)) return false;
+    for (size_t i = 0; i < n; i++) {
+        if (!jinja_from_json(state, json_array_get(json, i), &out->list->items[i])) return false;
+    }
+    return true;
+}
+
+static bool object_from_json(JinjaState *state, const json_t *json, JinjaValue *out)
+{
+    json_t *object = (json_t *)(uintptr_t)json; /* jansson's iterators take no const */
+    if (!jinja_dict(state, json_object_size(json), out)) return false;
+    for (void *at = json_object_iter(object); at != NULL; at = json_object_iter_next(object, at)) {
+        JinjaValue key, value;
+        const char *name = json_object_iter_key(at);
+        if (!jinja_view(state, name, strlen(name), &key)) return false;
+        if (!jinja_from_json(state, json_object_iter_value(at), &value)) return false;
+        JinjaDict *dict = out->dict;
+        if (json_object_size(json) <= 8) {
+            dict->entries[dict->n++] = (JinjaEntry){.key = key, .value = value};
+        } else if (!jinja_dict_set(state, dict, key, value)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool jinja_from_json(JinjaState *state, const json_t *json, JinjaValue *out)
+{
+    bool ok = true;
+    switch (json_typeof(json)) {
+    case JSON_NULL:
+        *out = jinja_none();
+        break;
+    case JSON_TRUE:
+    case JSON_FALSE:
+        *out = jinja_bool(json_is_true(json));
+        break;
+    case JSON_INTEGER:
+        *out = jinja_int(json_integer_value(json));
+        break;
+    case JSON_REAL:
+        *out = jinja_float(json_real_value(json));
+        break;
+    case JSON_STRING:
+        ok = jinja_view(state, json_string_value(json), json_string_length(json), out);
+        break;
+    case JSON_ARRAY:
+    case JSON_OBJECT:
+        if (!jinja_enter(state)) return false;
+        ok = json_is_array(json) ? array_from_json(state, json, out) : object_from_json(state, json, out);
+        jinja_leave(state);
+        break;
+    }
+    return ok;
+}
+
+/* ---- hashing ---- */
+
+static uint64_t mix(uint64_t a, uint64_t b)
+{
+    a ^= b;
+    a *= 0x9E3779B97F4A7C15u;
+    a ^= a >> 32;
+    a *= 0xD6E8FEB86659FD93u;
+    return a ^ a >> 29;
+}
+
+uint64_t jinja_string_hash(uint64_t seed, const char *bytes, size_t length)
+{
+    uint64_t hash = mix(seed, length);
+    for (; length >= 8; bytes += 8, length -= 8) {
+        uint64_t word;
+        memcpy(&word, bytes, 8);
+        hash = mix(hash, word);
+    }
+    uint64_t word = 0;
+    if (length > 0) memcpy(&word, bytes, length);
+    hash = mix(hash + 1, word);
+    return hash == 0 ? 1 : hash;
+}
+
+static uint64_t string_hash(const JinjaState *state, JinjaString *string)
+{
+    if (string->hash == 0) string->hash = jinja_string_hash(state->seed, string->data, string->length);
+    return string->hash;
+}
+
+/* The type of the first value inside that cannot be hashed, NULL when all can. */
+static const char *unhashable(const JinjaValue *value, unsigned depth)
+{
+    if (value->kind == JINJA_LIST || value->kind == JINJA_DICT) return jinja_type_name(value);
+    if (value->kind != JINJA_TUPLE) return NULL;
+    if (depth == JINJA_MAX_NESTING) return "tuple";
+    for (size_t i = 0; i < value->list->n; i++) {
+        const char *type_name = unhashable(&value->list->items[i], depth + 1);
+        if (type_name != NULL) return type_name;
+    }
+    return NULL;
+}
+
+static uint64_t value_hash(JinjaState *state, const JinjaValue *value)
+{
+    switch (value->kind) {
+    case JINJA_STRING:
+        return string_hash(state, value->string);
+    case JINJA_BOOL:
+        return mix(state->seed, value->boolean);
+    case JINJA_INT:
+        return mix(state->seed, (uint64_t)value->integer);
+    case JINJA_FLOAT:
+        if (value->number >= -0x1p62 && value->number <= 0x1p62 && value->number == floor(value->number)) {
+            return mix(state->seed, (uint64_t)(int64_t)value->number);
+        } else {
+            uint64_t bits;
+            memcpy(&bits, &value->number, sizeof bits);
+            return mix(state->seed, bits);
+        }
+    case JINJA_TUPLE: {
+        uint64_t hash = mix(state->seed, value->list->n + 77);
+        if (!jinja_enter(state)) return hash;
+        for (size_t i = 0; i < value->list->n; i++) hash = mix(hash, value_hash(state, &value->list->items[i]));
+        jinja_leave(state);
+        return hash;
+    }
+    case JINJA_NONE:
+    case JINJA_UNDEFINED:
+    case JINJA_RANGE:
+        return mix(state->seed, (uint64_t)value->kind + 1000);
+    default:
+        return mix(state->seed, (uint64_t)(uintptr_t)value->list);
+    }
+}
+
+/* ---- dictionaries ---- */
+
+enum { DICT_SCAN = 8 };
+
+static bool dict_reindex(JinjaState *state, JinjaDict *dict)
+{
+    size_t size = 32;
+    while (size < dict->capacity * 2) size *= 2;
+    uint32_t *table = jinja_alloc(state, size, sizeof *table);
+    if (table == NULL) return false;
+    for (size_t i = 0; i < dict->n; i++) {
+        JinjaEntry *entry = &dict->entries[i];
+        if (entry->hash == 0) entry->hash = value_hash(state, &entry->key);
+        size_t at = entry->hash & (size - 1);
+        while (table[at] != 0) at = (at + 1) & (size - 1);
+        table[at] = (uint32_t)i + 1;
+    }
+    dict->index = table;
+    dict->index_size = size;
+    return true;
+}
+
+static bool same_string(const JinjaString *a, const JinjaString *b)
+{
+    if (a == b) return true;
+    return a->length == b->length && memcmp(a->data, b->data, a->length) == 0;
+}
+
+JinjaValue *jinja_dict_find_string(JinjaState *state, const JinjaDict *dict, const JinjaString *key)
+{
+    if (dict->index_size == 0) {
+        for (size_t i = 0; i < dict->n; i++) {
+            JinjaEntry *entry = &dict->entries[i];
+            if (entry->key.kind == JINJA_STRING && same_string(entry->key.string, key)) return &entry->value;
+        }
+        return NULL;
+    }
+    const uint64_t hash = key->hash != 0 ? key->hash : jinja_string_hash(state->seed, key->data, key->length);
+    for (size_t at = hash & (dict->index_size - 1); dict->index[at] != 0; at = (at + 1) & (dict->index_size - 1)) {
+        JinjaEntry *entry = &dict->entries[dict->index[at] - 1];
+        if (entry->hash == hash && entry->key.kind == JINJA_STRING && same_string(entry->key.string, key)) {
+            return &entry->value;
+        }
+    }
+    return NULL;
+}
+
+static bool key_matches(JinjaState *state, const JinjaValue *a, const JinjaValue *b)
+{
+    return jinja_identical(a, b) || jinja_equal(state, a, b);
+}
+
+JinjaValue *jinja_dict_find(JinjaState *state, const JinjaDict *dict, const JinjaValue *key)
+{
+    if (key->kind == JINJA_STRING) return jinja_dict_find_string(state, dict, key->string);
+    const char *type_name = unhashable(key, 0);
+    if (type_name != NULL) {
+        (void)jinja_raise(state, "unhashable type: '%s'", type_name);
+        return NULL;
+    }
+    if (dict->index_size == 0) {
+        for (size_t i = 0; i < dict->n; i++) {
+            if (key_matches(state, &dict->entries[i].key, key)) return &dict->entries[i].value;
+        }
+        return NULL;
+    }
+    const uint64_t hash = value_hash(state, key);
+    for (size_t at = hash & (dict->index_size - 1); dict->index[at] != 0; at = (at + 1) & (dict->index_size - 1)) {
+        JinjaEntry *entry = &dict->entries[dict->index[at] - 1];
+        if (entry->hash == hash && key_matches(state, &entry->key, key)) return &entry->value;
+    }
+    return NULL;
+}
+
+static bool dict_grow(JinjaState *state, JinjaDict *dict)
+{
+    const size_t capacity = dict->capacity < 4 ? 4 : dict->capacity * 2;
+    if (capacity > UINT32_MAX / 2) return jinja_raise_limit(state, "a dictionary is too large");
+    JinjaEntry *entries = jinja_alloc(state, capacity, sizeof *entries);
+    if (entries == NULL) return false;
+    if (dict->n > 0) memcpy(entries, dict->entries, dict->n * sizeof *entries);
+    dict->entries = entries;
+    dict->capacity = capacity;
+    return true;
+}
+
+bool jinja_dict_set(JinjaState *state, JinjaDict *dict, JinjaValue key, JinjaValue value)
+{
+    JinjaValue *present = jinja_dict_find(state, dict, &key);
+    if (state->status != IMP_OK) return false;
+    if (present != NULL) {
+        *present = value;
+        return true;
+    }
+    const bool grow = dict->n == dict->capacity;
+    if (grow && !dict_grow(state, dict)) return false;
+    dict->entries[dict->n++] = (JinjaEntry){.key = key, .value = value};
+    if (dict->n <= DICT_SCAN) return true;
+    if (dict->index_size < dict->n * 2) return dict_reindex(state, dict);
+    JinjaEntry *entry = &dict->entries[dict->n - 1];
+    entry->hash = value_hash(state, &key);
+    size_t at = entry->hash & (dict->index_size - 1);
+    while (dict->index[at] != 0) at = (at + 1) & (dict->index_size - 1);
+    dict->index[at] = (uint32_t)dict->n;
+    return true;
+}
+
+/* ---- what values are ---- */
+
+static const char *const type_names[JINJA_KINDS] = {
+    [JINJA_MISSING] = "missing",     [JINJA_UNDEFINED] = "Undefined", [JINJA_NONE] = "NoneType",
+    [JINJA_BOOL] = "bool",           [JINJA_INT] = "int",             
+    [JINJA_FLOAT] = "float",         [JINJA_STRING] = "str",          [JINJA_LIST] = "list",
+    [JINJA_TUPLE] = "tuple",         [JINJA_DICT] = "dict",           [JINJA_RANGE] = "range",
+    [JINJA_NAMESPACE] = "Namespace", [JINJA_LOOP] = "LoopContext",    [JINJA_MACRO] = "Macro",
+    [JINJA_FUNCTION] = "function",   [JINJA_METHOD] = "builtin_function_or_method",
+    [JINJA_CYCLER] = "Cycler",       [JINJA_JOINER] = "Joiner",       [JINJA_SELF] = "TemplateReference",
+    [JINJA_BLOCK] = "BlockReference",
+};
+
+const char *jinja_type_name(const JinjaValue *value)
+{
+    static const char *const views[] = {"dict_keys", "dict_values", "dict_items"};
+    switch (value->kind) {
+    case JINJA_VIEW:
+        return views[value->view->part];
+    case JINJA_ITERATOR:
+        return value->iterator->type_name;
+    case JINJA_STRING:
+        return value->string->markup ? "Markup" : "str";
+    case JINJA_TUPLE:
+        return value->tag == 1 ? "_GroupTuple" : "tuple";
+    case JINJA_FUNCTION:
+        return value->function->style == JINJA_C_KEYWORDS ? "type" : "function";
+    default:
+        return type_names[value->kind];
+    }
+}
+
+bool jinja_truthy(JinjaState *state, const JinjaValue *value)
+{
+    (void)state;
+    switch (value->kind) {
+    case JINJA_MISSING:
+    case JINJA_UNDEFINED:
+    case JINJA_NONE:
+        return false;
+    case JINJA_BOOL:
+        return value->boolean;
+    case JINJA_INT:
+        return value->integer != 0;
+    case JINJA_FLOAT:
+        return value->number != 0;
+    case JINJA_STRING:
+        return value->string->length != 0;
+    case JINJA_LIST:
+    case JINJA_TUPLE:
+        return value->list->n != 0;
+    case JINJA_DICT:
+        return value->dict->n != 0;
+    case JINJA_RANGE:
+        return value->range->n != 0;
+    case JINJA_VIEW:
+        return value->view->dict->n != 0;
+    default:
+        return true;
+    }
+}
+
+static int64_t as_integer(const JinjaValue *value)
+{
+    return value->kind == JINJA_BOOL ? value->boolean : value->integer;
+}
+
+/* Exact, as Python's: an integer is not rounded to a double first. 2: not a number. */
+static int compare_numbers(const JinjaValue *a, const JinjaValue *b)
+{
+    if (a->kind != JINJA_FLOAT && b->kind != JINJA_FLOAT) {
+        const int64_t x = as_integer(a), y = as_integer(b);
+        return (x > y) - (x < y);
+    }
+    if (a->kind == JINJA_FLOAT && b->kind == JINJA_FLOAT) {
+        if (isnan(a->number) || isnan(b->number)) return 2;
+        return (a->number > b->number) - (a->number < b->number);
+    }
+    if (b->kind != JINJA_FLOAT) {
+        const int swapped = compare_numbers(b, a);
+        return swapped == 2 ? 2 : -swapped;
+    }
+    const double y = b->number;
+    if (isnan(y)) return 2;
+    if (y >= 0x1p63) return -1;
+    if (y < -0x1p63) return 1;
+    const int64_t x = as_integer(a), whole = (int64_t)floor(y);
+    if (x != whole) return x > whole ? 1 : -1;
+    return y > floor(y) ? -1 : 0;
+}
+
+bool jinja_identical(const JinjaValue *a, const JinjaValue *b)
+{
+    if (a->kind != b->kind) return false;
+    switch (a->kind) {
+    case JINJA_NONE:
+    case JINJA_MISSING:
+        return true;
+    case JINJA_BOOL:
+        return a->boolean == b->boolean;
+    case JINJA_INT: /* CPython keeps one object for each small integer */
+        return a->integer == b->integer && a->integer >= -5 && a->integer <= 256;
+    case JINJA_FLOAT:
+        return false;
+    case JINJA_STRING:
+        return a->string == b->string || (a->string->length <= 1 && same_string(a->string, b->string));
+    default:
+        return a->list == b->list;
+    }
+}
+
+static bool equal_lists(JinjaState *state, const JinjaList *a, const JinjaList *b)
+{
+    if (a->n != b->n) return false;
+    for (size_t i = 0; i < a->n; i++) {
+        if (!key_matches(state, &a->items[i], &b->items[i])) return false;
+    }
+    return true;
+}
+
+static bool equal_dicts(JinjaState *state, const JinjaDict *a, const JinjaDict *b)
+{
+    if (a->n != b->n) return false;
+    for (size_t i = 0; i < a->n; i++) {
+        const JinjaValue *other = jinja_dict_find(state, b, &a->entries[i].key);
+        if (other == NULL || !key_matches(state, &a->entries[i].value, other)) return false;
+    }
+    return true;
+}
+
+/* Views of keys and items compare as sets. */
+static bool equal_views(JinjaState *state, const JinjaView *a, const JinjaView *b)
+{
+    if (a->part != b->part || a->part == JINJA_VALUES) return a == b;
+    if (a->part == JINJA_ITEMS) return equal_dicts(state, a->dict, b->dict);
+    if (a->dict->n != b->dict->n) return false;
+    for (size_t i = 0; i < a->dict->n; i++) {
+        if (jinja_dict_find(state, b->dict, &a->dict->entries[i].key) == NULL) return false;
+    }
+    return true;
+}
+
+static bool equal_containers(JinjaState *state, const JinjaValue *a, const JinjaValue *b)
+{
+    switch (a->kind) {
+    case JINJA_LIST:
+    case JINJA_TUPLE:
+        return equal_lists(state, a->list, b->list);
+    case JINJA_DICT:
+        return equal_dicts(state, a->dict, b->dict);
+    default:
+        return equal_views(state, a->view, b->view);
+    }
+}
+
+bool jinja_equal(JinjaState *state, const JinjaValue *a, const JinjaValue *b)
+{
+    if (jinja_is_number(a) && jinja_is_number(b)) return compare_numbers(a, b) == 0;
+    if (a->kind != b->kind) return false;
+    if (!jinja_charge(state, 1)) return false;
+    switch (a->kind) {
+    case JINJA_NONE:
+    case JINJA_UNDEFINED:
+        return true;
+    case JINJA_STRING:
+        return same_string(a->string, b->string);
+    case JINJA_RANGE:
+        return a->range->n == b->range->n && (a->range->n == 0 || (a->range->start == b->range->start &&
+                                                                   (a->range->n == 1 || a->range->step == b->range->step)));
+    case JINJA_LIST:
+    case JINJA_TUPLE:
+    case JINJA_DICT:
+    case JINJA_VIEW: {
+        if (!jinja_enter(state)) return false;
+        const bool equal = equal_containers(state, a, b);
+        jinja_leave(state);
+        return equal;
+    }
+    case JINJA_METHOD:
+        return a->method->builtin == b->method->builtin && jinja_identical(&a->method->self, &b->method->self);
+    default:
+        return a->list == b->list;
+    }
+}
+
+static bool order_strings(const JinjaString *a, const JinjaString *b, int *order)
+{
+    const size_t shorter = a->length < b->length ? a->length : b->length;
+    const int difference = memcmp(a->data, b->data, shorter);
+    *order = difference != 0 ? (difference > 0) - (difference < 0) : (a->length > b->length) - (a->length < b->length);
+    return true;
+}
+
+static bool order_lists(JinjaState *state, const JinjaList *a, const JinjaList *b, const char *symbol, int *order)
+{
+    const size_t shorter = a->n < b->n ? a->n : b->n;
+    for (size_t i = 0; i < shorter; i++) {
+        if (key_matches(state, &a->items[i], &b->items[i])) continue;
+        return jinja_order(state, &a->items[i], &b->items[i], symbol, order);
+    }
+    *order = (a->n > b->n) - (a->n < b->n);
+    return true;
+}
+
+bool jinja_order(JinjaState *state, const JinjaValue *a, const JinjaValue *b, const char *symbol, int *order)
+{
+    *order = 0;
+    if (!jinja_charge(state, 1)) return false;
+    if (jinja_is_number(a) && jinja_is_number(b)) {
+        *order = compare_numbers(a, b);
+        return true;
+    }
+    if (a->kind == JINJA_UNDEFINED) return jinja_fail_undefined(state, a);
+    if (b->kind == JINJA_UNDEFINED) return jinja_fail_undefined(state, b);
+    if (a->kind == JINJA_STRING && b->kind == JINJA_STRING) return order_strings(a->string, b->string, order);
+    if (a->kind == b->kind && (a->kind == JINJA_LIST || a->kind == JINJA_TUPLE)) {
+        if (!jinja_enter(state)) return false;
+        const bool ok = order_lists(state, a->list, b->list, symbol, order);
+        jinja_leave(state);
+        return ok;
+    }
+    return jinja_raise(state, "'%s' not supported between instances of '%s' and '%s'", symbol, jinja_type_name(a),
+                       jinja_type_name(b));
+}
+
+bool jinja_has_length(const JinjaValue *value)
+{
+    switch (value->kind) {
+    case JINJA_UNDEFINED:
+    case JINJA_STRING:
+    case JINJA_LIST:
+    case JINJA_TUPLE:
+    case JINJA_DICT:
+    case JINJA_RANGE:
+    case JINJA_VIEW:
+    case JINJA_LOOP:
+        return true;
+    default:
+        return false;
+    }
+}
+
+bool jinja_length(JinjaState *state, const JinjaValue *value, size_t *out)
+{
+    *out = 0;
+    switch (value->kind) {
+    case JINJA_UNDEFINED:
+        return true;
+    case JINJA_STRING:
+        if (!jinja_charge_bytes(state, value->string->n_chars == JINJA_UNCOUNTED ? value->string->length : 0)) return false;
+        *out = jinja_n_chars(value->string);
+        return true;
+    case JINJA_LIST:
+    case JINJA_TUPLE:
+        *out = value->list->n;
+        return true;
+    case JINJA_DICT:
+        *out = value->dict->n;
+        return true;
+    case JINJA_RANGE:
+        *out = (size_t)value->range->n;
+        return true;
+    case JINJA_VIEW:
+        *out = value->view->dict->n;
+        return true;
+    case JINJA_LOOP: {
+        int64_t length;
+        if (!jinja_loop_length(state, value->loop, &length)) return false;
+        *out = (size_t)length;
+        return true;
+    }
+    default:
+        return jinja_raise(state, "object of type '%s' has no len()", jinja_type_name(value));
+    }
+}
+
+bool jinja_is_iterable(const JinjaValue *value)
+{
+    return jinja_has_length(value) || value->kind == JINJA_ITERATOR;
+}
+
+/* Whether `needle` occurs in `hay`. */
+static bool string_contains(const JinjaString *hay, const JinjaString *needle)
+{
+    if (needle->length == 0) return true;
+    return needle->length <= hay->length && memmem(hay->data, hay->length, needle->data, needle->length) != NULL;
+}
+
+static bool contains_by_iteration(JinjaState *state, const JinjaValue *container, const JinjaValue *item, bool *out)
+{
+    JinjaCursor cursor;
+    if (!jinja_iterate(state, container, &cursor)) return false;
+    JinjaValue element;
+    for (;;) {
+        const JinjaNext next = jinja_next(state, &cursor, &element);
+        if (next == JINJA_NEXT_FAILED) return false;
+        if (next == JINJA_NEXT_END) return true;
+        if (key_matches(state, &element, item)) {
+            *out = true;
+            return true;
+        }
+        if (state->status != IMP_OK) return false;
+    }
+}
+
+bool jinja_contains(JinjaState *state, const JinjaValue *container, const JinjaValue *item, bool *out)
+{
+    *out = false;
+    switch (container->kind) {
+    case JINJA_STRING:
+        if (item->kind != JINJA_STRING) {
+            return jinja_raise(state, "'in <string>' requires string as left operand, not %s", jinja_type_name(item));
+        }
+        *out = string_contains(container->string, item->string);
+        return jinja_charge_bytes(state, container->string->length);
+    case JINJA_DICT:
+        *out = jinja_dict_find(state, container->dict, item) != NULL;
+        return state->status == IMP_OK;
+    case JINJA_RANGE:
+        if (item->kind == JINJA_INT || item->kind == JINJA_BOOL) {
+            const JinjaRange *range = container->range;
+            const int64_t value = as_integer(item);
+            const int64_t low = range->step > 0 ? range->start : range->start + (range->n - 1) * range->step;
+            const int64_t high = range->step > 0 ? range->start + (range->n - 1) * range->step : range->start;
+            *out = range->n > 0 && value >= low && value <= high && (value - range->start) % range->step == 0;
+            return true;
+        }
+        return contains_by_iteration(state, container, item, out);
+    case JINJA_LIST:
+    case JINJA_TUPLE:
+        for (size_t i = 0; i < container->list->n && !*out; i++) {
+            *out = key_matches(state, &container->list->items[i], item);
+        }
+        return state->status == IMP_OK;
+    case JINJA_VIEW:
+        if (container->view->part == JINJA_KEYS) {
+            *out = jinja_dict_find(state, container->view->dict, item) != NULL;
+            return state->status == IMP_OK;
+        }
+        return contains_by_iteration(state, container, item, out);
+    case JINJA_UNDEFINED:
+        return true;
+    default:
+        if (jinja_is_iterable(container)) return contains_by_iteration(state, container, item, out);
+        return jinja_raise(state, "argument of type '%s' is not iterable", jinja_type_name(container));
+    }
+}
+
+/* As jinja2.utils.object_type_repr. */
+static const char *object_type(JinjaState *state, const JinjaValue *object)
+{
+    static const char *const modules[JINJA_KINDS] = {
+        [JINJA_UNDEFINED] = "jinja2.runtime.", [JINJA_NAMESPACE] = "jinja2.utils.", [JINJA_LOOP] = "jinja2.runtime.",
+        [JINJA_MACRO] = "jinja2.runtime.",     [JINJA_CYCLER] = "jinja2.utils.",    [JINJA_JOINER] = "jinja2.utils.",
+        [JINJA_SELF] = "jinja2.runtime.",      [JINJA_BLOCK] = "jinja2.runtime.",
+    };
+    if (object->kind == JINJA_NONE) return "None";
+    const char *module = modules[object->kind] == NULL ? "" : modules[object->kind];
+    if (object->kind == JINJA_STRING && object->string->markup) module = "markupsafe.";
+    if (object->kind == JINJA_TUPLE && object->tag == 1) module = "jinja2.filters.";
+    char *text = jinja_alloc(state, 96, 1);
+    if (text == NULL) return "?";
+    (void)snprintf(text, 96, "%s%s object", module, jinja_type_name(object));
+    return text;
+}
+
+bool jinja_fail_undefined(JinjaState *state, const JinjaValue *value)
+{
+    const JinjaUndefined *undefined = value->undefined;
+    if (undefined->hint != NULL) return jinja_raise(state, "%s", undefined->hint);
+    const char *name = jinja_repr_text(state, &undefined->name);
+    if (undefined->object.kind == JINJA_MISSING) return jinja_raise(state, "%s is undefined", name);
+    const char *type = object_type(state, &undefined->object);
+    if (undefined->name.kind != JINJA_STRING) return jinja_raise(state, "%s has no element %s", type, name);
+    return jinja_raise(state, "'%s' has no attribute %s", type, name);
+}
+
+bool jinja_index(JinjaState *state, const JinjaValue *value, int64_t *out)
+{
+    *out = 0;
+    if (value->kind == JINJA_INT || value->kind == JINJA_BOOL) {
+        *out = as_integer(value);
+        return true;
+    }
+    return jinja_raise(state, "'%s' object cannot be interpreted as an integer", jinja_type_name(value));
+}
+
+size_t jinja_n_chars(JinjaString *string)
+{
+    if (string->n_chars == JINJA_UNCOUNTED) string->n_chars = unicode_count(string->data, string->length);
+    return string->n_chars;
+}
+
+/* ---- iteration ---- */
+
+bool jinja_iterate(JinjaState *state, const JinjaValue *value, JinjaCursor *out)
+{
+    *out = (JinjaCursor){.kind = value->kind};
+    switch (value->kind) {
+    case JINJA_UNDEFINED:
+        return true;
+    case JINJA_STRING:
+        out->string = value->string;
+        out->n = value->string->length;
+        return true;
+    case JINJA_LIST:
+    case JINJA_TUPLE:
+        out->kind = JINJA_LIST;
+        out->items = value->list->items;
+        out->n = value->list->n;
+        return true;
+    case JINJA_DICT:
+        out->kind = JINJA_VIEW;
+        out->dict = value->dict;
+        out->part = JINJA_KEYS;
+        out->n = value->dict->n;
+        return true;
+    case JINJA_VIEW:
+        out->dict = value->view->dict;
+        out->part = value->view->part;
+        out->n = value->view->dict->n;
+        return true;
+    case JINJA_RANGE:
+        out->range = value->range;
+        out->n = (size_t)value->range->n;
+        return true;
+    case JINJA_ITERATOR:
+        out->iterator = value->iterator;
+        return true;
+    case JINJA_LOOP:
+        out->loop = value->loop;
+        return true;
+    default:
+        return jinja_raise(state, "'%s' object is not iterable", jinja_type_name(value));
+    }
+}
+
+static JinjaNext next_char(JinjaState *state, JinjaCursor *cursor, JinjaValue *out)
+{
+    const char *at = cursor->string->data + cursor->position;
+    size_t width;
+    (void)unicode_decode(at, cursor->string->data + cursor->n, &width);
+    cursor->position += width;
+    if (!jinja_view(state, at, width, out)) return JINJA_NEXT_FAILED;
+    out->string->n_chars = 1;
+    out->string->markup = cursor->string->markup;
+    return JINJA_NEXT_ITEM;
+}
+
+JinjaNext jinja_next(JinjaState *state, JinjaCursor *cursor, JinjaValue *out)
+{
+    if (!jinja_charge(state, 1)) return JINJA_NEXT_FAILED;
+    if (cursor->kind == JINJA_ITERATOR) {
+        JinjaIterator *iterator = cursor->iterator;
+        if (iterator->done) return JINJA_NEXT_END;
+        if (!jinja_enter(state)) return JINJA_NEXT_FAILED;
+        const JinjaNext next = iterator->next(state, iterator, out);
+        jinja_leave(state);
+        if (next != JINJA_NEXT_ITEM) iterator->done = true;
+        return next;
+    }
+    if (cursor->kind == JINJA_LOOP) {
+        JinjaValue item;
+        const JinjaNext next = jinja_loop_next(state, cursor->loop, &item);
+        if (next != JINJA_NEXT_ITEM) return next;
+        const JinjaValue loop = {.kind = JINJA_LOOP, .loop = cursor->loop};
+        return jinja_pair(state, item, loop, out) ? JINJA_NEXT_ITEM : JINJA_NEXT_FAILED;
+    }
+    if (cursor->position >= cursor->n) return JINJA_NEXT_END;
+    if (cursor->kind == JINJA_STRING) return next_char(state, cursor, out);
+    const size_t at = cursor->position++;
+    if (cursor->kind == JINJA_LIST) {
+        *out = cursor->items[at];
+    } else if (cursor->kind == JINJA_RANGE) {
+        *out = jinja_int(cursor->range->start + (int64_t)at * cursor->range->step);
+    } else {
+        const JinjaEntry *entry = &cursor->dict->entries[at];
+        if (cursor->part == JINJA_ITEMS) {
+            return jinja_pair(state, entry->key, entry->value, out) ? JINJA_NEXT_ITEM : JINJA_NEXT_FAILED;
+        }
+        *out = cursor->part == JINJA_KEYS ? entry->key : entry->value;
+    }
+    return JINJA_NEXT_ITEM;
+}
+
+bool jinja_collect(JinjaState *state, const JinjaValue *value, JinjaItems *out)
+{
+    *out = (JinjaItems){0};
+    JinjaCursor cursor;
+    if (!jinja_iterate(state, value, &cursor)) return false;
+    JinjaValue item;
+    for (;;) {
+        const JinjaNext next = jinja_next(state, &cursor, &item);
+        if (next == JINJA_NEXT_END) return true;
+        if (next == JINJA_NEXT_FAILED || !jinja_push(state, out, item)) return false;
+    }
+}
+
+bool jinja_iterator(JinjaState *state, const char *type_name,
+                    JinjaNext (*next)(JinjaState *, JinjaIterator *, JinjaValue *), void *private_data, JinjaValue *out)
+{
+    JinjaIterator *iterator = jinja_alloc(state, 1, sizeof *iterator);
+    if (iterator == NULL) return false;
+    iterator->next = next;
+    iterator->type_name = type_name;
+    iterator->private_data = private_data;
+    *out = (JinjaValue){.kind = JINJA_ITERATOR, .iterator = iterator};
+    return true;
+}

@@ -1,0 +1,375 @@
+/*
+ * value.h - the values a template computes with, and the state of one rendering.
+ *
+ * Values are immutable once made (namespaces, loops, iterators, cyclers and joiners excepted), live in the arena of their
+ * rendering and are freed together with it. Text is UTF-8; a lone surrogate from a template's escape is three bytes.
+ */
+#ifndef IMP_TEXT_TEMPLATE_VALUE_H
+#define IMP_TEXT_TEMPLATE_VALUE_H
+
+#include "core/arena.h"
+#include "core/strbuf.h"
+#include "text/template/chat_template.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+typedef enum JinjaKind {
+    JINJA_MISSING, /* an unset slot or an argument that was not passed; no expression yields it */
+    JINJA_UNDEFINED,
+    JINJA_NONE,
+    JINJA_BOOL,
+    JINJA_INT,
+    JINJA_FLOAT,
+    JINJA_STRING,
+    JINJA_LIST,
+    JINJA_TUPLE,
+    JINJA_DICT,
+    JINJA_RANGE,
+    JINJA_VIEW,     /* dict.keys(), .values(), .items() */
+    JINJA_ITERATOR, /* what map, select, … return: consumed once */
+    JINJA_NAMESPACE,
+    JINJA_LOOP,
+    JINJA_MACRO,
+    JINJA_FUNCTION, /* a global function or type */
+    JINJA_METHOD,   /* a method bound to a value */
+    JINJA_CYCLER,
+    JINJA_JOINER,
+    JINJA_SELF,  /* `self`: the template's blocks */
+    JINJA_BLOCK, /* self.name */
+    JINJA_KINDS
+} JinjaKind;
+
+typedef struct JinjaState JinjaState;
+typedef struct JinjaString JinjaString;
+typedef struct JinjaUndefined JinjaUndefined;
+typedef struct JinjaList JinjaList;
+typedef struct JinjaDict JinjaDict;
+typedef struct JinjaRange JinjaRange;
+typedef struct JinjaView JinjaView;
+typedef struct JinjaIterator JinjaIterator;
+typedef struct JinjaLoop JinjaLoop;
+typedef struct JinjaMacro JinjaMacro;
+typedef struct JinjaMethod JinjaMethod;
+typedef struct JinjaBuiltin JinjaBuiltin;
+typedef struct JinjaCycler JinjaCycler;
+typedef struct JinjaJoiner JinjaJoiner;
+typedef struct JinjaNode JinjaNode;
+
+typedef struct JinjaValue {
+    JinjaKind kind;
+    uint32_t tag; /* JINJA_TUPLE: 1 for the (grouper, list) pairs of groupby */
+    union {
+        bool boolean;
+        int64_t integer;
+        double number;
+        JinjaString *string;
+        JinjaUndefined *undefined;
+        JinjaList *list; /* and tuple */
+        JinjaDict *dict; /* and namespace */
+        JinjaRange *range;
+        JinjaView *view;
+        JinjaIterator *iterator;
+        JinjaLoop *loop;
+        JinjaMacro *macro;
+        const JinjaBuiltin *function;
+        JinjaMethod *method;
+        JinjaCycler *cycler;
+        JinjaJoiner *joiner;
+        const JinjaNode *block;
+    };
+} JinjaValue;
+
+#define JINJA_UNCOUNTED SIZE_MAX
+
+/* A buffer that strings made by concatenation share: the one that ends where the buffer ends may grow in place. */
+typedef struct JinjaStringBuffer {
+    size_t used, capacity;
+    char bytes[];
+} JinjaStringBuffer;
+
+struct JinjaString {
+    const char *data; /* not NUL-terminated */
+    size_t length;
+    size_t n_chars; /* code points, or JINJA_UNCOUNTED */
+    uint64_t hash;  /* 0: not computed */
+    JinjaStringBuffer *buffer;
+    bool markup; /* made by escape or safe: joins escape the other side */
+};
+
+struct JinjaUndefined {
+    const char *hint; /* the message, when it is not made of the two below */
+    JinjaValue object; /* JINJA_MISSING: `name` was a variable */
+    JinjaValue name;
+};
+
+struct JinjaList {
+    JinjaValue *items;
+    size_t n;
+};
+
+typedef struct JinjaEntry {
+    JinjaValue key, value;
+    uint64_t hash;
+} JinjaEntry;
+
+/* Insertion order, as in Python; looked up by scanning while small and by an open-addressed index after. */
+struct JinjaDict {
+    JinjaEntry *entries;
+    size_t n, capacity;
+    uint32_t *index; /* entry number + 1, 0 free */
+    size_t index_size; /* power of two; 0 while small */
+};
+
+struct JinjaRange {
+    int64_t start, stop, step, n;
+};
+
+typedef enum JinjaViewKind { JINJA_KEYS, JINJA_VALUES, JINJA_ITEMS } JinjaViewKind;
+
+struct JinjaView {
+    JinjaDict *dict;
+    JinjaViewKind part;
+};
+
+struct JinjaMethod {
+    const JinjaBuiltin *builtin;
+    JinjaValue self;
+};
+
+struct JinjaCycler {
+    JinjaList items;
+    size_t position;
+};
+
+struct JinjaJoiner {
+    JinjaValue separator;
+    bool used;
+};
+
+/* Walks anything that can be iterated, without allocating. */
+typedef struct JinjaCursor {
+    JinjaKind kind;
+    JinjaViewKind part;
+    size_t position, n;
+    union {
+        const JinjaValue *items;
+        const JinjaString *string;
+        const JinjaDict *dict;
+        const JinjaRange *range;
+        JinjaIterator *iterator;
+        JinjaLoop *loop;
+    };
+} JinjaCursor;
+
+typedef enum JinjaNext { JINJA_NEXT_FAILED, JINJA_NEXT_ITEM, JINJA_NEXT_END } JinjaNext;
+
+struct JinjaIterator {
+    JinjaNext (*next)(JinjaState *state, JinjaIterator *iterator, JinjaValue *out);
+    const char *type_name;
+    JinjaCursor source;
+    bool started, done;
+    void *private_data;
+};
+
+typedef struct JinjaNamed {
+    JinjaString *name;
+    JinjaValue value;
+} JinjaNamed;
+
+/* The arguments of one call. */
+typedef struct JinjaArguments {
+    const JinjaValue *positional;
+    size_t n_positional;
+    const JinjaNamed *named;
+    size_t n_named;
+} JinjaArguments;
+
+enum { JINJA_MAX_PARAMETERS = 8, JINJA_VARIADIC = 255 };
+
+typedef enum JinjaCallStyle {
+    JINJA_PYTHON_STYLE, /* a def: positional or keyword, its messages name the missing ones */
+    JINJA_C_STYLE,      /* a built-in of CPython that takes positional arguments only */
+    JINJA_C_KEYWORDS,   /* a built-in of CPython that takes keywords too */
+} JinjaCallStyle;
+
+/* A filter, test, global function or method. `call` gets its parameters in order, those not passed as JINJA_MISSING;
+ * with n_parameters == JINJA_VARIADIC `raw` gets the arguments as they were. `self` is the filtered, tested or bound value. */
+struct JinjaBuiltin {
+    const char *name;
+    const char *python_name; /* in messages; NULL: as name */
+    JinjaCallStyle style;
+    uint8_t hidden;       /* arguments that Python counts before ours: self, environment */
+    uint8_t n_required;
+    uint8_t n_parameters;
+    const char *parameters[JINJA_MAX_PARAMETERS];
+    bool (*call)(JinjaState *state, const JinjaValue *self, const JinjaValue *arguments, JinjaValue *out);
+    bool (*raw)(JinjaState *state, const JinjaValue *self, const JinjaArguments *arguments, JinjaValue *out);
+    bool forbidden; /* mutates: the sandbox refuses it */
+};
+
+/* Variables of one running function (the template, a macro, a recursive loop's body). */
+typedef struct JinjaActivation {
+    struct JinjaActivation *parent; /* where the function was defined */
+    JinjaValue *slots;
+} JinjaActivation;
+
+struct JinjaLoop {
+    JinjaCursor cursor;
+    JinjaValue iterable;
+    int64_t index0, length; /* length -1: not counted yet */
+    JinjaValue after, current, before; /* JINJA_MISSING: none */
+    JinjaList last_changed;
+    bool has_changed;
+    const JinjaNode *recursive; /* the for statement, when it is recursive */
+    JinjaActivation *activation; /* where the recursive loop was entered */
+    int64_t depth0;
+};
+
+struct JinjaMacro {
+    const JinjaNode *node;
+    JinjaActivation *closure;
+};
+
+enum { JINJA_MAX_NESTING = 3000, JINJA_MAX_CAPTURES = 512 };
+
+struct JinjaState {
+    const ChatTemplate *chat_template;
+    Arena arena;
+    uint64_t seed; /* of string hashes */
+    uint64_t steps_left;
+    TemplateLimits limits;
+    uint32_t line;    /* of the statement that runs */
+    uint32_t nesting; /* evaluations on the C stack */
+    uint32_t depth;   /* macro calls and recursive loops */
+    bool autoescape;
+    ImpStatus status; /* the first failure; its sentence is in imp_last_error() */
+    StrBuf *out;      /* where statements write: the caller's buffer or a capture */
+    StrBuf *captures[JINJA_MAX_CAPTURES]; /* kept for reuse */
+    size_t n_captures;
+    JinjaDict *variables;
+    JinjaDict *exported; /* assignments at the top level, for blocks; NULL without blocks */
+    JinjaValue block_text; /* what a filter block or set block wrote, for its filter */
+};
+
+/* ---- failures ---- */
+
+/* Puts "template line N: " before the sentence, keeps the first failure and returns false. */
+bool jinja_raise(JinjaState *state, const char *format, ...) IMP_PRINTF(2, 3);
+bool jinja_raise_limit(JinjaState *state, const char *format, ...) IMP_PRINTF(2, 3);
+/* Takes `n` steps; false when they are used up. */
+bool jinja_charge_slow(JinjaState *state, uint64_t n);
+static inline bool jinja_charge(JinjaState *state, uint64_t n)
+{
+    if (state->steps_left <= n) return jinja_charge_slow(state, n);
+    state->steps_left -= n;
+    return true;
+}
+/* What work on `bytes` of text costs. */
+static inline bool jinja_charge_bytes(JinjaState *state, size_t bytes) { return jinja_charge(state, 1 + bytes / 16); }
+/* One more C frame; pair with jinja_leave. */
+bool jinja_enter_failed(JinjaState *state);
+static inline bool jinja_enter(JinjaState *state)
+{
+    return ++state->nesting <= JINJA_MAX_NESTING || jinja_enter_failed(state);
+}
+static inline void jinja_leave(JinjaState *state) { state->nesting--; }
+
+/* ---- memory ---- */
+
+/* Zeroed; NULL after raising when the rendering's memory is used up. */
+void *jinja_alloc(JinjaState *state, size_t count, size_t size);
+
+/* ---- text under construction ---- */
+
+void jinja_append(JinjaState *state, StrBuf *text, const char *bytes, size_t length); /* sticky: check state->status */
+void jinja_puts(JinjaState *state, StrBuf *text, const char *bytes);
+void jinja_append_char(JinjaState *state, StrBuf *text, uint32_t code_point);
+void jinja_pad(JinjaState *state, StrBuf *text, const char *fill, size_t fill_length, size_t count);
+/* A scratch buffer from the pool; finish or drop it, innermost first. NULL after raising. */
+StrBuf *jinja_capture(JinjaState *state);
+bool jinja_capture_finish(JinjaState *state, StrBuf *text, JinjaValue *out);
+void jinja_capture_drop(JinjaState *state, StrBuf *text);
+
+/* ---- making values ---- */
+
+static inline JinjaValue jinja_none(void) { return (JinjaValue){.kind = JINJA_NONE}; }
+static inline JinjaValue jinja_missing(void) { return (JinjaValue){.kind = JINJA_MISSING}; }
+static inline JinjaValue jinja_bool(bool value) { return (JinjaValue){.kind = JINJA_BOOL, .boolean = value}; }
+static inline JinjaValue jinja_int(int64_t value) { return (JinjaValue){.kind = JINJA_INT, .integer = value}; }
+static inline JinjaValue jinja_float(double value) { return (JinjaValue){.kind = JINJA_FLOAT, .number = value}; }
+bool jinja_string(JinjaState *state, const char *bytes, size_t length, JinjaValue *out); /* copies */
+bool jinja_view(JinjaState *state, const char *bytes, size_t length, JinjaValue *out);   /* borrows */
+bool jinja_text(JinjaState *state, const char *text, JinjaValue *out);                   /* borrows, NUL-terminated */
+bool jinja_list(JinjaState *state, size_t n, JinjaValue *out);                           /* items JINJA_MISSING */
+bool jinja_tuple(JinjaState *state, size_t n, JinjaValue *out);
+bool jinja_pair(JinjaState *state, JinjaValue first, JinjaValue second, JinjaValue *out);
+bool jinja_dict(JinjaState *state, size_t capacity, JinjaValue *out);
+bool jinja_undefined_name(JinjaState *state, JinjaString *name, JinjaValue *out);
+bool jinja_undefined_member(JinjaState *state, JinjaValue object, JinjaValue name, JinjaValue *out);
+bool jinja_undefined_hint(JinjaState *state, const char *hint, JinjaValue *out);
+bool jinja_from_json(JinjaState *state, const json_t *json, JinjaValue *out);
+/* Growing list for builders. */
+typedef struct JinjaItems {
+    JinjaValue *items;
+    size_t n, capacity;
+} JinjaItems;
+bool jinja_push(JinjaState *state, JinjaItems *items, JinjaValue value);
+
+/* ---- dictionaries ---- */
+
+/* Sets or replaces; fails on an unhashable key. */
+bool jinja_dict_set(JinjaState *state, JinjaDict *dict, JinjaValue key, JinjaValue value);
+/* NULL when absent (check state->status for an unhashable key). */
+JinjaValue *jinja_dict_find(JinjaState *state, const JinjaDict *dict, const JinjaValue *key);
+JinjaValue *jinja_dict_find_string(JinjaState *state, const JinjaDict *dict, const JinjaString *key);
+uint64_t jinja_string_hash(uint64_t seed, const char *bytes, size_t length); /* never 0 */
+
+/* ---- what values are ---- */
+
+bool jinja_truthy(JinjaState *state, const JinjaValue *value);
+/* As Python's ==, never fails but by depth. */
+bool jinja_equal(JinjaState *state, const JinjaValue *a, const JinjaValue *b);
+bool jinja_identical(const JinjaValue *a, const JinjaValue *b);
+/* -1, 0, 1 in *order; raises TypeError's message naming `symbol` when the types have no order. NaN gives 2. */
+bool jinja_order(JinjaState *state, const JinjaValue *a, const JinjaValue *b, const char *symbol, int *order);
+const char *jinja_type_name(const JinjaValue *value);
+bool jinja_length(JinjaState *state, const JinjaValue *value, size_t *out); /* len(): raises for what has none */
+bool jinja_has_length(const JinjaValue *value);
+bool jinja_is_iterable(const JinjaValue *value);
+bool jinja_contains(JinjaState *state, const JinjaValue *container, const JinjaValue *item, bool *out);
+/* Raises UndefinedError for an undefined value. */
+bool jinja_fail_undefined(JinjaState *state, const JinjaValue *undefined);
+
+static inline bool jinja_is_string(const JinjaValue *value) { return value->kind == JINJA_STRING; }
+static inline bool jinja_is_number(const JinjaValue *value)
+{
+    return value->kind >= JINJA_BOOL && value->kind <= JINJA_FLOAT;
+}
+/* int and bool as Python's operator.index does; raises "… cannot be interpreted as an integer". */
+bool jinja_index(JinjaState *state, const JinjaValue *value, int64_t *out);
+
+/* ---- iteration ---- */
+
+bool jinja_iterate(JinjaState *state, const JinjaValue *value, JinjaCursor *out);
+JinjaNext jinja_next(JinjaState *state, JinjaCursor *cursor, JinjaValue *out);
+/* list(value) */
+bool jinja_collect(JinjaState *state, const JinjaValue *value, JinjaItems *out);
+bool jinja_iterator(JinjaState *state, const char *type_name,
+                    JinjaNext (*next)(JinjaState *, JinjaIterator *, JinjaValue *), void *private_data, JinjaValue *out);
+
+/* ---- text of values ---- */
+
+/* str() and repr() appended; sticky failure. */
+void jinja_str(JinjaState *state, StrBuf *text, const JinjaValue *value);
+void jinja_repr(JinjaState *state, StrBuf *text, const JinjaValue *value);
+/* str(value) as a string value; a string is itself. */
+bool jinja_to_string(JinjaState *state, const JinjaValue *value, JinjaValue *out);
+/* repr as a NUL-terminated arena string for messages; "?" without memory. */
+const char *jinja_repr_text(JinjaState *state, const JinjaValue *value);
+size_t jinja_n_chars(JinjaString *string);
+static inline bool jinja_is_ascii(JinjaString *string) { return jinja_n_chars(string) == string->length; }
+
+#endif
