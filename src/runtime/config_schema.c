@@ -93,7 +93,8 @@ static const ImpSettingInfo entries[] = {
         "Tokens of a prompt that are computed in one step. Affects speed and memory, not results."),
     INT("runtime.max_seq_len", "0", RANGE(0, 16777216),
         "Longest sequence in tokens, prompt included; 0: what the model was trained for."),
-    INT("runtime.max_batch_size", "4", RANGE(1, 1024), "Sequences decoding together."),
+    INT("runtime.max_batch_size", "4", RANGE(1, 1024),
+        "Sequences decoding together. Set, it makes --bench measure so many; a single answer or chat is one."),
     BOOL("runtime.warmup", "false",
          "Run one token through the model at start, so that the first answer starts sooner."),
     BOOL("runtime.deterministic", "false",
@@ -263,6 +264,7 @@ static const ImpSettingInfo entries[] = {
 
     INT("bench.prompt_tokens", "512", RANGE(0, 16777216), "Tokens of the prompt test; 0: leave it out."),
     INT("bench.generate_tokens", "128", RANGE(0, 16777216), "Tokens of the decode test; 0: leave it out."),
+    INT("bench.depth", "0", RANGE(0, 16777216), "Tokens that each sequence holds before a test begins."),
     INT("bench.reps", "5", RANGE(1, 10000), "Repetitions of each test."),
     PLANNED_BOOL("bench.generate", "false", "Measure through the whole engine."),
 

@@ -294,11 +294,13 @@ def test_perplexity(cli, home, chat_model):
 def test_bench(cli, ids_model):
     flags = ["--model", ids_model, "--bench", "--bench-pp", "32", "--bench-reps", "2", "--set", "bench.generate_tokens=8"]
     table = succeeded(cli(*flags))
-    assert re.search(r"^pp32 +32 +[\d.]+ +[\d.]+$", table, re.M) and re.search(r"^tg8 +8 ", table, re.M)
-    told = json.loads(succeeded(cli(*flags, "--json", "--set", "runtime.max_batch_size=3")))
-    assert [result["test"] for result in told["results"]] == ["pp32", "tg8", "tg8x3"]
-    assert all(result["tokens_per_second"] > 0 for result in told["results"])
-    assert told["results"][2]["tokens"] == 24 and told["bytes_per_token"] > 0
+    assert re.search(r"^pp32 +[\d.]+ ", table, re.M) and re.search(r"^tg8 +[\d.]+ ", table, re.M)
+    told = json.loads(succeeded(cli(*flags, "--json", "--set", "runtime.max_batch_size=3", "--set", "bench.depth=16")))
+    results = told["results"]
+    assert [result["test"] for result in results] == ["pp32 @ d16", "tg8 @ d16", "tg8 @ d16 x 3"]
+    assert [result["sequences"] for result in results] == [1, 1, 3]
+    assert all(result["tokens_per_second"] > 0 and result["reps"] == 2 for result in results)
+    assert told["machine"]["read_bytes_per_second"] > 0 and told["model"]["architecture"] == "llama"
     only = json.loads(succeeded(cli(*flags, "--json", "--bench-pp", "0")))
     assert [result["test"] for result in only["results"]] == ["tg8"]
     done = cli(*flags, "--bench-pp", "0", "--set", "bench.generate_tokens=0")
