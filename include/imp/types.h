@@ -70,7 +70,7 @@ typedef struct ImpModelInfo {
     int32_t n_vocab;          /* rows of logits; without weights the vocabulary's size */
     int32_t n_ctx_train;      /* longest sequence it was trained for, 0: unknown */
     int32_t bos, eos;         /* -1: none */
-    uint64_t n_parameters;
+    uint64_t n_parameters;    /* elements of all matrices */
     uint64_t weight_bytes;    /* of all tensors in the file */
     uint64_t bytes_per_token; /* of weights that one decode step reads */
 } ImpModelInfo;
