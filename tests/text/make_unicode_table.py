@@ -1,18 +1,22 @@
 #!/usr/bin/env python3
-"""Writes src/text/tokenizer/unicode_runs.inc: what the `tokenizers` package believes about every code point.
+"""Writes src/text/tokenizer/unicode_runs.inc and lowercase_runs.inc: what the `tokenizers` package believes about every code point.
 
 `tokenizers` mixes four sources of Unicode data of different ages: Oniguruma (patterns), Rust's standard library (white
 space, digits), the regex crate (the Whitespace pre-tokenizer) and unicode_categories (punctuation, BERT). Asking the
 package itself, code point by code point, is the only way to agree with all of them. The output is a list of runs
-{first code point, flags}; see unicode.h for the flags.
+{first code point, flags}; see unicode.h for the flags. unicodedata2 (the newest Unicode) tells which characters a system
+library may normalize although the reference does not know them yet.
 
-    python3 tests/text/make_unicode_table.py > src/text/tokenizer/unicode_runs.inc
+    python3 tests/text/make_unicode_table.py src/text/tokenizer
 """
+import sys
+
 import tokenizers
+import unicodedata2
 from tokenizers import Regex, normalizers, pre_tokenizers
 
 CATEGORIES = "Cn Lu Ll Lt Lm Lo Mn Mc Me Nd Nl No Pc Pd Ps Pe Pi Pf Po Sm Sc Sk So Zs Zl Zp Cc Cf Co Cs".split()
-FLAGS = "space onig_word rust_word numeric old_punct old_other old_mn old_mark han".split()
+FLAGS = "space onig_word rust_word numeric old_punct old_other old_mn old_mark han moved_nfc moved_nfd moved_nfkc moved_nfkd late upper".split()
 points = [c for c in range(0x110000) if not 0xD800 <= c <= 0xDFFF]
 text = "".join(map(chr, points))
 
@@ -59,6 +63,45 @@ sets["old_other"] |= {0, 9, 10, 13}
 sets["old_mn"] = {c for c in points if bare.normalize_str("a" + chr(c)) == "a"}
 sets["old_mark"] = {c for c in points if marks.normalize_str("a" + chr(c)) == "a"}
 
+
+# Normal forms. A character is moved when it changes, is reordered, or joins what stands before it.
+forms = {"nfc": normalizers.NFC(), "nfd": normalizers.NFD(), "nfkc": normalizers.NFKC(), "nfkd": normalizers.NFKD()}
+nfd = {c: forms["nfd"].normalize_str(chr(c)) for c in points}
+combining = {c for c in points if forms["nfd"].normalize_str("a\u0345" + chr(c)) != "a\u0345" + nfd[c]} | {0x345}
+joining = {ord(ch) for text in nfd.values() for ch in text[1:]}
+for name, form in forms.items():
+    sets["moved_" + name] = {c for c in points if form.normalize_str(chr(c)) != chr(c)} | combining
+    if name in ("nfc", "nfkc"):
+        sets["moved_" + name] |= joining
+known = sets["moved_nfkd"] | joining | {ord(text[0]) for c, text in nfd.items() if text != chr(c)}
+late = set()
+for c in points:
+    new = unicodedata2.normalize("NFKD", chr(c))
+    if c not in known and (new != chr(c) or unicodedata2.combining(chr(c))):
+        late |= {c} | {ord(ch) for ch in new if ord(ch) not in known}
+sets["late"] = {c for c in late if c > 0x2FF}
+
+
+# Lower case.
+lower = normalizers.Lowercase()
+mapping = {c: lower.normalize_str(chr(c)) for c in points}
+mapping = {c: text for c, text in mapping.items() if text != chr(c)}
+sets["upper"] = set(mapping)
+assert [c for c, text in mapping.items() if len(text) > 1] == [0x130] and mapping.pop(0x130) == "i\u0307"
+
+
+def write(path, what, rows):
+    with open(path, "w") as out:
+        print("/* Made by tests/text/make_unicode_table.py from tokenizers %s: %s. */" % (tokenizers.__version__, what), file=out)
+        line = ""
+        for row in rows:
+            if len(line) + len(row) > 118:
+                print(line, file=out)
+                line = ""
+            line += row
+        print(line, file=out)
+
+
 runs, last = [], None
 for c in range(0x110000):
     value = category[c]
@@ -68,12 +111,20 @@ for c in range(0x110000):
     if value != last:
         runs.append("{%d,%d}," % (c, value))
         last = value
-print("/* Made by tests/text/make_unicode_table.py from tokenizers %s: {first code point, flags of unicode.h}. */"
-      % tokenizers.__version__)
-line = ""
-for run in runs:
-    if len(line) + len(run) > 118:
-        print(line)
-        line = ""
-    line += run
-print(line)
+write(sys.argv[1] + "/unicode_runs.inc", "{first code point, flags of unicode.h}", runs)
+
+# Runs {first, last, step, difference}: every step-th character maps to itself plus the difference.
+rows, todo = [], sorted(mapping)
+while todo:
+    first, best = todo[0], None
+    for step in (1, 2):
+        last = first
+        while last + step in mapping and ord(mapping[last + step]) - last - step == ord(mapping[first]) - first:
+            last += step
+        if best is None or last - first > best[1] - first:
+            best = (step, last)
+    step, last = best
+    rows.append("{%d,%d,%d,%d}," % (first, last, step, ord(mapping[first]) - first))
+    taken = set(range(first, last + 1, step))
+    todo = [c for c in todo if c not in taken]
+write(sys.argv[1] + "/lowercase_runs.inc", "{first, last, step, difference}", rows)

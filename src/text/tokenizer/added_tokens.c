@@ -23,6 +23,14 @@ ImpStatus added_tokens_index(AddedTokens *added, Arena *arena)
     return status;
 }
 
+const AddedToken *added_tokens_find(const AddedTokens *added, int32_t id)
+{
+    for (size_t i = added->count; i > 0; i--) {
+        if (added->tokens[i - 1].id == id) return &added->tokens[i - 1];
+    }
+    return NULL;
+}
+
 static bool is_word(const AddedTokens *added, const char *text, size_t at)
 {
     size_t width;

@@ -30,6 +30,9 @@ typedef struct AddedTokens {
 /* Builds the tries over `tokens`. */
 ImpStatus added_tokens_index(AddedTokens *added, Arena *arena);
 
+/* The added token of an id; NULL when there is none. */
+const AddedToken *added_tokens_find(const AddedTokens *added, int32_t id);
+
 /* Receives the parts of a text in order: a token (`id` ≥ 0) or text between tokens (`id` -1). */
 typedef ImpStatus AddedSink(void *user, const char *text, size_t length, size_t offset, int32_t id);
 

@@ -48,7 +48,8 @@ ImpStatus bpe_add_merge(Bpe *bpe, const char *left, size_t left_length, const ch
  * must be cut where no merge can reach across. */
 ImpStatus bpe_finish(Bpe *bpe, Arena *arena, bool whole_text);
 
-BpeScratch *bpe_scratch_create(const Bpe *bpe, size_t text_length);
+/* For a text of so many bytes. NULL without memory. */
+BpeScratch *bpe_scratch_create(size_t text_length);
 void bpe_scratch_free(BpeScratch *scratch);
 
 /* Appends the ids of one word: valid UTF-8, or any bytes when symbols are bytes. */

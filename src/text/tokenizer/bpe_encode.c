@@ -56,9 +56,8 @@ struct BpeScratch {
     uint64_t cache_mask;
 };
 
-BpeScratch *bpe_scratch_create(const Bpe *bpe, size_t text_length)
+BpeScratch *bpe_scratch_create(size_t text_length)
 {
-    (void)bpe;
     BpeScratch *scratch = calloc(1, sizeof *scratch);
     if (scratch == NULL || text_length < 2048) return scratch;
     size_t entries = 64;

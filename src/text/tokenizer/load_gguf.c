@@ -45,25 +45,21 @@ static ImpStatus load_tokens(Loader *loader)
     Tokenizer *tokenizer = loader->tokenizer;
     const uint64_t count = loader->tokens->count;
     if (count > VOCAB_MAX_IDS) return imp_fail(IMP_ERR_LIMIT, "too many tokens");
-    IMP_TRY(vocab_create(&tokenizer->arena, (size_t)count, &tokenizer->vocab));
-    tokenizer->ends = arena_alloc(&tokenizer->arena, (size_t)count, 1);
-    tokenizer->added.tokens = arena_alloc(&tokenizer->arena, (size_t)count, sizeof *tokenizer->added.tokens);
-    if (tokenizer->ends == NULL || tokenizer->added.tokens == NULL) return imp_fail_memory((size_t)count);
+    IMP_TRY(tokenizer_create_vocab(tokenizer, (size_t)count, (size_t)count));
     for (uint64_t i = 0; i < count; i++) {
         const GgufString text = loader->tokens->as.strings[i];
         const int64_t type = type_of(loader, i);
         const bool special = type == TYPE_CONTROL || type == TYPE_UNKNOWN;
         const bool added = special || type == TYPE_USER_DEFINED;
         const bool in_model = type == TYPE_NORMAL || type == TYPE_BYTE || type == TYPE_USER_DEFINED;
-        const unsigned flags = (in_model ? VOCAB_MODEL : 0u) | (added ? VOCAB_ADDED : 0u) | (special ? VOCAB_SPECIAL : 0u) |
-                               (type == TYPE_BYTE ? VOCAB_BYTE : 0u);
+        const unsigned flags = (in_model ? VOCAB_MODEL : 0u) | (added ? VOCAB_ADDED : 0u) | (special ? VOCAB_SPECIAL : 0u);
         IMP_TRY(vocab_set(&tokenizer->vocab, &tokenizer->arena, (int32_t)i, text.data, text.length, flags));
         if (!added || text.length == 0) continue;
         const VocabToken *token = &tokenizer->vocab.tokens[i];
         tokenizer->added.tokens[tokenizer->added.count++] =
             (AddedToken){.content = token->text, .length = token->text_length, .id = (int32_t)i, .special = special};
     }
-    return added_tokens_index(&tokenizer->added, &tokenizer->arena);
+    return tokenizer_index_added(tokenizer);
 }
 
 /* An id under a key; -1 when absent or out of range. */
@@ -104,10 +100,10 @@ static ImpStatus load_byte_level(Loader *loader)
     }
     IMP_TRY(pre_recipe_apply(recipe, &tokenizer->arena, tokenizer->unicode, &tokenizer->pre));
     IMP_TRY(vocab_index(&tokenizer->vocab, &tokenizer->arena, true));
-    IMP_TRY(bpe_create(&tokenizer->arena, &tokenizer->vocab, (size_t)loader->merges->count, NULL, &tokenizer->bpe));
-    tokenizer->bpe.ignore_merges = pre_recipe_ignores_merges(recipe);
-    IMP_TRY(load_merges(loader, &tokenizer->bpe));
-    IMP_TRY(bpe_finish(&tokenizer->bpe, &tokenizer->arena, false));
+    IMP_TRY(bpe_create(&tokenizer->arena, &tokenizer->vocab, (size_t)loader->merges->count, NULL, &tokenizer->model.bpe));
+    tokenizer->model.bpe.ignore_merges = pre_recipe_ignores_merges(recipe);
+    IMP_TRY(load_merges(loader, &tokenizer->model.bpe));
+    IMP_TRY(bpe_finish(&tokenizer->model.bpe, &tokenizer->arena, false));
     return decoder_add_step(&tokenizer->decoder, DECODE_BYTE_LEVEL) == NULL ? IMP_ERR_LIMIT : IMP_OK;
 }
 
@@ -131,11 +127,11 @@ static ImpStatus load_sentencepiece(Loader *loader)
     memcpy(step->replacement, space_mark, sizeof space_mark);
     step->prepend = prefix ? PREPEND_ALWAYS : PREPEND_NEVER;
     IMP_TRY(vocab_index(&tokenizer->vocab, &tokenizer->arena, false));
-    IMP_TRY(bpe_create(&tokenizer->arena, &tokenizer->vocab, 0, scores, &tokenizer->bpe));
-    tokenizer->bpe.byte_fallback = true;
-    tokenizer->bpe.fuse_unknown = true;
-    tokenizer->bpe.unknown = id_of(loader, "tokenizer.ggml.unknown_token_id");
-    IMP_TRY(bpe_finish(&tokenizer->bpe, &tokenizer->arena, true));
+    IMP_TRY(bpe_create(&tokenizer->arena, &tokenizer->vocab, 0, scores, &tokenizer->model.bpe));
+    tokenizer->model.bpe.byte_fallback = true;
+    tokenizer->model.bpe.fuse_unknown = true;
+    tokenizer->model.bpe.unknown = id_of(loader, "tokenizer.ggml.unknown_token_id");
+    IMP_TRY(bpe_finish(&tokenizer->model.bpe, &tokenizer->arena, true));
     DecodeStep *replace = decoder_add_step(&tokenizer->decoder, DECODE_REPLACE);
     if (replace == NULL || decoder_add_step(&tokenizer->decoder, DECODE_BYTE_FALLBACK) == NULL) return IMP_ERR_LIMIT;
     IMP_TRY(pattern_literal(&tokenizer->arena, space_mark, strlen(space_mark), &replace->pattern));
@@ -186,17 +182,9 @@ fail:
 static void load_ends(Loader *loader)
 {
     static const char *const keys[] = {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"};
-    static const char *const texts[] = {"<|eot_id|>", "<|im_end|>", "<|end|>", "<end_of_turn>", "<|endoftext|>", "<|eom_id|>", "<EOT>",
-                                        "_<EOT>", "<|end_of_text|>", "<|return|>", "<|call|>", "<turn|>"};
     Tokenizer *tokenizer = loader->tokenizer;
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) tokenizer_add_end(tokenizer, id_of(loader, keys[i]));
-    for (size_t i = 0; i < tokenizer->added.count; i++) {
-        const AddedToken *token = &tokenizer->added.tokens[i];
-        if (!token->special) continue;
-        for (size_t t = 0; t < sizeof texts / sizeof texts[0]; t++) {
-            if (is((GgufString){token->content, token->length}, texts[t])) tokenizer_add_end(tokenizer, token->id);
-        }
-    }
+    tokenizer_add_known_ends(tokenizer);
 }
 
 ImpStatus tokenizer_load_gguf(Tokenizer *tokenizer, const GgufMeta *meta)

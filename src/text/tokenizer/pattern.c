@@ -26,6 +26,8 @@ Pattern pattern_class(const UnicodeTable *unicode, uint32_t categories, unsigned
     return (Pattern){.kind = PATTERN_CLASS, .unicode = unicode, .categories = categories, .properties = properties};
 }
 
+Pattern pattern_words_and_symbols(const UnicodeTable *unicode) { return (Pattern){.kind = PATTERN_RUNS, .unicode = unicode}; }
+
 void pattern_free(Pattern *pattern)
 {
     regex_free(pattern->regex);
@@ -55,6 +57,24 @@ static bool next_in_class(const Pattern *pattern, const char *text, size_t lengt
     return false;
 }
 
+static bool next_run(const Pattern *pattern, const char *text, size_t length, size_t from, size_t *start, size_t *end)
+{
+    enum { WHAT = UC_RUST_WORD | UC_SPACE };
+    unsigned kind = UC_SPACE;
+    for (size_t at = from, width; at < length; at += width) {
+        const unsigned here = unicode_flags(pattern->unicode, utf8_decode(text + at, &width)) & WHAT;
+        if (kind == UC_SPACE && here != UC_SPACE) {
+            kind = here;
+            *start = at;
+        } else if (kind != UC_SPACE && here != kind) {
+            *end = at;
+            return true;
+        }
+    }
+    *end = length;
+    return kind != UC_SPACE;
+}
+
 ImpStatus pattern_next(const Pattern *pattern, RegexScratch **scratch, const char *text, size_t length, PatternWalk *walk,
                        bool *found, size_t *start, size_t *end)
 {
@@ -67,6 +87,7 @@ ImpStatus pattern_next(const Pattern *pattern, RegexScratch **scratch, const cha
             break;
         case PATTERN_LITERAL: *found = next_literal(pattern, text, length, walk->from, start, end); break;
         case PATTERN_CLASS: *found = next_in_class(pattern, text, length, walk->from, start, end); break;
+        case PATTERN_RUNS: *found = next_run(pattern, text, length, walk->from, start, end); break;
         case PATTERN_REGEX:
             IMP_TRY(regex_search(pattern->regex, scratch, text, length, walk->from, found, start, end));
             break;

@@ -18,6 +18,7 @@ typedef enum PatternKind {
     PATTERN_REGEX,   /* any other */
     PATTERN_LITERAL, /* a string */
     PATTERN_CLASS,   /* single characters of some categories or properties */
+    PATTERN_RUNS,    /* runs of word characters and runs of what is neither those nor white space: \w+|[^\w\s]+ */
 } PatternKind;
 
 typedef struct Pattern {
@@ -38,6 +39,8 @@ ImpStatus pattern_regex(Arena *arena, const UnicodeTable *unicode, const char *s
 ImpStatus pattern_literal(Arena *arena, const char *text, size_t length, Pattern *out);
 /* Each character that is in one of the categories or has one of the properties. */
 Pattern pattern_class(const UnicodeTable *unicode, uint32_t categories, unsigned properties);
+/* Whitespace's pattern, in the words of the regex crate. */
+Pattern pattern_words_and_symbols(const UnicodeTable *unicode);
 void pattern_free(Pattern *pattern);
 
 /* A walk over the matches in one text, left to right; zero-initialize. */

@@ -28,29 +28,102 @@ void token_list_free(TokenList *list)
     *list = (TokenList){0};
 }
 
-ImpStatus tokenizer_load(const ModelFile *file, Tokenizer **out)
+static ImpStatus create(Tokenizer **out)
 {
-    *out = NULL;
-    const GgufMeta *meta = model_file_gguf(file);
-    if (meta == NULL || gguf_find(meta, "tokenizer.ggml.tokens") == NULL) return IMP_OK;
     Tokenizer *tokenizer = calloc(1, sizeof *tokenizer);
     if (tokenizer == NULL) return imp_fail_memory(sizeof *tokenizer);
     tokenizer->bos = tokenizer->eos = -1;
-    ImpStatus status = unicode_table_create(&tokenizer->arena, &tokenizer->unicode);
-    tokenizer->added.unicode = tokenizer->unicode;
-    if (status == IMP_OK) status = tokenizer_load_gguf(tokenizer, meta);
-    if (status == IMP_OK) status = tokenizer_complete(tokenizer);
-    if (status != IMP_OK) {
-        tokenizer_free(tokenizer);
-        return imp_fail_prefix(status, "%s: tokenizer", model_file_path(file));
-    }
+    const ImpStatus status = unicode_table_create(&tokenizer->arena, &tokenizer->unicode);
+    tokenizer->added.unicode = tokenizer->normalizer.unicode = tokenizer->unicode;
     *out = tokenizer;
-    return IMP_OK;
+    return status;
+}
+
+/* Ends a creation: the tokenizer to the caller, or nothing and the failure. */
+static ImpStatus created(ImpStatus status, Tokenizer *tokenizer, Tokenizer **out)
+{
+    if (status == IMP_OK) status = tokenizer_complete(tokenizer);
+    if (status != IMP_OK) tokenizer_free(tokenizer);
+    *out = status == IMP_OK ? tokenizer : NULL;
+    return status;
+}
+
+ImpStatus tokenizer_create_gguf(const GgufMeta *meta, Tokenizer **out)
+{
+    Tokenizer *tokenizer = NULL;
+    ImpStatus status = create(&tokenizer);
+    if (status == IMP_OK) status = tokenizer_load_gguf(tokenizer, meta);
+    return created(status, tokenizer, out);
+}
+
+ImpStatus tokenizer_create_json(const json_t *json, const json_t *tokenizer_config, const json_t *config,
+                                const json_t *generation_config, Tokenizer **out)
+{
+    Tokenizer *tokenizer = NULL;
+    ImpStatus status = create(&tokenizer);
+    if (status == IMP_OK) status = tokenizer_load_json(tokenizer, json, tokenizer_config, config, generation_config);
+    return created(status, tokenizer, out);
+}
+
+ImpStatus tokenizer_load(const ModelFile *file, Tokenizer **out)
+{
+    ImpStatus status = IMP_OK;
+    *out = NULL;
+    const GgufMeta *meta = model_file_gguf(file);
+    const json_t *json = model_file_tokenizer(file);
+    if (meta != NULL && gguf_find(meta, "tokenizer.ggml.tokens") != NULL) {
+        status = tokenizer_create_gguf(meta, out);
+    } else if (json != NULL) {
+        status = tokenizer_create_json(json, model_file_tokenizer_config(file), model_file_config(file),
+                                       model_file_generation_config(file), out);
+    }
+    return status == IMP_OK ? IMP_OK : imp_fail_prefix(status, "%s: tokenizer", model_file_path(file));
+}
+
+ImpStatus tokenizer_create_vocab(Tokenizer *tokenizer, size_t count, size_t max_added)
+{
+    IMP_TRY(vocab_create(&tokenizer->arena, count, &tokenizer->vocab));
+    tokenizer->ends = arena_alloc(&tokenizer->arena, count, 1);
+    tokenizer->added.tokens = arena_alloc(&tokenizer->arena, max_added, sizeof *tokenizer->added.tokens);
+    return tokenizer->ends == NULL || tokenizer->added.tokens == NULL ? imp_fail_memory(count) : IMP_OK;
+}
+
+ImpStatus tokenizer_index_added(Tokenizer *tokenizer)
+{
+    ImpStatus status = IMP_OK;
+    NormalScratch scratch = {0};
+    for (size_t i = 0; i < tokenizer->added.count && status == IMP_OK; i++) {
+        AddedToken *token = &tokenizer->added.tokens[i];
+        if (!token->normalized || tokenizer->normalizer.count == 0) continue;
+        const char *text = token->content;
+        size_t length = token->length;
+        IMP_GOTO(normalize(&tokenizer->normalizer, &scratch, &text, &length));
+        if (length == token->length && memcmp(text, token->content, length) == 0) continue;
+        if (length > VOCAB_MAX_TOKEN_BYTES) IMP_GOTO(imp_fail(IMP_ERR_LIMIT, "an added token is too long when normalized"));
+        token->content = arena_string(&tokenizer->arena, text, length);
+        if (token->content == NULL) IMP_GOTO(imp_fail_memory(length));
+        token->length = (uint32_t)length;
+        tokenizer->vocab.tokens[token->id].flags |= VOCAB_RENAMED;
+    }
+    IMP_GOTO(added_tokens_index(&tokenizer->added, &tokenizer->arena));
+fail:
+    normal_scratch_free(&scratch);
+    return status;
+}
+
+int32_t tokenizer_find_slow(const Tokenizer *tokenizer, const char *text, size_t length)
+{
+    for (int32_t id = 0; id < tokenizer->vocab.count; id++) {
+        const VocabToken *token = &tokenizer->vocab.tokens[id];
+        if (token->text != NULL && token->text_length == length && memcmp(token->text, text, length) == 0) return id;
+    }
+    return -1;
 }
 
 void tokenizer_free(Tokenizer *tokenizer)
 {
     if (tokenizer == NULL) return;
+    normalizer_free(&tokenizer->normalizer);
     pretokenizer_free(&tokenizer->pre);
     decoder_free(&tokenizer->decoder);
     arena_free(&tokenizer->arena);
@@ -73,6 +146,19 @@ ImpStatus tokenizer_set_template(Tokenizer *tokenizer, const TokenList *before, 
 void tokenizer_add_end(Tokenizer *tokenizer, int64_t id)
 {
     if (id >= 0 && id < tokenizer->vocab.count) tokenizer->ends[id] = 1;
+}
+
+void tokenizer_add_known_ends(Tokenizer *tokenizer)
+{
+    static const char *const texts[] = {"<|eot_id|>", "<|im_end|>", "<|end|>",   "<end_of_turn>", "<|endoftext|>", "<|eom_id|>",
+                                        "<EOT>",      "_<EOT>",     "<|end_of_text|>", "<|return|>",   "<|call|>",      "<turn|>"};
+    for (size_t i = 0; i < tokenizer->added.count; i++) {
+        const AddedToken *token = &tokenizer->added.tokens[i];
+        if (!token->special) continue;
+        for (size_t t = 0; t < sizeof texts / sizeof texts[0]; t++) {
+            if (strlen(texts[t]) == token->length && memcmp(texts[t], token->content, token->length) == 0) tokenizer_add_end(tokenizer, token->id);
+        }
+    }
 }
 
 /* What the token's text becomes in the middle of a decoded text. */
@@ -126,14 +212,22 @@ typedef struct Encoder {
     TokenList *out;
     bool parse_special;
     bool first; /* the part at hand starts where the input starts */
+    NormalScratch normal;
     PreScratch pre;
     BpeScratch *bpe;
+    UnigramScratch unigram;
 } Encoder;
 
 static ImpStatus encode_word(void *user, const char *word, size_t length)
 {
     Encoder *encoder = user;
-    return bpe_encode(&encoder->tokenizer->bpe, encoder->bpe, word, length, encoder->out);
+    const Tokenizer *tokenizer = encoder->tokenizer;
+    switch (tokenizer->kind) {
+    case MODEL_BPE: return bpe_encode(&tokenizer->model.bpe, encoder->bpe, word, length, encoder->out);
+    case MODEL_UNIGRAM: return unigram_encode(&tokenizer->model.unigram, &encoder->unigram, word, length, encoder->out);
+    case MODEL_WORDPIECE: return wordpiece_encode(&tokenizer->model.wordpiece, word, length, encoder->out);
+    }
+    return imp_fail(IMP_ERR_INTERNAL, "unknown tokenizer model");
 }
 
 static ImpStatus encode_normalized(void *user, const char *text, size_t length, size_t offset, int32_t id)
@@ -149,6 +243,7 @@ static ImpStatus encode_part(void *user, const char *text, size_t length, size_t
     Encoder *encoder = user;
     if (id >= 0) return token_list_push(encoder->out, id);
     encoder->first = offset == 0;
+    IMP_TRY(normalize(&encoder->tokenizer->normalizer, &encoder->normal, &text, &length));
     return added_tokens_split(&encoder->tokenizer->added, true, encoder->parse_special, text, length, encode_normalized, encoder);
 }
 
@@ -169,14 +264,16 @@ ImpStatus tokenizer_encode(const Tokenizer *tokenizer, const char *text, size_t 
         text = repaired.data;
         length = repaired.length;
     }
-    encoder.bpe = bpe_scratch_create(&tokenizer->bpe, length);
+    encoder.bpe = bpe_scratch_create(length);
     if (encoder.bpe == NULL) IMP_GOTO(imp_fail_memory(length));
     if ((flags & TOKENIZE_ADD_SPECIAL) != 0) IMP_GOTO(push_ids(out, tokenizer->before, tokenizer->n_before));
     IMP_GOTO(added_tokens_split(&tokenizer->added, false, encoder.parse_special, text, length, encode_part, &encoder));
     if ((flags & TOKENIZE_ADD_SPECIAL) != 0) IMP_GOTO(push_ids(out, tokenizer->after, tokenizer->n_after));
 fail:
     bpe_scratch_free(encoder.bpe);
+    unigram_scratch_free(&encoder.unigram);
     pre_scratch_free(&encoder.pre);
+    normal_scratch_free(&encoder.normal);
     strbuf_free(&repaired);
     return status;
 }
@@ -204,22 +301,31 @@ const char *tokenizer_token_text(const Tokenizer *tokenizer, int32_t id, size_t 
     return none ? "" : token->text;
 }
 
+/* Among the added tokens by what is searched for; a renamed one is not found by that. */
+static int32_t find_added(const Tokenizer *tokenizer, const char *text, size_t length)
+{
+    for (int normalized = 0; normalized < 2 && length > 0; normalized++) {
+        int32_t index = 0;
+        const Trie *trie = &tokenizer->added.tries[normalized];
+        if (trie->nodes == NULL || trie_longest(trie, text, length, &index) != length) continue;
+        const int32_t id = tokenizer->added.tokens[index].id;
+        if ((tokenizer->vocab.tokens[id].flags & VOCAB_RENAMED) == 0) return id;
+    }
+    return -1;
+}
+
 int32_t tokenizer_find(const Tokenizer *tokenizer, const char *text, size_t length)
 {
-    for (int normalized = 0; normalized < 2; normalized++) {
-        int32_t index = 0;
-        if (length > 0 && tokenizer->added.tries[normalized].nodes != NULL &&
-            trie_longest(&tokenizer->added.tries[normalized], text, length, &index) == length) {
-            return tokenizer->added.tokens[index].id;
-        }
-    }
-    if (!tokenizer->vocab.keyed_by_bytes) return vocab_lookup(&tokenizer->vocab, text, length);
+    const int32_t added = find_added(tokenizer, text, length);
+    if (added >= 0) return added;
+    const Vocab *vocab = &tokenizer->vocab;
+    if (!vocab->keyed_by_bytes) return vocab_lookup(vocab, text, length);
     if (length > VOCAB_MAX_TOKEN_BYTES || utf8_valid_prefix(text, length) != length) return -1;
     StrBuf key = {0};
     int32_t id = -1;
     size_t key_length;
     if (strbuf_reserve(&key, length) && byte_level_decode(text, length, key.data, &key_length)) {
-        id = vocab_lookup(&tokenizer->vocab, key.data, key_length);
+        id = vocab_lookup(vocab, key.data, key_length);
     }
     strbuf_free(&key);
     return id;

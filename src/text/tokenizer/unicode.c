@@ -7,11 +7,21 @@
 
 typedef struct UnicodeRun {
     uint32_t first;
-    uint16_t flags;
+    uint32_t flags;
 } UnicodeRun;
 
 static const UnicodeRun runs[] = {
 #include "text/tokenizer/unicode_runs.inc"
+};
+
+typedef struct LowerRun {
+    uint32_t first, last;
+    uint32_t step;
+    int32_t difference;
+} LowerRun;
+
+static const LowerRun lower_runs[] = {
+#include "text/tokenizer/lowercase_runs.inc"
 };
 
 enum { N_RUNS = sizeof runs / sizeof runs[0], PAGE = 1 << UNICODE_PAGE_BITS };
@@ -21,7 +31,7 @@ ImpStatus unicode_table_create(Arena *arena, const UnicodeTable **out)
     UnicodeTable *table = arena_alloc(arena, 1, sizeof *table);
     if (table == NULL) return imp_fail_memory(sizeof *table);
     /* A page inside one long run is the previous page again when that one lay in the same run. */
-    const uint16_t *uniform = NULL;
+    const uint32_t *uniform = NULL;
     size_t uniform_run = SIZE_MAX;
     size_t run = 0;
     for (uint32_t page = 0; page < UNICODE_LIMIT >> UNICODE_PAGE_BITS; page++) {
@@ -32,7 +42,7 @@ ImpStatus unicode_table_create(Arena *arena, const UnicodeTable **out)
             table->pages[page] = uniform;
             continue;
         }
-        uint16_t *flags = arena_alloc(arena, PAGE, sizeof *flags);
+        uint32_t *flags = arena_alloc(arena, PAGE, sizeof *flags);
         if (flags == NULL) return imp_fail_memory(PAGE * sizeof *flags);
         size_t r = run;
         for (uint32_t i = 0; i < PAGE; i++) {
@@ -47,4 +57,22 @@ ImpStatus unicode_table_create(Arena *arena, const UnicodeTable **out)
     }
     *out = table;
     return IMP_OK;
+}
+
+size_t unicode_lower(const UnicodeTable *table, uint32_t code_point, uint32_t out[2])
+{
+    out[0] = code_point;
+    if ((unicode_flags(table, code_point) & UC_UPPER) == 0) return 1;
+    if (code_point == 0x130) { /* the only one that becomes two: i and a dot above */
+        out[0] = 'i';
+        out[1] = 0x307;
+        return 2;
+    }
+    for (size_t i = 0; i < sizeof lower_runs / sizeof lower_runs[0]; i++) {
+        const LowerRun *run = &lower_runs[i];
+        if (code_point < run->first || code_point > run->last || (code_point - run->first) % run->step != 0) continue;
+        out[0] = (uint32_t)((int32_t)code_point + run->difference);
+        break;
+    }
+    return 1;
 }

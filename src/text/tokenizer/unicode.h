@@ -10,6 +10,7 @@
 #include "core/status.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* General categories, in the low five bits of a character's flags. */
@@ -40,13 +41,19 @@ enum {
     UC_OLD_MN = 1 << 11,    /* accents for BERT */
     UC_OLD_MARK = 1 << 12,  /* accents for StripAccents */
     UC_HAN = 1 << 13,       /* script Han */
+    UC_MOVED_NFC = 1 << 14, /* a normal form changes it, reorders it or joins it to what stands before */
+    UC_MOVED_NFD = 1 << 15,
+    UC_MOVED_NFKC = 1 << 16,
+    UC_MOVED_NFKD = 1 << 17,
+    UC_LATE = 1 << 18,      /* normalized by newer versions of Unicode only */
+    UC_UPPER = 1 << 19,     /* has another lower case */
 };
 
 enum { UNICODE_LIMIT = 0x110000, UNICODE_PAGE_BITS = 8 };
 
 /* Pages of 256 flags; equal pages are one. */
 typedef struct UnicodeTable {
-    const uint16_t *pages[UNICODE_LIMIT >> UNICODE_PAGE_BITS];
+    const uint32_t *pages[UNICODE_LIMIT >> UNICODE_PAGE_BITS];
 } UnicodeTable;
 
 /* Expands the frozen runs into a table owned by `arena`. */
@@ -56,6 +63,9 @@ static inline unsigned unicode_flags(const UnicodeTable *table, uint32_t code_po
 {
     return table->pages[code_point >> UNICODE_PAGE_BITS][code_point & 0xFF];
 }
+
+/* Writes the lower case, one or two characters, and returns their number. */
+size_t unicode_lower(const UnicodeTable *table, uint32_t code_point, uint32_t out[2]);
 
 static inline bool unicode_in(unsigned flags, uint32_t categories) { return (categories >> (flags & GC_MASK) & 1) != 0; }
 

@@ -21,7 +21,7 @@ enum {
     VOCAB_MODEL = 1,   /* the model's own token: it can come out of a merge or a look-up */
     VOCAB_ADDED = 2,   /* found in the text before the model sees it */
     VOCAB_SPECIAL = 4, /* a control token: not text */
-    VOCAB_BYTE = 8,    /* <0xNN>, which stands for that byte */
+    VOCAB_RENAMED = 8, /* an added token that is searched, and decoded, in another form: the normalized one */
 };
 
 typedef struct VocabToken {
