@@ -151,10 +151,17 @@ static void templates_stand_alone(void **state)
     assert_string_equal(text, "<|endoftext|>END");
     assert_fails(imp_template_render(NULL, NULL, NULL, text, sizeof text, NULL), IMP_ERR_UNSUPPORTED, "no chat template");
     assert_non_null(strstr(imp_model_template(model), "<|im_start|>"));
-    size_t n_names = 0;
+    /* Every name that is offered makes a prompt. */
+    const ImpMessage message = {"user", "Hello"};
+    ImpGenerateParams params = imp_generate_params_default();
     bool has_chatml = false;
-    for (const char *name; (name = imp_template_name(n_names)); n_names++) has_chatml = has_chatml || strcmp(name, "chatml") == 0;
-    assert_true(has_chatml && n_names >= 7);
+    for (size_t i = 0; (params.chat_template = imp_template_name(i)); i++) {
+        char prompt[400];
+        assert_ok(imp_chat_render(model, &message, 1, &params, prompt, sizeof prompt, NULL));
+        assert_non_null(strstr(prompt, "Hello"));
+        has_chatml = has_chatml || strcmp(params.chat_template, "chatml") == 0;
+    }
+    assert_true(has_chatml);
 }
 
 /* Files with nothing but a vocabulary, and files with none. */
