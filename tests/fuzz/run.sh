@@ -29,6 +29,9 @@ esac
 for file in $files; do
     cp "$file" "$corpus/$(basename "$(dirname "$file")")-$(basename "$file")"
 done
+# Every quoted word that the readers look for, as a dictionary.
+dictionary=$build/dictionary-$kind
+grep -ohE '"[A-Za-z0-9_.]{3,40}"' -r "$root/src/format" "$root/src/model" --include='*.c' | sort -u >"$dictionary"
 cd "$build"
 exec nice -n 19 "$build/$target" "$corpus" -max_total_time="$seconds" -max_len=$max_len -rss_limit_mb=2048 \
-     -timeout=20 -artifact_prefix="$build/crash-$kind-" -print_final_stats=1
+     -dict="$dictionary" -timeout=20 -artifact_prefix="$build/crash-$kind-" -print_final_stats=1
