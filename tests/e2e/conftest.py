@@ -126,7 +126,9 @@ def chat_model(tmp_path_factory, ids_model):
     golden = gguf.GGUFReader(ids_model)
     writer = gguf.GGUFWriter(path, "llama")
     for field in golden.fields.values():
-        if field.name.startswith("llama."):
+        if field.name == "llama.context_length":
+            writer.add_context_length(32768)  # long enough to be interrupted
+        elif field.name.startswith("llama."):
             writer.add_key_value(field.name, field.contents(), field.types[0])
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("gpt-2")

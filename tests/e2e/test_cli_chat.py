@@ -114,8 +114,9 @@ def test_commands(chat):
 
 
 def test_a_message_that_does_not_fit_leaves_the_conversation(chat):
-    done = chat("a" * 200, "hello")
-    assert done.stdout == chat("hello").stdout
+    small = ["--max-seq-len", "64"]
+    done = chat("a" * 100, "hello", flags=small)
+    assert done.stdout == chat("hello", flags=small).stdout
     assert "/reset starts anew" in done.stderr
 
 
@@ -225,12 +226,15 @@ def test_terminal_keys(terminal, home):
 
 
 def test_terminal_interrupt_stops_the_answer(terminal):
-    """The context is small, so the answer is made slow by a prompt that has to be computed token by token."""
-    window = terminal("--max-tokens", "0", "--set", "cpu.threads=1", "--prefill-chunk-size", "1")
-    window.type("hello", "Enter", "C-c")
-    window.wait(r"\n> ?\Z")
+    """What was said until then stays part of the conversation."""
+    window = terminal("--max-tokens", "0", "--raw")
+    window.type("hello", "Enter")
+    window.wait(r"hello\n.{80}")
+    window.type("ignored meanwhile", "C-c")
+    window.wait(r"; stopped\n> ?\Z")
     window.type("/stats", "Enter")
-    window.wait(r"context: \d+ of \d+ tokens")
+    screen = window.wait(r"context: (\d+) of 32768 tokens, 2 messages")
+    assert 80 < int(re.search(r"context: (\d+) of", screen)[1]) < 32000
     window.type("C-d")
     window.wait("left with 0")
 
