@@ -1,8 +1,8 @@
 /*
  * imp/config.h - how a context runs (ImpConfig) and how text is generated (ImpGenerateParams).
  *
- * Start from imp_config_default() and imp_generate_params_default(), then change what you like. Both structures carry their
- * size, so that a program built against this header runs with later versions of the library.
+ * Start from imp_config_default() and imp_generate_params_default(), then change what you like. Both structures carry
+ * their size, so that a program built against this header runs with later versions of the library.
  */
 #ifndef IMP_CONFIG_H
 #define IMP_CONFIG_H
@@ -30,24 +30,24 @@ typedef enum ImpRepack { IMP_REPACK_AUTO = 0, IMP_REPACK_ALWAYS = 1, IMP_REPACK_
 
 typedef struct ImpConfig {
     size_t size;
-    const char *device;    /* NULL or "auto": the best there is; else a name of imp_device_info */
-    int32_t gpu_layers;    /* layers on the GPU; -1: as many as fit */
-    int32_t n_threads;     /* 0: one for each physical core */
-    int32_t max_seq_len;   /* tokens that a sequence may hold; 0: as many as the model was trained for */
-    int32_t max_sequences; /* sequences alive together, the context's own included (imp/inspect.h); 1 */
-    int32_t min_kv_tokens; /* fail unless keys and values of this many tokens fit; 0: do not ask */
+    const char *device;         /* NULL or "auto": the best there is; else a name of imp_device_info */
+    int32_t gpu_layers;         /* layers on the GPU; -1: as many as fit */
+    int32_t n_threads;          /* 0: one for each physical core */
+    int32_t max_seq_len;        /* tokens that a sequence may hold; 0: as many as the model was trained for */
+    int32_t max_sequences;      /* sequences alive together, the context's own included (imp/inspect.h); 1 */
+    int32_t min_kv_tokens;      /* fail unless keys and values of this many tokens fit; 0: do not ask */
     int32_t prefill_chunk_size; /* prompt tokens computed at once */
-    int32_t max_logits;    /* rows of logits that one step may give (imp/inspect.h); 0: chosen */
+    int32_t max_logits;         /* rows of logits that one step may give (imp/inspect.h); 0: chosen */
     ImpKvType kv_type;
     ImpCpuIsa cpu_isa;
     ImpRepack repack;
-    bool pin_threads;      /* keep each thread on its core */
-    bool deterministic;    /* bit-equal results in any batch also on devices where that costs speed */
+    bool pin_threads;              /* keep each thread on its core */
+    bool deterministic;            /* bit-equal results in any batch also on devices where that costs speed */
     ImpProgressCallback *progress; /* loading and prompts; NULL: nobody watches */
     void *progress_user;
 } ImpConfig;
 
-/* The links of the sampler chain. A chain starts with the logits of the whole vocabulary and ends with one drawn token. */
+/* The links of the sampler chain, which begins with the logits of all tokens and ends with one drawn token. */
 typedef enum ImpSamplerLink {
     IMP_SAMPLER_PENALTIES = 0, /* logit bias; repeat, frequency and presence penalties */
     IMP_SAMPLER_DRY = 1,
@@ -71,28 +71,28 @@ enum { IMP_MAX_STOP = 4, IMP_MAX_SAMPLER_LINKS = 16 };
 /* All pointers stay the caller's and need to live only during the call they are passed to. */
 typedef struct ImpGenerateParams {
     size_t size;
-    int32_t max_tokens;      /* 256; 0: until the end or the end of the context */
+    int32_t max_tokens; /* 256; 0: until the end or the end of the context */
 
     /* The sampler, in its default order. */
     float repeat_penalty;    /* 1: off. Logits of recent tokens are divided by it (multiplied when negative) */
     int32_t repeat_last_n;   /* 64: how many tokens are recent for the three penalties; 0: none, -1: all */
     float frequency_penalty; /* 0: off. Subtracted once for each time the token is recent */
     float presence_penalty;  /* 0: off. Subtracted once when the token is recent */
-    float dry_multiplier;    /* 0: off. multiplier * base^(length - allowed) off a token that would prolong a repetition */
-    float dry_base;          /* 1.75 */
-    int32_t dry_allowed_length; /* 2: repetitions up to this length are free */
-    int32_t dry_penalty_last_n; /* -1: how far back repetitions are looked for; 0: off, -1: all */
+    float dry_multiplier; /* 0: off. multiplier * base^(length - allowed) off a token that would prolong a repetition */
+    float dry_base;       /* 1.75 */
+    int32_t dry_allowed_length;      /* 2: repetitions up to this length are free */
+    int32_t dry_penalty_last_n;      /* -1: how far back repetitions are looked for; 0: off, -1: all */
     const char *const *dry_breakers; /* texts over which no repetition reaches: "\n", ":", "\"", "*" */
     int32_t n_dry_breakers;
-    int32_t top_k;           /* 40: the k most probable tokens stay; 0: off */
-    float typical_p;         /* 1: off. Locally typical sampling */
-    float top_p;             /* 0.9: the smallest set of at least this probability stays; 1: off */
-    float min_p;             /* 0: off. Tokens of at least min_p times the highest probability stay */
-    float temperature;       /* 0.7; 0: always the most probable token, every other link but penalties and DRY is idle */
-    int32_t mirostat;        /* 0: off; 2: Mirostat 2, in place of top-k, typical-p, top-p and min-p */
-    float mirostat_tau;      /* 5: the surprise that it keeps to, in bits */
-    float mirostat_eta;      /* 0.1: how fast */
-    uint64_t seed;           /* IMP_SEED_RANDOM; equal seeds give equal texts */
+    int32_t top_k;      /* 40: the k most probable tokens stay; 0: off */
+    float typical_p;    /* 1: off. Locally typical sampling */
+    float top_p;        /* 0.9: the smallest set of at least this probability stays; 1: off */
+    float min_p;        /* 0: off. Tokens of at least min_p times the highest probability stay */
+    float temperature;  /* 0.7; 0: always the most probable token, every other link but penalties and DRY is idle */
+    int32_t mirostat;   /* 0: off; 2: Mirostat 2, in place of top-k, typical-p, top-p and min-p */
+    float mirostat_tau; /* 5: the surprise that it keeps to, in bits */
+    float mirostat_eta; /* 0.1: how fast */
+    uint64_t seed;      /* IMP_SEED_RANDOM; equal seeds give equal texts */
     const ImpLogitBias *logit_bias;
     int32_t n_logit_bias;
     ImpSamplerLink order[IMP_MAX_SAMPLER_LINKS]; /* penalties, DRY, top-k, typical-p, top-p, min-p, temperature */
@@ -100,9 +100,9 @@ typedef struct ImpGenerateParams {
 
     const char *stop[IMP_MAX_STOP]; /* generation ends before any of these texts; none is handed out */
     int32_t n_stop;
-    bool ignore_end;         /* go on past the model's end tokens, for benchmarks */
-    bool keep_special;       /* hand out the text of special tokens too */
-    bool parse_special;      /* true: special tokens written in a prompt ("<|im_end|>") are read as such */
+    bool ignore_end;    /* go on past the model's end tokens, for benchmarks */
+    bool keep_special;  /* hand out the text of special tokens too */
+    bool parse_special; /* true: special tokens written in a prompt ("<|im_end|>") are read as such */
 
     /* imp_chat… and imp_chat_render. */
     const char *chat_template;      /* NULL: the model's; else a name (imp_template_name) or Jinja source */

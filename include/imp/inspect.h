@@ -1,6 +1,6 @@
 /*
- * imp/inspect.h - looking inside a model: logits of every token, hidden states, perplexity, templates by themselves, and
- * steps over several sequences for benchmarks.
+ * imp/inspect.h - looking inside a model: logits of every token, hidden states, perplexity, templates by themselves,
+ * and steps over several sequences for benchmarks.
  *
  * The rules of imp/imp.h about threads, buffers and errors hold here too.
  */
@@ -18,8 +18,8 @@ extern "C" {
 /* Receives logits[n_rows][n_vocab] of the tokens first_row … first_row + n_rows - 1. Returning false cancels. */
 typedef bool ImpLogitsCallback(void *user, int32_t first_row, int32_t n_rows, int32_t n_vocab, const float *logits);
 
-/* Computes `tokens` from the start of an emptied context and hands out the logits of every one of them, in order, at most
- * config.max_logits rows at once. The same bits as from imp_prefill. */
+/* Computes `tokens` from the start of an emptied context and hands out the logits of every one of them, in order, at
+ * most config.max_logits rows at once. The same bits as from imp_prefill. */
 IMP_API ImpStatus imp_evaluate(ImpContext context, const int32_t *tokens, int32_t n_tokens, ImpLogitsCallback *callback,
                                void *user);
 
@@ -38,25 +38,26 @@ typedef struct ImpPerplexity {
     int32_t n_windows;
 } ImpPerplexity;
 
-/* Perplexity of a text's ids in windows of `window` tokens that do not overlap (0: 512, or what the context holds if that is
- * less); an incomplete last window is left out. In each window the first token is replaced by BOS where the model adds one,
- * and the second half is scored: the tokens window/2 … window-1, each with all before it in the window as context. Empties the
- * context. IMP_ERR_INVALID_ARGUMENT when the text is shorter than one window. Set result->size first. */
+/* Perplexity of a text's ids in windows of `window` tokens that do not overlap (0: 512, or what the context holds if
+ * that is less); an incomplete last window is left out. In each window the first token is replaced by BOS where the
+ * model adds one, and the second half is scored: the tokens window/2 … window-1, each with all before it in the window
+ * as context. Empties the context. IMP_ERR_INVALID_ARGUMENT when the text is shorter than one window. Set result->size
+ * first. */
 IMP_API ImpStatus imp_perplexity(ImpContext context, const int32_t *tokens, size_t n_tokens, int32_t window,
                                  ImpPerplexity *result);
 
 /* ---- Vocabulary ---- */
 
-/* A token's content as text, special tokens included ("<|im_end|>"): NUL-terminated and as long as the model; "" for unused
- * ids. NULL for ids outside the vocabulary. `length` may be NULL. */
+/* A token's content as text, special tokens included ("<|im_end|>"): NUL-terminated and as long as the model; "" for
+ * unused ids. NULL for ids outside the vocabulary. `length` may be NULL. */
 IMP_API const char *imp_token_text(ImpModel model, int32_t token, size_t *length);
 IMP_API bool imp_token_is_special(ImpModel model, int32_t token);
 
 /* ---- Templates ---- */
 
 /* Renders a Jinja chat template with the members of a JSON object as its variables (messages, tools,
- * add_generation_prompt, …). `source`: Jinja source or a name (imp_template_name), NULL for the model's. `model` NULL: a
- * template by itself; else its bos_token and eos_token are variables too. `json` NULL: no variables. */
+ * add_generation_prompt, …). `source`: Jinja source or a name (imp_template_name), NULL for the model's. `model` NULL:
+ * a template by itself; else its bos_token and eos_token are variables too. `json` NULL: no variables. */
 IMP_API ImpStatus imp_template_render(ImpModel model, const char *source, const char *json, char *buffer, size_t size,
                                       size_t *length);
 
@@ -72,7 +73,7 @@ IMP_API ImpStatus imp_sequence_open(ImpContext context, int32_t *sequence);
 IMP_API ImpStatus imp_sequence_close(ImpContext context, int32_t sequence);
 /* Tokens that it holds; -1 when it is not open. */
 IMP_API int32_t imp_sequence_length(ImpContext context, int32_t sequence);
-/* Forgets all but the first n_tokens. *kept (may be NULL) is how many remain: 0 where the model's state cannot go back. */
+/* Forgets all but the first n_tokens. *kept (may be NULL): how many remain, 0 where the model's state cannot go back. */
 IMP_API ImpStatus imp_sequence_truncate(ImpContext context, int32_t sequence, int32_t n_tokens, int32_t *kept);
 
 /* What one sequence contributes to a step. */
@@ -80,7 +81,7 @@ typedef struct ImpStepInput {
     int32_t sequence;
     const int32_t *tokens; /* [n_tokens], at least one */
     int32_t n_tokens;
-    int32_t n_logits;      /* logits of its last n_logits tokens are wanted */
+    int32_t n_logits; /* logits of its last n_logits tokens are wanted */
 } ImpStepInput;
 
 /* One step over several sequences, each named once: at most prefill_chunk_size tokens and max_logits logits together.

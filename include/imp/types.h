@@ -1,8 +1,8 @@
 /*
  * imp/types.h - handles, callbacks and the small structures of the public API.
  *
- * A structure whose first member is `size` can grow in later versions: set `size` to sizeof the structure before the call
- * that fills it (`ImpModelInfo info = {sizeof info};`); only that many bytes are touched.
+ * A structure whose first member is `size` can grow in later versions: set `size` to sizeof the structure before the
+ * call that fills it (`ImpModelInfo info = {sizeof info};`); only that many bytes are touched.
  */
 #ifndef IMP_TYPES_H
 #define IMP_TYPES_H
@@ -40,8 +40,8 @@ typedef enum ImpFormat {
  * "load" and "prompt". Returning false cancels: the running call ends with IMP_ERR_CANCELLED. */
 typedef bool ImpProgressCallback(void *user, const char *what, uint64_t done, uint64_t total);
 
-/* Receives text as it is generated: whole UTF-8 characters, `length` bytes and a NUL after them. Returning false ends the
- * generation normally (IMP_STOP_CALLBACK). */
+/* Receives text as it is generated: whole UTF-8 characters, `length` bytes and a NUL after them. Returning false ends
+ * the generation normally (IMP_STOP_CALLBACK). */
 typedef bool ImpTextCallback(void *user, const char *text, size_t length);
 
 typedef enum ImpLogLevel { IMP_LOG_ERROR = 0, IMP_LOG_WARNING = 1, IMP_LOG_INFO = 2, IMP_LOG_DEBUG = 3 } ImpLogLevel;
@@ -62,10 +62,10 @@ typedef struct ImpModelInfo {
     const char *name;         /* the model's own name, "" when the file has none */
     const char *weight_type;  /* type of most of its bytes: "Q4_K"; "" without weights */
     ImpFormat format;
-    bool has_weights;         /* false: only a vocabulary; imp_context_create refuses it */
-    bool has_vocabulary;      /* false: only token ids go in and come out */
+    bool has_weights;    /* false: only a vocabulary; imp_context_create refuses it */
+    bool has_vocabulary; /* false: only token ids go in and come out */
     bool has_chat_template;
-    bool adds_bos;            /* IMP_TOKENIZE_ADD_SPECIAL puts a BOS first */
+    bool adds_bos; /* IMP_TOKENIZE_ADD_SPECIAL puts a BOS first */
     int32_t n_layers, n_embd;
     int32_t n_vocab;          /* rows of logits; without weights the vocabulary's size */
     int32_t n_ctx_train;      /* longest sequence it was trained for, 0: unknown */
@@ -92,10 +92,10 @@ typedef struct ImpStats {
     int32_t reused_tokens;    /* of these, already computed by an earlier call */
     int32_t generated_tokens; /* the end token is not counted */
     ImpStopReason stop_reason;
-    int32_t stop_index;       /* which stop string, -1: none */
-    uint64_t seed;            /* the seed that was used, also where a random one was asked for */
-    double prompt_seconds;    /* computing the prompt */
-    double generate_seconds;  /* from then to the end */
+    int32_t stop_index;      /* which stop string, -1: none */
+    uint64_t seed;           /* the seed that was used, also where a random one was asked for */
+    double prompt_seconds;   /* computing the prompt */
+    double generate_seconds; /* from then to the end */
 } ImpStats;
 
 typedef struct ImpDeviceInfo {

@@ -45,7 +45,7 @@ struct ImpModelObject {
 
     pthread_mutex_t lock; /* of everything below */
     ModelBackend *backends;
-    Backend *preparer;    /* the one that prepared the weights; NULL: not yet */
+    Backend *preparer; /* the one that prepared the weights; NULL: not yet */
     CpuOptions prepared_with;
     ChatTemplate *chat_template; /* compiled at its first use */
 };
@@ -55,8 +55,8 @@ struct ImpContextObject {
     ModelBackend *backend;
     Runner *runner;
     Session *session;
-    uint64_t random_seed; /* what IMP_SEED_RANDOM is in imp_decode_step */
-    uint64_t used_seed;   /* of the last generation */
+    uint64_t random_seed;   /* what IMP_SEED_RANDOM is in imp_decode_step */
+    uint64_t used_seed;     /* of the last generation */
     bool *open_sequences;   /* [max_sequences], the session's own not among them */
     StepInput *step_inputs; /* [max_sequences] */
 };
@@ -67,7 +67,7 @@ struct ImpDetokenizerObject {
     StrBuf text;
 };
 
-/* Structures that grow: `out` becomes the defaults with the caller's first in->size bytes over them. `in` may be NULL. */
+/* Structures that grow: `out` is the defaults with the caller's first in->size bytes over them. `in` may be NULL. */
 ImpStatus api_read_config(const ImpConfig *in, ImpConfig *out);
 ImpStatus api_read_params(const ImpGenerateParams *in, ImpGenerateParams *out);
 /* What these stand on: `in` NULL leaves the defaults. `maker` is the function that a sentence names. */

@@ -1,5 +1,6 @@
 /*
- * api_config.c - default values, and structures that grow: a program built against an older header hands in a shorter one.
+ * api_config.c - default values, and structures that grow: a program built against an older header hands in a shorter
+ * one.
  */
 #include "api/api.h"
 
@@ -52,8 +53,8 @@ static ImpGenerateParams default_params(void)
     return params;
 }
 
-/* Fills `size` bytes: the known ones from `defaults`, any others, of a newer header, with zeros. The structure then says how
- * much of it is known here. */
+/* Fills `size` bytes: the known ones from `defaults`, any others, of a newer header, with zeros. The structure then
+ * says how much of it is known here. */
 void api_init_sized(void *out, size_t size, const void *defaults, size_t known)
 {
     const size_t filled = size < known ? size : known;
@@ -105,8 +106,8 @@ ImpStatus api_write_sized(void *out, const void *value, size_t known, const char
     size_t size;
     memcpy(&size, out, sizeof size);
     if (size < sizeof size)
-        return imp_fail(IMP_ERR_INVALID_ARGUMENT, "%s.size is %zu: set it to sizeof the structure before the call", what,
-                        size);
+        return imp_fail(IMP_ERR_INVALID_ARGUMENT, "%s.size is %zu: set it to sizeof the structure before the call",
+                        what, size);
     memcpy((char *)out + sizeof size, (const char *)value + sizeof size, (size < known ? size : known) - sizeof size);
     return IMP_OK;
 }

@@ -1,8 +1,8 @@
 /*
  * api_context.c - a conversation's own things: a backend's threads, pages for its tokens, a session.
  *
- * How long a sequence may be when nobody says so is decided here: as long as the model was trained for, but no longer than
- * half of the free memory can hold, so that filling the context never costs the process its life.
+ * How long a sequence may be when nobody says so is decided here: as long as the model was trained for, but no longer
+ * than half of the free memory can hold, so that filling the context never costs the process its life.
  */
 #include "api/api.h"
 
@@ -13,7 +13,7 @@
 
 enum {
     DEFAULT_LOGIT_ROWS = 32,
-    STATE_SNAPSHOTS = 8, /* a prompt that leaves the last one's path starts from one of these */
+    STATE_SNAPSHOTS = 8,    /* a prompt that leaves the last one's path starts from one of these */
     UNKNOWN_CONTEXT = 4096, /* for a model that does not say what it was trained for */
     LEAST_CONTEXT = 512,
     MAX_THREADS = 1024,
@@ -60,8 +60,10 @@ CpuOptions api_cpu_options(const ImpConfig *config)
         [IMP_REPACK_ALWAYS] = CPU_REPACK_ALWAYS,
         [IMP_REPACK_NEVER] = CPU_REPACK_NEVER,
     };
-    return (CpuOptions){.n_threads = config->n_threads, .isa = levels[config->cpu_isa],
-                        .repack = layouts[config->repack], .pin_threads = config->pin_threads};
+    return (CpuOptions){.n_threads = config->n_threads,
+                        .isa = levels[config->cpu_isa],
+                        .repack = layouts[config->repack],
+                        .pin_threads = config->pin_threads};
 }
 
 static DType kv_dtype(ImpKvType type)
@@ -93,7 +95,8 @@ static int32_t default_context(const Model *model, const ImpConfig *config)
     int32_t fits = (int32_t)(available / bytes);
     fits -= fits % LEAST_CONTEXT;
     if (fits < least) fits = least;
-    log_line(LOG_WARNING, "the context is %d tokens, not the model's %d: keys and values may take half of the free memory",
+    log_line(LOG_WARNING,
+             "the context is %d tokens, not the model's %d: keys and values may take half of the free memory",
              (int)fits, (int)n_tokens);
     return fits;
 }

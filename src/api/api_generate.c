@@ -12,9 +12,12 @@
 static ImpStatus copy_order(const ImpGenerateParams *params, SamplerParams *out)
 {
     static const SamplerLink links[] = {
-        [IMP_SAMPLER_PENALTIES] = SAMPLER_PENALTIES, [IMP_SAMPLER_DRY] = SAMPLER_DRY,
-        [IMP_SAMPLER_TOP_K] = SAMPLER_TOP_K,         [IMP_SAMPLER_TYPICAL_P] = SAMPLER_TYPICAL_P,
-        [IMP_SAMPLER_TOP_P] = SAMPLER_TOP_P,         [IMP_SAMPLER_MIN_P] = SAMPLER_MIN_P,
+        [IMP_SAMPLER_PENALTIES] = SAMPLER_PENALTIES,
+        [IMP_SAMPLER_DRY] = SAMPLER_DRY,
+        [IMP_SAMPLER_TOP_K] = SAMPLER_TOP_K,
+        [IMP_SAMPLER_TYPICAL_P] = SAMPLER_TYPICAL_P,
+        [IMP_SAMPLER_TOP_P] = SAMPLER_TOP_P,
+        [IMP_SAMPLER_MIN_P] = SAMPLER_MIN_P,
         [IMP_SAMPLER_TEMPERATURE] = SAMPLER_TEMPERATURE,
     };
     if (params->n_order < 0 || params->n_order > IMP_MAX_SAMPLER_LINKS)
@@ -158,8 +161,8 @@ static ImpStatus copy_generated(ImpContext context, char *buffer, size_t size, s
     return api_copy_text(text, text_length, buffer, size, length);
 }
 
-ImpStatus imp_generate(ImpContext context, const char *prompt, const ImpGenerateParams *params, char *buffer, size_t size,
-                       size_t *length)
+ImpStatus imp_generate(ImpContext context, const char *prompt, const ImpGenerateParams *params, char *buffer,
+                       size_t size, size_t *length)
 {
     if (length) *length = 0;
     if (buffer && size > 0) buffer[0] = '\0';

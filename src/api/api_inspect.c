@@ -37,8 +37,8 @@ static ImpStatus create_slice(ImpContext context, int32_t n_tokens, int32_t *n_r
 
 static ImpStatus step_slice(ImpContext context, const int32_t *tokens, int32_t n_tokens, float *logits)
 {
-    const StepInput input = {.sequence = session_sequence(context->session), .tokens = tokens, .n_tokens = n_tokens,
-                             .n_logits = n_tokens};
+    const StepInput input = {
+        .sequence = session_sequence(context->session), .tokens = tokens, .n_tokens = n_tokens, .n_logits = n_tokens};
     return runner_step(context->runner, &input, 1, logits);
 }
 
@@ -157,8 +157,8 @@ static ImpStatus check_window(ImpContext context, size_t n_tokens, int32_t *wind
     const int32_t capacity = session_capacity(context->session);
     if (*window == 0) *window = capacity < PERPLEXITY_WINDOW ? capacity : PERPLEXITY_WINDOW;
     if (*window < 2 || *window > capacity)
-        return imp_fail(IMP_ERR_INVALID_ARGUMENT, "a window of %d tokens was asked for, 2 to %d are possible", (int)*window,
-                        (int)capacity);
+        return imp_fail(IMP_ERR_INVALID_ARGUMENT, "a window of %d tokens was asked for, 2 to %d are possible",
+                        (int)*window, (int)capacity);
     if (n_tokens < (size_t)*window || n_tokens / (size_t)*window > INT32_MAX)
         return imp_fail(IMP_ERR_INVALID_ARGUMENT, "a text of %zu tokens has no window of %d", n_tokens, (int)*window);
     return IMP_OK;
@@ -180,8 +180,8 @@ ImpStatus imp_perplexity(ImpContext context, const int32_t *tokens, size_t n_tok
     arena_free(&score.arena);
     IMP_TRY(status);
     const double mean = score.sum / (double)score.n_scored;
-    const ImpPerplexity value = {.perplexity = exp(mean), .mean_nll = mean, .n_scored = score.n_scored,
-                                 .n_windows = n_windows};
+    const ImpPerplexity value = {
+        .perplexity = exp(mean), .mean_nll = mean, .n_scored = score.n_scored, .n_windows = n_windows};
     return api_write_sized(result, &value, sizeof value, "ImpPerplexity");
 }
 
@@ -255,8 +255,10 @@ ImpStatus imp_step(ImpContext context, const ImpStepInput *inputs, int32_t n_inp
     bool wants_logits = false;
     for (int32_t i = 0; i < n_inputs; i++) {
         wants_logits = wants_logits || inputs[i].n_logits > 0;
-        context->step_inputs[i] = (StepInput){.sequence = inputs[i].sequence, .tokens = inputs[i].tokens,
-                                              .n_tokens = inputs[i].n_tokens, .n_logits = inputs[i].n_logits};
+        context->step_inputs[i] = (StepInput){.sequence = inputs[i].sequence,
+                                              .tokens = inputs[i].tokens,
+                                              .n_tokens = inputs[i].n_tokens,
+                                              .n_logits = inputs[i].n_logits};
     }
     if (wants_logits) API_REQUIRE(logits);
     return runner_step(context->runner, context->step_inputs, n_inputs, logits);

@@ -1,8 +1,8 @@
 /*
  * api_model.c - a model file with everything that is shared between contexts: weights, vocabulary, template, backends.
  *
- * A model is immutable but for two things done once under its lock: the weights are prepared by the first backend, and the
- * chat template is compiled at its first use. It lives until its last user lets go.
+ * A model is immutable but for two things done once under its lock: the weights are prepared by the first backend, and
+ * the chat template is compiled at its first use. It lives until its last user lets go.
  */
 #include "api/api.h"
 
@@ -40,7 +40,8 @@ static const json_t *template_in_config(const json_t *tokenizer_config)
     size_t index;
     json_t *item;
     if (json_is_string(value)) return value;
-    json_array_foreach(value, index, item) {
+    json_array_foreach(value, index, item)
+    {
         const char *name = json_string_value(json_object_get(item, "name"));
         const json_t *source = json_object_get(item, "template");
         if (name && strcmp(name, "default") == 0 && json_is_string(source)) return source;
@@ -120,7 +121,10 @@ fail:
     return status;
 }
 
-ImpStatus imp_model_load(const char *path, ImpFormat format, ImpModel *model) { return load(path, format, false, model); }
+ImpStatus imp_model_load(const char *path, ImpFormat format, ImpModel *model)
+{
+    return load(path, format, false, model);
+}
 
 ImpStatus imp_model_load_vocabulary(const char *path, ImpFormat format, ImpModel *model)
 {
@@ -196,8 +200,9 @@ static ImpStatus check_layout(ImpModel model, const CpuOptions *options)
 {
     if (!model->preparer) return IMP_OK;
     if (model->prepared_with.isa == options->isa && model->prepared_with.repack == options->repack) return IMP_OK;
-    return imp_fail(IMP_ERR_INVALID_ARGUMENT, "the model was prepared by its first context with another cpu_isa or repack; "
-                                              "all contexts of a model share them");
+    return imp_fail(IMP_ERR_INVALID_ARGUMENT,
+                    "the model was prepared by its first context with another cpu_isa or repack; "
+                    "all contexts of a model share them");
 }
 
 static ModelBackend *find_idle(ImpModel model, const CpuOptions *options)

@@ -26,7 +26,7 @@ static ImpStatus own_template(ImpModel model, const ChatTemplate **out)
     return IMP_OK;
 }
 
-/* `source` is a name when it looks like one, so that a mistyped name is not taken for a template that says just that. */
+/* `source` is a name when it looks like one: a mistyped name is no template that says just that. */
 static ImpStatus compile_source(const char *source, ChatTemplate **out)
 {
     const char *named = chat_template_named(source);
@@ -86,7 +86,8 @@ static ImpStatus parse_object(const char *text, const char *what, json_t **out)
     json_error_t error;
     *out = json_loads(text ? text : "{}", JSON_ALLOW_NUL, &error);
     if (!*out)
-        return imp_fail(IMP_ERR_INVALID_ARGUMENT, "%s: line %d, column %d: %s", what, error.line, error.column, error.text);
+        return imp_fail(IMP_ERR_INVALID_ARGUMENT, "%s: line %d, column %d: %s", what, error.line, error.column,
+                        error.text);
     if (json_is_object(*out)) return IMP_OK;
     json_decref(*out);
     *out = NULL;
@@ -132,8 +133,8 @@ fail:
 
 /* ---- Rendering ---- */
 
-ImpStatus api_render_chat(ImpModel model, const ImpMessage *messages, size_t n_messages, const ImpGenerateParams *params,
-                          StrBuf *out)
+ImpStatus api_render_chat(ImpModel model, const ImpMessage *messages, size_t n_messages,
+                          const ImpGenerateParams *params, StrBuf *out)
 {
     json_t *variables = json_object();
     ImpStatus status;
@@ -145,8 +146,8 @@ fail:
     return status;
 }
 
-ImpStatus imp_chat_render(ImpModel model, const ImpMessage *messages, size_t n_messages, const ImpGenerateParams *params,
-                          char *buffer, size_t size, size_t *length)
+ImpStatus imp_chat_render(ImpModel model, const ImpMessage *messages, size_t n_messages,
+                          const ImpGenerateParams *params, char *buffer, size_t size, size_t *length)
 {
     ImpGenerateParams full;
     StrBuf text = {0};

@@ -28,8 +28,8 @@ ImpStatus imp_tokenize(ImpModel model, const char *text, size_t text_length, uns
     if (stored > 0) memcpy(tokens, list.ids, stored * sizeof *tokens);
     if (count) *count = list.count;
     if (list.count > capacity)
-        status = imp_fail(IMP_ERR_BUFFER_TOO_SMALL, "the text has %zu tokens, the array room for %zu", list.count,
-                          capacity);
+        status =
+            imp_fail(IMP_ERR_BUFFER_TOO_SMALL, "the text has %zu tokens, the array room for %zu", list.count, capacity);
 fail:
     token_list_free(&list);
     return status;

@@ -1,9 +1,10 @@
 /*
- * generate.c - the loop that everything else serves: compute the prompt, draw, hand out text, compute the token, draw again.
+ * generate.c - the loop that everything else serves: compute the prompt, draw, hand out text, compute the token, draw
+ * again.
  *
- * Text goes through two buffers on its way out: the detokenizer holds back bytes of unfinished characters, the matcher what
- * may become a stop string. The token that ends a generation is drawn but not computed: when the conversation goes on,
- * its text is part of the next prompt.
+ * Text goes through two buffers on its way out: the detokenizer holds back bytes of unfinished characters, the matcher
+ * what may become a stop string. The token that ends a generation is drawn but not computed: when the conversation goes
+ * on, its text is part of the next prompt.
  */
 #include "runtime/generate.h"
 
@@ -237,7 +238,8 @@ static ImpStatus output_open(Output *output)
     const GenerateOptions *options = output->options;
     IMP_TRY(stop_matcher_init(&output->matcher, options->stop, options->n_stop));
     IMP_TRY(create_sampler(session, &options->sampler, &output->sampler));
-    if (session->tokenizer) IMP_TRY(detokenizer_create(session->tokenizer, options->keep_special, &output->detokenizer));
+    if (session->tokenizer)
+        IMP_TRY(detokenizer_create(session->tokenizer, options->keep_special, &output->detokenizer));
     return IMP_OK;
 }
 
@@ -267,7 +269,8 @@ static ImpStatus put_token(Output *output, int32_t token)
     strbuf_clear(&session->piece);
     IMP_TRY(detokenizer_push(output->detokenizer, token, &session->piece));
     if (session->piece.length == 0) return IMP_OK;
-    const int32_t found = stop_matcher_push(&output->matcher, session->piece.data, session->piece.length, &session->text);
+    const int32_t found =
+        stop_matcher_push(&output->matcher, session->piece.data, session->piece.length, &session->text);
     IMP_TRY(hand_out(output, from));
     if (found < 0) return IMP_OK;
     session->result.stop_reason = IMP_STOP_STRING;
@@ -289,7 +292,8 @@ static ImpStatus put_end(Output *output)
         found = stop_matcher_push(&output->matcher, session->piece.data, session->piece.length, &session->text);
     if (found < 0) stop_matcher_finish(&output->matcher, &session->text);
     IMP_TRY(hand_out(output, from));
-    session->result.stop_reason = found < 0 ? reason : IMP_STOP_STRING; /* whatever the callback said of the last piece */
+    session->result.stop_reason =
+        found < 0 ? reason : IMP_STOP_STRING; /* whatever the callback said of the last piece */
     if (found >= 0) session->result.stop_index = found;
     return IMP_OK;
 }

@@ -1,8 +1,8 @@
 /*
  * generate.h - one sequence on a runner: a text is computed, continued token by token, and cut where it must end.
  *
- * A Session remembers the tokens that its sequence holds, so that a text which begins like the last one costs only what is
- * new. Text, tokens and numbers of the last generation stay readable until the next one.
+ * A Session remembers the tokens that its sequence holds, so that a text which begins like the last one costs only what
+ * is new. Text, tokens and numbers of the last generation stay readable until the next one.
  */
 #ifndef IMP_RUNTIME_GENERATE_H
 #define IMP_RUNTIME_GENERATE_H
@@ -33,8 +33,8 @@ typedef struct GenerateResult {
     double prompt_seconds, generate_seconds;
 } GenerateResult;
 
-/* Opens a sequence of the runner, which outlives the session, as does `tokenizer` (NULL: ids only). The logits that it draws
- * from end at the tokenizer's last id: rows of padding behind it are never drawn. */
+/* Opens a sequence of the runner, which outlives the session, as does `tokenizer` (NULL: ids only). The logits that it
+ * draws from end at the tokenizer's last id: rows of padding behind it are never drawn. */
 ImpStatus session_create(Runner *runner, int32_t n_vocab, const Tokenizer *tokenizer, Session **out);
 void session_free(Session *session);
 

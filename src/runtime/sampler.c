@@ -1,9 +1,9 @@
 /*
- * sampler.c - the chain: what is known about a sequence (recent tokens, their counts, mirostat's bound) and the links that
- * use it. How candidates are found is sampler_select.c's business, how repetitions are is sampler_dry.c's.
+ * sampler.c - the chain: what is known about a sequence (recent tokens, their counts, mirostat's bound) and the links
+ * that use it. How candidates are found is sampler_select.c's business, how repetitions are is sampler_dry.c's.
  *
- * Links before the first truncation work on the logits in place and touch only the tokens they concern; links behind it work on the
- * short list. All memory is taken at creation.
+ * Links before the first truncation work on the logits in place and touch only the tokens they concern; links behind it
+ * work on the short list. All memory is taken at creation.
  */
 #include "runtime/sampler.h"
 
@@ -25,9 +25,9 @@ struct Sampler {
     int32_t window, history_capacity, n_history;
     int32_t *history;
     int32_t penalty_window, dry_window;
-    int32_t *counts;    /* [n_vocab] of the last penalty_window tokens; NULL: no penalties */
+    int32_t *counts;     /* [n_vocab] of the last penalty_window tokens; NULL: no penalties */
     int32_t *dry_length; /* [n_vocab] zero between draws; NULL: no DRY */
-    int32_t *dry_match; /* [dry_window] */
+    int32_t *dry_match;  /* [dry_window] */
 
     double mirostat_bound; /* mu: the largest surprise, in bits */
     int32_t drawn;         /* the last draw, until something is accepted */
@@ -105,7 +105,8 @@ static ImpStatus check_params(const SamplerParams *params, int32_t n_vocab)
         const int link = (int)params->order[i];
         if (link < 0 || link >= SAMPLER_LINK_COUNT)
             return imp_fail(IMP_ERR_INVALID_ARGUMENT, "link %d of the sampler chain is none that there is", (int)i);
-        if (seen[link]) return imp_fail(IMP_ERR_INVALID_ARGUMENT, "link %d of the sampler chain is there twice", (int)i);
+        if (seen[link])
+            return imp_fail(IMP_ERR_INVALID_ARGUMENT, "link %d of the sampler chain is there twice", (int)i);
         seen[link] = true;
     }
     if (params->n_logit_bias < 0 || (params->n_logit_bias > 0 && !params->logit_bias))
@@ -113,8 +114,8 @@ static ImpStatus check_params(const SamplerParams *params, int32_t n_vocab)
     for (int32_t i = 0; i < params->n_logit_bias; i++) {
         const LogitBias *bias = &params->logit_bias[i];
         if (bias->token < 0 || bias->token >= n_vocab)
-            return imp_fail(IMP_ERR_INVALID_ARGUMENT, "logit_bias names token %d, but ids are 0 to %d", (int)bias->token,
-                            (int)n_vocab - 1);
+            return imp_fail(IMP_ERR_INVALID_ARGUMENT, "logit_bias names token %d, but ids are 0 to %d",
+                            (int)bias->token, (int)n_vocab - 1);
         if (isnan(bias->bias) || bias->bias > 1e30f)
             return imp_fail(IMP_ERR_INVALID_ARGUMENT, "logit_bias of token %d must be a number", (int)bias->token);
     }
@@ -183,8 +184,7 @@ static ImpStatus create_history(Sampler *sampler, int32_t max_tokens)
         sampler->penalty_window = resolve_window(p->repeat_last_n, max_tokens);
     if (has_link(p, SAMPLER_DRY) && p->dry_multiplier > 0.0f)
         sampler->dry_window = resolve_window(p->dry_penalty_last_n, max_tokens);
-    sampler->window =
-        sampler->penalty_window > sampler->dry_window ? sampler->penalty_window : sampler->dry_window;
+    sampler->window = sampler->penalty_window > sampler->dry_window ? sampler->penalty_window : sampler->dry_window;
     if (sampler->window == 0) return IMP_OK;
 
     sampler->history_capacity = sampler->window < INT32_MAX / 2 ? 2 * sampler->window : INT32_MAX;
@@ -306,8 +306,8 @@ void sampler_accept(Sampler *sampler, int32_t token)
     if (token < 0 || token >= sampler->n_vocab) return;
     if (sampler->window > 0) remember(sampler, token);
     if (token == sampler->drawn)
-        sampler->mirostat_bound -= (double)sampler->params.mirostat_eta *
-                                   (sampler->drawn_surprise - (double)sampler->params.mirostat_tau);
+        sampler->mirostat_bound -=
+            (double)sampler->params.mirostat_eta * (sampler->drawn_surprise - (double)sampler->params.mirostat_tau);
     sampler->drawn = -1;
 }
 
@@ -339,7 +339,8 @@ static void apply_penalties(Sampler *sampler)
     if (!selection->whole) {
         for (int32_t i = 0; i < selection->n; i++) {
             Candidate *candidate = &selection->list[i];
-            if (counts[candidate->id] > 0) candidate->key = penalize(&sampler->params, candidate->key, counts[candidate->id]);
+            if (counts[candidate->id] > 0)
+                candidate->key = penalize(&sampler->params, candidate->key, counts[candidate->id]);
         }
         selection_resort(selection);
         return;
@@ -435,15 +436,16 @@ static const struct {
 
 /* ---- The draw ---- */
 
-/* Salmon et al., Parallel Random Numbers: As Easy as 1, 2, 3, 2011: Philox 4x32-10. Key: the seed; counter: the position. */
+/* Salmon et al., Parallel Random Numbers: As Easy as 1, 2, 3, 2011: Philox 4x32-10. Key: the seed; counter: the
+ * position. */
 static double uniform_at(uint64_t seed, int64_t position)
 {
     uint32_t c[4] = {(uint32_t)position, (uint32_t)((uint64_t)position >> 32), 0, 0};
     uint32_t key[2] = {(uint32_t)seed, (uint32_t)(seed >> 32)};
     for (int round = 0; round < 10; round++) {
         const uint64_t a = (uint64_t)0xD2511F53u * c[0], b = (uint64_t)0xCD9E8D57u * c[2];
-        const uint32_t next[4] = {(uint32_t)(b >> 32) ^ c[1] ^ key[0], (uint32_t)b,
-                                  (uint32_t)(a >> 32) ^ c[3] ^ key[1], (uint32_t)a};
+        const uint32_t next[4] = {(uint32_t)(b >> 32) ^ c[1] ^ key[0], (uint32_t)b, (uint32_t)(a >> 32) ^ c[3] ^ key[1],
+                                  (uint32_t)a};
         memcpy(c, next, sizeof c);
         key[0] += 0x9E3779B9u;
         key[1] += 0xBB67AE85u;
@@ -451,8 +453,8 @@ static double uniform_at(uint64_t seed, int64_t position)
     return (double)(((uint64_t)c[0] << 32 | c[1]) >> 11) * 0x1p-53;
 }
 
-/* Basu et al., Mirostat, 2021, with the bound on the surprise in place of an estimated k ("mirostat 2"): tokens more surprising
- * than the bound are cut off; how surprising the drawn one was, before the cut, moves the bound. */
+/* Basu et al., Mirostat, 2021, with the bound on the surprise in place of an estimated k ("mirostat 2"): tokens more
+ * surprising than the bound are cut off; how surprising the drawn one was, before the cut, moves the bound. */
 static int32_t draw_mirostat(Sampler *sampler, double u)
 {
     Selection *selection = &sampler->selection;

@@ -1,9 +1,9 @@
 /*
  * sampler.h - the chain that turns logits into a token.
  *
- * Order of work: the allowed set and the logit bias, then the links as `order` names them, then one draw. Ties go to the
- * lowest id. Randomness is counter-based (Philox), so a draw depends on the seed, the position, the logits and the accepted
- * tokens alone.
+ * Order of work: the allowed set and the logit bias, then the links as `order` names them, then one draw. Ties go to
+ * the lowest id. Randomness is counter-based (Philox), so a draw depends on the seed, the position, the logits and the
+ * accepted tokens alone.
  */
 #ifndef IMP_RUNTIME_SAMPLER_H
 #define IMP_RUNTIME_SAMPLER_H
@@ -17,7 +17,7 @@
 enum { SAMPLER_MAX_BREAKERS = 16, SAMPLER_MAX_LINKS = 16 };
 
 typedef enum SamplerLink {
-    SAMPLER_PENALTIES,   /* repeat, frequency, presence */
+    SAMPLER_PENALTIES, /* repeat, frequency, presence */
     SAMPLER_DRY,
     SAMPLER_TOP_K,
     SAMPLER_TYPICAL_P,
@@ -34,15 +34,15 @@ typedef struct LogitBias {
 
 /* sampler_default_params() gives the documented defaults. */
 typedef struct SamplerParams {
-    float temperature;        /* 0: greedy; penalties, DRY and bias still count */
-    int32_t top_k;            /* 0: off */
+    float temperature;             /* 0: greedy; penalties, DRY and bias still count */
+    int32_t top_k;                 /* 0: off */
     float top_p, min_p, typical_p; /* 1, 0, 1: off */
-    float repeat_penalty;     /* 1: off */
-    int32_t repeat_last_n;    /* of all three penalties; 0: off, -1: the whole context */
+    float repeat_penalty;          /* 1: off */
+    int32_t repeat_last_n;         /* of all three penalties; 0: off, -1: the whole context */
     float frequency_penalty, presence_penalty;
     float dry_multiplier, dry_base; /* multiplier 0: off */
     int32_t dry_allowed_length, dry_penalty_last_n;
-    int32_t mirostat;         /* 0: off, 2: mirostat 2 in place of the four truncations */
+    int32_t mirostat; /* 0: off, 2: mirostat 2 in place of the four truncations */
     float mirostat_tau, mirostat_eta;
     uint64_t seed;
     SamplerLink order[SAMPLER_MAX_LINKS]; /* each at most once; one that is left out does nothing */
@@ -62,22 +62,22 @@ typedef struct SamplerParams {
 typedef struct Sampler Sampler;
 
 SamplerParams sampler_default_params(void);
-/* `max_tokens`: the longest sequence, what a last_n of -1 stands for. IMP_ERR_INVALID_ARGUMENT names the parameter and its
- * range. */
+/* `max_tokens`: the longest sequence, what a last_n of -1 stands for. IMP_ERR_INVALID_ARGUMENT names the parameter and
+ * its range. */
 ImpStatus sampler_create(const SamplerParams *params, int32_t n_vocab, int32_t max_tokens, Sampler **out);
 void sampler_free(Sampler *sampler);
 /* Whether it was created with equal parameters, lists included. */
 bool sampler_has_params(const Sampler *sampler, const SamplerParams *params);
 
-/* A token entered the sequence (prompt or output): penalties and DRY look at these. When it is the one that sampler_draw
- * gave last, mirostat learns from it. */
+/* A token entered the sequence (prompt or output): penalties and DRY look at these. When it is the one that
+ * sampler_draw gave last, mirostat learns from it. */
 void sampler_accept(Sampler *sampler, int32_t token);
 /* Forgets all accepted tokens and the mirostat state. */
 void sampler_reset(Sampler *sampler);
 
-/* Draws the token for `position` (its index in the sequence). logits: [n_vocab], changed in place; NaN counts as -infinity.
- * `allowed`: NULL, or a bit per token (word id / 32, bit id % 32), tokens without it are never drawn. Allocates nothing.
- * Returns -1 when no token is left: none allowed, or all logits -infinity. */
+/* Draws the token for `position` (its index in the sequence). logits: [n_vocab], changed in place; NaN counts as
+ * -infinity. `allowed`: NULL, or a bit per token (word id / 32, bit id % 32), tokens without it are never drawn.
+ * Allocates nothing. Returns -1 when no token is left: none allowed, or all logits -infinity. */
 int32_t sampler_draw(Sampler *sampler, float *logits, const uint32_t *allowed, int64_t position);
 
 #endif

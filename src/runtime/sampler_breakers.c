@@ -16,8 +16,8 @@ static void mark_tokens(const Tokenizer *tokenizer, const char *text, int32_t n_
     }
 }
 
-/* Tokenizers that put a space in front of a text would hide the breaker: leading tokens that are not part of it are left out,
- * so that the bytes of the rest spell `text`. */
+/* Tokenizers that put a space in front of a text would hide the breaker: leading tokens that are not part of it are
+ * left out, so that the bytes of the rest spell `text`. */
 static size_t skip_added_space(const Tokenizer *tokenizer, const TokenList *tokens, size_t length)
 {
     size_t spelled = 0, first = tokens->count;

@@ -1,8 +1,9 @@
 /*
  * sampler_dry.c - repetitions at the end of a text, all at once.
  *
- * Read from its end, the text is a string s, and the repetition that ends i tokens back is as long as s and s[i …] agree: the
- * Z function, found in linear time (Gusfield, Algorithms on Strings, 1997, section 1.4), however often the text repeats itself.
+ * Read from its end, the text is a string s, and the repetition that ends i tokens back is as long as s and s[i …]
+ * agree: the Z function, found in linear time (Gusfield, Algorithms on Strings, 1997, section 1.4), however often the
+ * text repeats itself.
  */
 #include "runtime/sampler_dry.h"
 

@@ -23,8 +23,8 @@ typedef struct DryBreakers {
 /* How many tokens at the end of tokens[n] lie behind the last breaker. */
 int32_t dry_reach(const DryBreakers *breakers, const int32_t *tokens, int32_t n);
 
-/* match[i] for i in 1 … n-1: how many tokens the text that ends before tokens[n-i] has in common with the end of the text,
- * at most `reach`; a token tokens[n-i] would prolong a repetition of that length. match: [n]. */
+/* match[i] for i in 1 … n-1: how many tokens the text that ends before tokens[n-i] has in common with the end of the
+ * text, at most `reach`; a token tokens[n-i] would prolong a repetition of that length. match: [n]. */
 void dry_match(const int32_t *tokens, int32_t n, int32_t reach, int32_t *match);
 
 bool dry_is_breaker(const DryBreakers *breakers, int32_t token);

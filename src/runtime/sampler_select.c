@@ -1,11 +1,12 @@
 /*
  * sampler_select.c - how a few candidates are found among a quarter of a million.
  *
- * One pass takes the maximum of every block of logits. After it most questions need few blocks only: the k-th largest block
- * maximum is a lower bound of the k-th largest logit (k blocks have one at least as large), so that top-k looks into the
- * blocks that reach it and sorts what it finds there; a threshold (min-p, mirostat) does the same. Only top-p and typical-p over
- * the whole vocabulary need every probability: they weigh the tokens into a histogram over the distance from where they
- * start, find the bucket in which the mass reaches p, and gather what lies up to there. A short sort makes it exact.
+ * One pass takes the maximum of every block of logits. After it most questions need few blocks only: the k-th largest
+ * block maximum is a lower bound of the k-th largest logit (k blocks have one at least as large), so that top-k looks
+ * into the blocks that reach it and sorts what it finds there; a threshold (min-p, mirostat) does the same. Only top-p
+ * and typical-p over the whole vocabulary need every probability: they weigh the tokens into a histogram over the
+ * distance from where they start, find the bucket in which the mass reaches p, and gather what lies up to there. A
+ * short sort makes it exact.
  *
  * The exponential is our own: it vectorizes, and a draw is then the same on every machine.
  */
@@ -43,8 +44,8 @@ ImpStatus selection_init(Selection *selection, int32_t n_vocab, Arena *arena)
     return IMP_OK;
 }
 
-/* e^x for x <= 0 to a relative error of 2e-7; 0 below LEAST_SHIFT and for NaN. x = k ln 2 + r with |r| <= ln 2 / 2, Taylor's
- * series in r. Without a branch, so that loops over it become vector code. */
+/* e^x for x <= 0 to a relative error of 2e-7; 0 below LEAST_SHIFT and for NaN. x = k ln 2 + r with |r| <= ln 2 / 2,
+ * Taylor's series in r. Without a branch, so that loops over it become vector code. */
 static inline float exp_negative(float x)
 {
     const float clamped = x > LEAST_SHIFT ? x : LEAST_SHIFT;
@@ -107,7 +108,8 @@ static void sort_candidates(Candidate *list, int32_t n, Candidate *spare)
             starts[digit] = sum;
             sum += count;
         }
-        for (int32_t i = 0; i < n; i++) to[starts[descending_bits(from[i].key) >> shift & (RADIX_SIZE - 1)]++] = from[i];
+        for (int32_t i = 0; i < n; i++)
+            to[starts[descending_bits(from[i].key) >> shift & (RADIX_SIZE - 1)]++] = from[i];
         Candidate *swap = from;
         from = to;
         to = swap;
@@ -249,8 +251,8 @@ static int32_t bucket_of(float distance)
     return bucket < (float)(SELECT_BUCKETS - 1) ? (int32_t)bucket : SELECT_BUCKETS - 1;
 }
 
-/* Makes the list of the tokens whose shift is nearest to `center` and that hold at least `wanted` of the mass, and a few
- * more: whole buckets. */
+/* Makes the list of the tokens whose shift is nearest to `center` and that hold at least `wanted` of the mass, and a
+ * few more: whole buckets. */
 static void gather_nearest(Selection *selection, float center, double wanted)
 {
     const float max = selection_max(selection);
@@ -334,8 +336,8 @@ void selection_top_p(Selection *selection, float p)
     }
 }
 
-/* A token's surprise minus the entropy is the expected logit minus its own: the sum cancels. So the typical tokens are those
- * whose logit is nearest to the mean logit (Meister et al., Locally Typical Sampling, 2023). */
+/* A token's surprise minus the entropy is the expected logit minus its own: the sum cancels. So the typical tokens are
+ * those whose logit is nearest to the mean logit (Meister et al., Locally Typical Sampling, 2023). */
 void selection_typical_p(Selection *selection, float p)
 {
     const float max = selection_max(selection);
@@ -358,14 +360,12 @@ void selection_typical_p(Selection *selection, float p)
     }
     int32_t n = 0;
     for (int32_t i = 0; i < selection->n; i++)
-        if (selection->list[i].id < 0) selection->list[n++] = (Candidate){selection->list[i].key, ~selection->list[i].id};
+        if (selection->list[i].id < 0)
+            selection->list[n++] = (Candidate){selection->list[i].key, ~selection->list[i].id};
     selection->n = n;
 }
 
-void selection_resort(Selection *selection)
-{
-    sort_candidates(selection->list, selection->n, selection->spare);
-}
+void selection_resort(Selection *selection) { sort_candidates(selection->list, selection->n, selection->spare); }
 
 float selection_logit(const Selection *selection, int32_t id)
 {

@@ -1,5 +1,6 @@
 /*
- * sampler_select.h - the candidates of one draw: from all tokens of the vocabulary down to one, without sorting them all.
+ * sampler_select.h - the candidates of one draw: from all tokens of the vocabulary down to one, without sorting them
+ * all.
  *
  * A selection starts with the whole vocabulary in place. The first truncation gathers the survivors into a short list,
  * sorted from the most probable down (equal logits: lowest id first), on which later ones work.
@@ -21,15 +22,15 @@ typedef struct Candidate {
 
 typedef struct Selection {
     int32_t n_vocab, n_blocks;
-    float *logits;       /* [n_vocab], the caller's */
-    bool whole;          /* every token is a candidate still; else the list holds them */
-    Candidate *list;     /* [n_vocab], the first n in use */
+    float *logits;   /* [n_vocab], the caller's */
+    bool whole;      /* every token is a candidate still; else the list holds them */
+    Candidate *list; /* [n_vocab], the first n in use */
     int32_t n;
     bool maxima_valid;
-    float *block_max;    /* [n_blocks] of SELECT_BLOCK logits each */
-    Candidate *order;    /* [n_vocab] scratch: a second sorting */
-    Candidate *spare;    /* [n_vocab] scratch of the sort */
-    double *mass;        /* [SELECT_BUCKETS] */
+    float *block_max; /* [n_blocks] of SELECT_BLOCK logits each */
+    Candidate *order; /* [n_vocab] scratch: a second sorting */
+    Candidate *spare; /* [n_vocab] scratch of the sort */
+    double *mass;     /* [SELECT_BUCKETS] */
 } Selection;
 
 ImpStatus selection_init(Selection *selection, int32_t n_vocab, Arena *arena);

@@ -16,6 +16,8 @@ typedef struct CpuOptions {
     bool pin_threads;
 } CpuOptions;
 
+/* A model that was prepared by one CPU backend runs on all with the same isa and repack, at once if need be; the one that
+ * prepared it releases it, after them. */
 ImpStatus cpu_backend_create(const CpuOptions *options, Backend **out);
 
 #endif

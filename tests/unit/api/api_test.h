@@ -52,7 +52,7 @@ static inline ImpContext open_context(ImpModel model)
     return context;
 }
 
-/* A reproducible generation that goes on to its last token and never says a NUL, so that strlen and strstr can be used. */
+/* A reproducible generation to the last token that never says a NUL, so that strlen and strstr can be used. */
 static inline ImpGenerateParams steady_params(int32_t max_tokens)
 {
     static const ImpLogitBias no_nul = {.token = 3, .bias = -INFINITY};

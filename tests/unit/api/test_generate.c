@@ -210,7 +210,8 @@ static void ends_are_told(void **state)
 
     /* The context is full: its last token was computed, one more drawn. */
     params = steady_params(0);
-    assert_ok(imp_generate(context, "the", &params, NULL, 0, NULL) == IMP_ERR_BUFFER_TOO_SMALL ? IMP_OK : IMP_ERR_INTERNAL);
+    assert_ok(imp_generate(context, "the", &params, NULL, 0, NULL) == IMP_ERR_BUFFER_TOO_SMALL ? IMP_OK
+                                                                                               : IMP_ERR_INTERNAL);
     assert_int_equal(stats_of(context).stop_reason, IMP_STOP_CONTEXT);
     (void)imp_context_tokens(context, &n_tokens);
     assert_int_equal(n_tokens, imp_context_capacity(context));
@@ -241,7 +242,8 @@ static void callbacks_stop_it(void **state)
 
     /* Cancelled: an error, but what was said stays. */
     Pieces cancelled = {.stop_after = 3, .cancel = context};
-    assert_fails(imp_generate_stream(context, "and the", &params, on_piece, &cancelled), IMP_ERR_CANCELLED, "cancelled");
+    assert_fails(imp_generate_stream(context, "and the", &params, on_piece, &cancelled), IMP_ERR_CANCELLED,
+                 "cancelled");
     assert_int_equal(stats_of(context).stop_reason, IMP_STOP_CANCELLED);
     assert_string_equal(imp_generated_text(context, NULL), cancelled.text);
     assert_memory_equal(cancelled.text, whole, cancelled.length);
@@ -331,7 +333,9 @@ static void steps_follow_the_loop(void **state)
     params.repeat_penalty = 1.3f;
     params.mirostat = 2;
     int32_t n_prompt, n_tokens;
-    assert_ok(imp_generate(context, "on and on", &params, NULL, 0, NULL) == IMP_ERR_BUFFER_TOO_SMALL ? IMP_OK : IMP_ERR_INTERNAL);
+    assert_ok(imp_generate(context, "on and on", &params, NULL, 0, NULL) == IMP_ERR_BUFFER_TOO_SMALL
+                  ? IMP_OK
+                  : IMP_ERR_INTERNAL);
     const int32_t *expected = imp_generated_tokens(context, &n_tokens);
     n_prompt = stats_of(context).prompt_tokens;
 

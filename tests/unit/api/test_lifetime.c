@@ -18,7 +18,8 @@ static void models_tell_what_they_are(void **state)
     assert_int_equal(info.n_ctx_train, 4096);
     assert_int_equal(info.bos, 0);
     assert_int_equal(info.eos, 2);
-    /* Two embeddings of 267, and two layers of q, o (32 rows), k, v (16) and three of 48 over 32; the file has norms too. */
+    /* Two embeddings of 267, and two layers of q, o (32 rows), k, v (16) and three of 48 over 32; the file has norms
+     * too. */
     assert_int_equal(info.n_parameters, 2 * 267 * 32 + 2 * (96 * 32 + 3 * 48 * 32));
     assert_int_equal(info.weight_bytes, 4 * (info.n_parameters + 2 * 64 + 32));
     assert_true(info.bytes_per_token > 0 && info.bytes_per_token < info.weight_bytes);
@@ -70,7 +71,8 @@ static void older_structures_work(void **state)
     assert_fails(imp_generate(context, "x", &params, text, sizeof text, NULL), IMP_ERR_INVALID_ARGUMENT,
                  "start from imp_generate_params_default()");
     params.size = sizeof params + 8;
-    assert_fails(imp_generate(context, "x", &params, text, sizeof text, NULL), IMP_ERR_INVALID_ARGUMENT, "ImpGenerateParams.size");
+    assert_fails(imp_generate(context, "x", &params, text, sizeof text, NULL), IMP_ERR_INVALID_ARGUMENT,
+                 "ImpGenerateParams.size");
     imp_context_free(context);
     imp_model_free(model);
 }
@@ -227,11 +229,13 @@ static void impossible_parameters_are_named(void **state)
     const ImpGenerateParams fine = steady_params(3);
     const int32_t outside_vocabulary[] = {5, 267};
     assert_fails(imp_generate_tokens(context, &token, 0, &fine, NULL, NULL), IMP_ERR_INVALID_ARGUMENT, "no tokens");
-    assert_fails(imp_generate_tokens(context, outside_vocabulary, 2, &fine, NULL, NULL), IMP_ERR_INVALID_ARGUMENT, "token id 267");
+    assert_fails(imp_generate_tokens(context, outside_vocabulary, 2, &fine, NULL, NULL), IMP_ERR_INVALID_ARGUMENT,
+                 "token id 267");
     assert_fails(imp_prefill(context, outside_vocabulary, 2), IMP_ERR_INVALID_ARGUMENT, "token id 267");
     int32_t many[513];
     for (int32_t i = 0; i < 513; i++) many[i] = 5;
-    assert_fails(imp_generate_tokens(context, many, 513, &fine, NULL, NULL), IMP_ERR_CONTEXT_FULL, "513 tokens, but the context holds 512");
+    assert_fails(imp_generate_tokens(context, many, 513, &fine, NULL, NULL), IMP_ERR_CONTEXT_FULL,
+                 "513 tokens, but the context holds 512");
     assert_fails(imp_prefill(context, many, 513), IMP_ERR_CONTEXT_FULL, "513 tokens do not fit");
     assert_ok(imp_prefill(context, many, 512));
     assert_int_equal(imp_decode_step(context, NULL, &token), IMP_ERR_CONTEXT_FULL);
@@ -243,7 +247,8 @@ static void impossible_parameters_are_named(void **state)
     ImpGenerateParams banned = steady_params(3);
     banned.logit_bias = bans;
     banned.n_logit_bias = 267;
-    assert_fails(imp_generate(context, "the", &banned, text, sizeof text, NULL), IMP_ERR_INVALID_ARGUMENT, "no token is left to draw");
+    assert_fails(imp_generate(context, "the", &banned, text, sizeof text, NULL), IMP_ERR_INVALID_ARGUMENT,
+                 "no token is left to draw");
     assert_ok(imp_generate(context, "the", &fine, text, sizeof text, NULL));
     imp_context_free(context);
     imp_model_free(model);
@@ -260,7 +265,8 @@ static void missing_things_are_named(void **state)
     assert_fails(imp_model_load("x", IMP_FORMAT_AUTO, NULL), IMP_ERR_INVALID_ARGUMENT, "model is NULL");
     assert_fails(imp_model_load("x", (ImpFormat)3, &model), IMP_ERR_INVALID_ARGUMENT, "3 is no model format");
     assert_fails(imp_model_load("/nowhere/model.gguf", IMP_FORMAT_AUTO, &model), IMP_ERR_IO, "/nowhere/model.gguf");
-    assert_fails(imp_model_load(IMP_TEST_DATA "/unit/api/api_test.h", IMP_FORMAT_GGUF, &model), IMP_ERR_FORMAT, "api_test.h");
+    assert_fails(imp_model_load(IMP_TEST_DATA "/unit/api/api_test.h", IMP_FORMAT_GGUF, &model), IMP_ERR_FORMAT,
+                 "api_test.h");
     assert_null(model);
     assert_fails(imp_context_create(NULL, NULL, &context), IMP_ERR_INVALID_ARGUMENT, "model is NULL");
     assert_fails(imp_generate(NULL, "x", NULL, text, sizeof text, NULL), IMP_ERR_INVALID_ARGUMENT, "context is NULL");
@@ -282,7 +288,8 @@ static void missing_things_are_named(void **state)
     imp_detokenizer_free(NULL);
     model = open_model(TINY_MODEL);
     context = open_context(model);
-    assert_fails(imp_generate(context, NULL, NULL, text, sizeof text, NULL), IMP_ERR_INVALID_ARGUMENT, "prompt is NULL");
+    assert_fails(imp_generate(context, NULL, NULL, text, sizeof text, NULL), IMP_ERR_INVALID_ARGUMENT,
+                 "prompt is NULL");
     assert_fails(imp_tokenize(model, "x", 1, 8, NULL, 0, NULL), IMP_ERR_INVALID_ARGUMENT, "0x8");
     assert_fails(imp_tokenize(model, "x", 1, 0, NULL, 4, NULL), IMP_ERR_INVALID_ARGUMENT, "tokens is NULL");
     const ImpGenerateParams params = steady_params(2);

@@ -33,7 +33,8 @@ static void small_arrays_tell_the_size(void **state)
     int32_t all[200], tokens[200];
     size_t n_all, count;
     assert_ok(imp_tokenize(model, sample, IMP_NUL_TERMINATED, 0, all, 200, &n_all));
-    assert_fails(imp_tokenize(model, sample, IMP_NUL_TERMINATED, 0, NULL, 0, &count), IMP_ERR_BUFFER_TOO_SMALL, "room for 0");
+    assert_fails(imp_tokenize(model, sample, IMP_NUL_TERMINATED, 0, NULL, 0, &count), IMP_ERR_BUFFER_TOO_SMALL,
+                 "room for 0");
     assert_int_equal(count, n_all);
     tokens[3] = -7;
     assert_int_equal(imp_tokenize(model, sample, IMP_NUL_TERMINATED, 0, tokens, 3, &count), IMP_ERR_BUFFER_TOO_SMALL);
@@ -98,7 +99,8 @@ static void conversations_become_prompts(void **state)
     assert_ok(imp_chat_render(model, messages, 2, NULL, text, sizeof text, &length));
     assert_string_equal(text, expected);
     assert_int_equal(length, strlen(expected));
-    assert_fails(imp_chat_render(model, messages, 2, NULL, text, 10, &length), IMP_ERR_BUFFER_TOO_SMALL, "the buffer 10");
+    assert_fails(imp_chat_render(model, messages, 2, NULL, text, 10, &length), IMP_ERR_BUFFER_TOO_SMALL,
+                 "the buffer 10");
     assert_int_equal(length, strlen(expected));
     assert_int_equal(strlen(text), 9);
 
@@ -122,10 +124,12 @@ static void bad_conversations_are_refused(void **state)
     const ImpMessage good = {"user", "x"}, nothing = {"user", NULL}, broken = {"user", "\xFF"};
     ImpGenerateParams params = imp_generate_params_default();
     char text[100];
-    assert_fails(imp_chat_render(model, &nothing, 1, NULL, text, sizeof text, NULL), IMP_ERR_INVALID_ARGUMENT, "message 1 has no");
+    assert_fails(imp_chat_render(model, &nothing, 1, NULL, text, sizeof text, NULL), IMP_ERR_INVALID_ARGUMENT,
+                 "message 1 has no");
     assert_fails(imp_chat_render(model, &broken, 1, NULL, text, sizeof text, NULL), IMP_ERR_INVALID_ARGUMENT,
                  "message 1 is not valid UTF-8");
-    assert_fails(imp_chat_render(model, NULL, 1, NULL, text, sizeof text, NULL), IMP_ERR_INVALID_ARGUMENT, "messages is NULL");
+    assert_fails(imp_chat_render(model, NULL, 1, NULL, text, sizeof text, NULL), IMP_ERR_INVALID_ARGUMENT,
+                 "messages is NULL");
     params.chat_template = "chatmll";
     assert_fails(imp_chat_render(model, &good, 1, &params, text, sizeof text, NULL), IMP_ERR_INVALID_ARGUMENT,
                  "no chat template named 'chatmll'");
@@ -135,9 +139,11 @@ static void bad_conversations_are_refused(void **state)
     assert_fails(imp_chat_render(model, &good, 1, &params, text, sizeof text, NULL), IMP_ERR_FORMAT, "only questions");
     params.chat_template = NULL;
     params.template_variables = "[1]";
-    assert_fails(imp_chat_render(model, &good, 1, &params, text, sizeof text, NULL), IMP_ERR_INVALID_ARGUMENT, "not a JSON object");
+    assert_fails(imp_chat_render(model, &good, 1, &params, text, sizeof text, NULL), IMP_ERR_INVALID_ARGUMENT,
+                 "not a JSON object");
     params.template_variables = "{\"a\": }";
-    assert_fails(imp_chat_render(model, &good, 1, &params, text, sizeof text, NULL), IMP_ERR_INVALID_ARGUMENT, "line 1");
+    assert_fails(imp_chat_render(model, &good, 1, &params, text, sizeof text, NULL), IMP_ERR_INVALID_ARGUMENT,
+                 "line 1");
 }
 
 static void templates_stand_alone(void **state)
@@ -147,9 +153,11 @@ static void templates_stand_alone(void **state)
     assert_ok(imp_template_render(NULL, "{{ a }}-{{ b.c }}{{ bos_token }}", "{\"a\": 1, \"b\": {\"c\": [true]}}", text,
                                   sizeof text, NULL));
     assert_string_equal(text, "1-[True]");
-    assert_ok(imp_template_render(model, "{{ bos_token }}{{ eos_token }}", "{\"eos_token\": \"END\"}", text, sizeof text, NULL));
+    assert_ok(imp_template_render(model, "{{ bos_token }}{{ eos_token }}", "{\"eos_token\": \"END\"}", text,
+                                  sizeof text, NULL));
     assert_string_equal(text, "<|endoftext|>END");
-    assert_fails(imp_template_render(NULL, NULL, NULL, text, sizeof text, NULL), IMP_ERR_UNSUPPORTED, "no chat template");
+    assert_fails(imp_template_render(NULL, NULL, NULL, text, sizeof text, NULL), IMP_ERR_UNSUPPORTED,
+                 "no chat template");
     assert_non_null(strstr(imp_model_template(model), "<|im_start|>"));
     /* Every name that is offered makes a prompt. */
     const ImpMessage message = {"user", "Hello"};
@@ -178,7 +186,9 @@ static void halves_of_models(void **state)
     assert_false(info.has_weights);
     assert_true(info.has_vocabulary && info.has_chat_template);
     assert_int_equal(info.n_vocab, 267);
-    assert_ok(imp_tokenize(model, "the", IMP_NUL_TERMINATED, 0, NULL, 0, &count) == IMP_ERR_BUFFER_TOO_SMALL ? IMP_OK : IMP_ERR_INTERNAL);
+    assert_ok(imp_tokenize(model, "the", IMP_NUL_TERMINATED, 0, NULL, 0, &count) == IMP_ERR_BUFFER_TOO_SMALL
+                  ? IMP_OK
+                  : IMP_ERR_INTERNAL);
     assert_fails(imp_context_create(model, NULL, &context), IMP_ERR_UNSUPPORTED, "no weights to run");
     assert_null(context);
     imp_model_free(model);
@@ -191,7 +201,8 @@ static void halves_of_models(void **state)
     const ImpMessage message = {"user", "x"};
     assert_fails(imp_generate(context, "x", &params, text, sizeof text, NULL), IMP_ERR_UNSUPPORTED, "only token ids");
     assert_fails(imp_tokenize(weights, "x", 1, 0, NULL, 0, NULL), IMP_ERR_UNSUPPORTED, "only token ids");
-    assert_fails(imp_chat(context, &message, 1, &params, text, sizeof text, NULL), IMP_ERR_UNSUPPORTED, "chat template");
+    assert_fails(imp_chat(context, &message, 1, &params, text, sizeof text, NULL), IMP_ERR_UNSUPPORTED,
+                 "chat template");
     const int32_t ids[] = {5, 6, 7};
     int32_t n_tokens;
     assert_ok(imp_generate_tokens(context, ids, 3, &params, NULL, NULL));

@@ -1,6 +1,6 @@
 /*
- * test_threads.c - eight contexts of one model generate at once, each in its own thread, and say what one alone says. Made
- * for ThreadSanitizer: -DIMP_SANITIZE=thread.
+ * test_threads.c - eight contexts of one model generate at once, each in its own thread, and say what one alone says.
+ * Made for ThreadSanitizer: -DIMP_SANITIZE=thread.
  */
 #include "api_test.h"
 
@@ -27,7 +27,9 @@ static bool count_pieces(void *user, const char *text, size_t length)
 /* Everything that several threads may do with one model, each with a context of its own. */
 static ImpStatus work(Worker *worker, ImpContext *context)
 {
-    const ImpConfig config = {.size = offsetof(ImpConfig, max_sequences), .gpu_layers = -1, .n_threads = 1 + worker->index % 2,
+    const ImpConfig config = {.size = offsetof(ImpConfig, max_sequences),
+                              .gpu_layers = -1,
+                              .n_threads = 1 + worker->index % 2,
                               .max_seq_len = 256};
     const ImpMessage message = {"user", prompts[worker->index % 4]};
     ImpGenerateParams params = steady_params(16);

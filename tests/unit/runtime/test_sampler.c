@@ -11,8 +11,8 @@
 #include <string.h>
 
 static const char *const link_names[SAMPLER_LINK_COUNT] = {
-    [SAMPLER_PENALTIES] = "penalties", [SAMPLER_DRY] = "dry",     [SAMPLER_TOP_K] = "top_k",
-    [SAMPLER_TYPICAL_P] = "typical_p", [SAMPLER_TOP_P] = "top_p", [SAMPLER_MIN_P] = "min_p",
+    [SAMPLER_PENALTIES] = "penalties",     [SAMPLER_DRY] = "dry",     [SAMPLER_TOP_K] = "top_k",
+    [SAMPLER_TYPICAL_P] = "typical_p",     [SAMPLER_TOP_P] = "top_p", [SAMPLER_MIN_P] = "min_p",
     [SAMPLER_TEMPERATURE] = "temperature",
 };
 
@@ -51,24 +51,28 @@ static void read_lists(const json_t *changes, SamplerParams *params, CaseLists *
 {
     size_t i, j;
     json_t *item, *token;
-    json_array_foreach(json_object_get(changes, "order"), i, item) {
+    json_array_foreach(json_object_get(changes, "order"), i, item)
+    {
         for (int link = 0; link < SAMPLER_LINK_COUNT; link++)
             if (strcmp(link_names[link], json_string_value(item)) == 0) params->order[i] = (SamplerLink)link;
     }
     if (json_object_get(changes, "order")) params->n_links = (int32_t)i;
-    json_array_foreach(json_object_get(changes, "logit_bias"), i, item) {
+    json_array_foreach(json_object_get(changes, "logit_bias"), i, item)
+    {
         const json_t *bias = json_array_get(item, 1);
         lists->bias[i].token = (int32_t)json_integer_value(json_array_get(item, 0));
         lists->bias[i].bias = json_is_null(bias) ? -INFINITY : (float)json_number_value(bias);
         params->logit_bias = lists->bias;
         params->n_logit_bias = (int32_t)i + 1;
     }
-    json_array_foreach(json_object_get(changes, "breaker_tokens"), i, item) {
+    json_array_foreach(json_object_get(changes, "breaker_tokens"), i, item)
+    {
         const int32_t id = (int32_t)json_integer_value(item);
         lists->breaker_tokens[id / 32] |= 1u << (id % 32);
         params->dry_breaker_tokens = lists->breaker_tokens;
     }
-    json_array_foreach(json_object_get(changes, "breaker_sequences"), i, item) {
+    json_array_foreach(json_object_get(changes, "breaker_sequences"), i, item)
+    {
         json_array_foreach(item, j, token) lists->breakers[i][j] = (int32_t)json_integer_value(token);
         params->dry_breakers[i].tokens = lists->breakers[i];
         params->dry_breakers[i].count = (int32_t)json_array_size(item);
@@ -138,7 +142,8 @@ static void run_case(const json_t *golden)
 
     size_t position;
     json_t *expected;
-    json_array_foreach(tokens, position, expected) {
+    json_array_foreach(tokens, position, expected)
+    {
         make_logits(logits, n_vocab, (uint32_t)position * 977u + salt, bits, spread);
         const int32_t token = sampler_draw(sampler, logits, step > 0 ? allowed : NULL, (int64_t)position);
         if (token != json_integer_value(expected))
@@ -164,8 +169,8 @@ static void draws_are_those_of_the_papers(void **state)
     json_decref(goldens);
 }
 
-/* 100,000 draws at successive positions against exact probabilities: Pearson's statistic below its 99.9 % quantile. The seed is
- * fixed, so this either holds or does not. */
+/* 100,000 draws at successive positions against exact probabilities: Pearson's statistic below its 99.9 % quantile. The
+ * seed is fixed, so this either holds or does not. */
 static void distribution_passes_chi_square(void **state)
 {
     (void)state;
