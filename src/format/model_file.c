@@ -81,6 +81,17 @@ static ImpStatus open_safetensors(ModelFile *file, bool is_directory)
     return status;
 }
 
+/* A GGUF file, or the hint that someone who named a file of a SafeTensors directory needs. */
+static ImpStatus open_gguf(ModelFile *file)
+{
+    static const char suffix[] = ".safetensors";
+    const ImpStatus status = gguf_open(file->path, &file->tensors, &file->gguf);
+    const size_t length = strlen(file->path), suffix_length = sizeof suffix - 1;
+    if (status == IMP_ERR_FORMAT && length > suffix_length && strcmp(file->path + length - suffix_length, suffix) == 0)
+        return imp_fail(status, "%s; of a SafeTensors model name the directory", imp_last_error());
+    return status;
+}
+
 ImpStatus model_file_open(const char *path, ModelFormat format, ModelFile **out)
 {
     *out = NULL;
@@ -92,7 +103,7 @@ ImpStatus model_file_open(const char *path, ModelFormat format, ModelFile **out)
     file->path = strdup(path);
     ImpStatus status = IMP_OK;
     if (file->path == NULL) status = imp_fail_memory(strlen(path));
-    else if (file->format == MODEL_FORMAT_GGUF) status = gguf_open(path, &file->tensors, &file->gguf);
+    else if (file->format == MODEL_FORMAT_GGUF) status = open_gguf(file);
     else status = open_safetensors(file, is_directory);
     if (status != IMP_OK) {
         model_file_close(file);

@@ -46,7 +46,7 @@ static void reads_one_file(void **state)
     assert_int_equal(model_file_tensor_count(file), 3);
     assert_int_equal(json_integer_value(json_object_get(model_file_config(file), "x")), 1);
     model_file_close(file);
-    assert_refused(in_work_dir("model.safetensors"), IMP_ERR_FORMAT, "not a GGUF file");
+    assert_refused(in_work_dir("model.safetensors"), IMP_ERR_FORMAT, "name the directory");
 }
 
 static void bad_headers_are_refused(void **state)
