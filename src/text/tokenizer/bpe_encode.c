@@ -30,6 +30,7 @@ enum { WHOLE_UNKNOWN, WHOLE_YES, WHOLE_NO };
 typedef struct Symbol {
     int32_t id;
     uint32_t start, end;
+    uint32_t characters;
     int32_t previous, next; /* in the list of the heap's way; -1 past the ends */
 } Symbol;
 
@@ -80,20 +81,24 @@ void bpe_scratch_free(BpeScratch *scratch)
 static inline uint64_t score_key(float score)
 {
     uint32_t bits;
-    memcpy(&bits, &score, sizeof bits);
+    const float value = score + 0.0f; /* -0 is 0 */
+    memcpy(&bits, &value, sizeof bits);
     bits = (bits & 0x80000000u) != 0 ? ~bits : bits | 0x80000000u;
-    return ~bits;
+    return ~bits & UINT32_MAX;
 }
 
 /* The rank of merging two neighbours, NO_MERGE when they do not. With scores, SentencePiece's order is made total as the
- * conversion to merges makes it: by score, then by the id of the result; pairs of one result by their parts' ids. */
+ * reference's conversion to merges makes it: by score, then the longer left part first, then the longer right part; what
+ * is equal still is ordered by ids. */
 static inline uint64_t rank_of(const Bpe *bpe, const char *word, const Symbol *left, const Symbol *right, int32_t *result)
 {
     if (bpe->scores != NULL) {
         if (left->start == left->end || right->start == right->end) return NO_MERGE;
         *result = vocab_lookup(bpe->vocab, word + left->start, right->end - left->start);
         if (*result < 0) return NO_MERGE;
-        return (score_key(bpe->scores[*result]) & UINT32_MAX) << 32 | (uint32_t)*result;
+        const uint64_t left_length = left->characters < UINT16_MAX ? left->characters : UINT16_MAX;
+        const uint64_t right_length = right->characters < UINT16_MAX ? right->characters : UINT16_MAX;
+        return score_key(bpe->scores[*result]) << 32 | (UINT16_MAX - left_length) << 16 | (UINT16_MAX - right_length);
     }
     const uint64_t pair = bpe_pair(left->id, right->id);
     for (uint64_t i = bpe_pair_hash(pair) & bpe->merge_mask;; i = (i + 1) & bpe->merge_mask) {
@@ -119,7 +124,7 @@ static ImpStatus reserve_symbols(BpeScratch *scratch, size_t count)
 
 static void add_symbol(BpeScratch *scratch, int32_t id, size_t start, size_t end)
 {
-    scratch->symbols[scratch->n_symbols++] = (Symbol){.id = id, .start = (uint32_t)start, .end = (uint32_t)end};
+    scratch->symbols[scratch->n_symbols++] = (Symbol){.id = id, .start = (uint32_t)start, .end = (uint32_t)end, .characters = 1};
 }
 
 /* The id of one character inside a word, with the marks that some models put on the first and the others. */
@@ -183,6 +188,12 @@ static ImpStatus split_into_symbols(const Bpe *bpe, BpeScratch *scratch, const c
 }
 
 
+/* The order of two candidates of one rank. */
+static inline bool goes_before(int32_t result, uint64_t pair, int32_t other_result, uint64_t other_pair)
+{
+    return result != other_result ? result < other_result : pair < other_pair;
+}
+
 static inline uint64_t pair_at(const Symbol *symbols, size_t at) { return bpe_pair(symbols[at].id, symbols[at + 1].id); }
 
 static void merge_by_scan(const Bpe *bpe, BpeScratch *scratch, const char *word)
@@ -197,13 +208,15 @@ static void merge_by_scan(const Bpe *bpe, BpeScratch *scratch, const char *word)
         for (size_t i = 1; i + 1 < n; i++) {
             if (keys[i] < keys[best]) {
                 best = i;
-            } else if (keys[i] == keys[best] && bpe->scores != NULL && pair_at(symbols, i) < pair_at(symbols, best)) {
+            } else if (keys[i] == keys[best] && bpe->scores != NULL && keys[i] != NO_MERGE &&
+                       goes_before(results[i], pair_at(symbols, i), results[best], pair_at(symbols, best))) {
                 best = i;
             }
         }
         if (keys[best] == NO_MERGE) break;
         symbols[best].id = results[best];
         symbols[best].end = symbols[best + 1].end;
+        symbols[best].characters += symbols[best + 1].characters;
         memmove(&symbols[best + 1], &symbols[best + 2], (n - best - 2) * sizeof *symbols);
         n--;
         if (best + 1 < n) {
@@ -218,7 +231,8 @@ static void merge_by_scan(const Bpe *bpe, BpeScratch *scratch, const char *word)
 
 static inline bool heap_before(const Candidate *a, const Candidate *b)
 {
-    return a->key != b->key ? a->key < b->key : a->pair != b->pair ? a->pair < b->pair : a->at < b->at;
+    if (a->key != b->key) return a->key < b->key;
+    return a->pair != b->pair ? goes_before(a->result, a->pair, b->result, b->pair) : a->at < b->at;
 }
 
 static ImpStatus heap_push(BpeScratch *scratch, Candidate candidate)
@@ -283,6 +297,7 @@ static ImpStatus merge_by_heap(const Bpe *bpe, BpeScratch *scratch, const char *
         if (bpe_pair(left->id, right->id) != top.pair) continue;
         left->id = top.result;
         left->end = right->end;
+        left->characters += right->characters;
         right->id = -1; /* gone */
         left->next = right->next;
         if (left->next >= 0) {

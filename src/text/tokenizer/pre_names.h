@@ -16,6 +16,8 @@ ImpStatus pre_recipe_apply(const PreRecipe *recipe, Arena *arena, const UnicodeT
 
 /* A word that is a token stays whole, whatever the merges say. */
 bool pre_recipe_ignores_merges(const PreRecipe *recipe);
+/* A step turns bytes into byte-level characters, and further steps follow: the model sees characters. */
+bool pre_recipe_has_byte_chars(const PreRecipe *recipe);
 /* The text is brought to NFC first. */
 bool pre_recipe_normalizes(const PreRecipe *recipe);
 /* BOS is added when the file does not say. */
