@@ -256,6 +256,20 @@ def test_terminal_resize_and_several_lines(terminal):
     window.wait("left with 0")
 
 
+def test_terminal_paste(terminal):
+    """Lines that are pasted together are one message, sent when Enter says so."""
+    window = terminal("--max-tokens", "3")
+    window.tmux("set-buffer", "first\nsecond\nthird\n")
+    window.tmux("paste-buffer", "-p")
+    window.wait(r"^> first\nsecond\nthird\Z")
+    window.type("!", "Enter")
+    window.wait(r"tok/s[^\n]*\n> ?\Z")
+    window.type("/save /dev/stderr", "Enter")
+    window.wait(r'"content": "first\\nsecond\\nthird!"')
+    window.type("C-d")
+    window.wait("left with 0")
+
+
 def test_terminal_suspend(program, environment, chat_model):
     if shutil.which("tmux") is None:
         pytest.skip("tmux is not installed")

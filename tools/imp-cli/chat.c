@@ -221,7 +221,7 @@ static void greet(const Chat *chat)
 {
     const ImpModelInfo *info = &chat->session->info;
     if (!line_editor_has_terminal(chat->editor)) return;
-    note("%s (%s %s), room for %d tokens%s. /help tells what can be typed, Ctrl-D leaves.",
+    note("%s (%s %s), room for %d tokens%s. /help tells more, Ctrl-D leaves.",
          info->name[0] != '\0' ? info->name : "A model", info->architecture, info->weight_type,
          imp_context_capacity(chat->session->context),
          session_uses_template(chat->session) ? "" : "; without a template it continues what you write");

@@ -40,7 +40,7 @@ static const Flag flags[] = {
     TEXT("--config", 0, GROUP_MODEL, "FILE", config,
          "Configuration file, in place of $IMP_CONFIG, ./imp.conf or ~/.config/imp/imp.conf."),
     {"--set", 0, FLAG_SET, GROUP_MODEL, "KEY=VALUE", NULL, NULL, 0,
-     "Set any key of imp.conf: --set kv_cache.dtype=bf16. May be repeated; named flags go before it.", false},
+     "Set any key of imp.conf: --set kv_cache.dtype=bf16. May be repeated; named flags have the last word.", false},
 
     TEXT("--prompt", 'p', GROUP_PROMPT, "TEXT", prompt,
          "What to answer. @FILE reads a file, @@ stands for an @ at the beginning. Without it standard input is read, "
@@ -102,10 +102,10 @@ static const Flag flags[] = {
     TEXT("--perplexity", 0, GROUP_INSPECT, "FILE", perplexity,
          "Perplexity of a text, in windows of 512 tokens or --max-seq-len; the second half of each is scored."),
 
-    SWITCH("--list-devices", 0, GROUP_GENERAL, list_devices, "Tell what models can run on."),
+    SWITCH("--list-devices", 0, GROUP_GENERAL, list_devices, "List what models can run on."),
     SWITCH("--quiet", 'q', GROUP_GENERAL, quiet, "Only errors on standard error."),
-    SWITCH("--version", 'V', GROUP_GENERAL, version, "Tell the version."),
-    SWITCH("--help", 'h', GROUP_GENERAL, help, "Tell this."),
+    SWITCH("--version", 'V', GROUP_GENERAL, version, "Show the version."),
+    SWITCH("--help", 'h', GROUP_GENERAL, help, "Show this help."),
     {"--print-reference", 0, FLAG_TEXT, GROUP_GENERAL, "KIND", NULL, NULL, offsetof(Options, print_reference),
      "Print a generated file of the repository.", true},
 };

@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <termios.h>
 #include <unistd.h>
+#include <wchar.h>
 
 #include <histedit.h>
 
@@ -60,6 +61,45 @@ static unsigned char cancel_line(EditLine *edit, int key)
     return CC_EOF;
 }
 
+/* Terminals that are asked to put marks around pasted text: its line ends then send nothing, they become part of the
+ * line. */
+static const char paste_marks_on[] = "\x1b[?2004h", paste_marks_off[] = "\x1b[?2004l";
+static const wchar_t paste_end[] = L"\x1b[201~";
+
+enum { PASTE_END_LENGTH = sizeof paste_end / sizeof paste_end[0] - 1, PASTE_LIMIT = 1 << 20 };
+
+/* Reads up to the closing mark; the pasted text without it and without a last line end. NULL without memory. */
+static wchar_t *read_paste(EditLine *edit)
+{
+    size_t length = 0, capacity = 256;
+    wchar_t *text = malloc(capacity * sizeof *text), character;
+    while (text != NULL && length < PASTE_LIMIT && el_wgetc(edit, &character) == 1) {
+        if (length + 1 == capacity) {
+            wchar_t *larger = realloc(text, 2 * capacity * sizeof *text);
+            if (larger == NULL) break;
+            text = larger;
+            capacity *= 2;
+        }
+        text[length++] = character == L'\r' ? L'\n' : character;
+        if (length < PASTE_END_LENGTH || wmemcmp(text + length - PASTE_END_LENGTH, paste_end, PASTE_END_LENGTH) != 0)
+            continue;
+        length -= PASTE_END_LENGTH;
+        if (length > 0 && text[length - 1] == L'\n') length--;
+        break;
+    }
+    if (text != NULL) text[length] = L'\0';
+    return text;
+}
+
+static unsigned char paste(EditLine *edit, int key)
+{
+    (void)key;
+    wchar_t *text = read_paste(edit);
+    const bool inserted = text != NULL && (text[0] == L'\0' || el_winsertstr(edit, text) == 0);
+    free(text);
+    return inserted ? CC_REFRESH : CC_REFRESH_BEEP;
+}
+
 /* libedit's own handler gives the terminal back first. */
 static unsigned char suspend(EditLine *edit, int key)
 {
@@ -89,20 +129,14 @@ static unsigned char complete_word(EditLine *edit, int key)
 static void bind_keys(EditLine *edit)
 {
     static const char *const keys[][2] = {
-        {"^C", "imp-cancel-line"},
-        {"^Z", "imp-suspend"},
-        {"^I", "imp-complete"},
-        {"^R", "em-inc-search-prev"},
-        {"\\e[3~", "ed-delete-next-char"},
-        {"\\e[H", "ed-move-to-beg"},
-        {"\\e[F", "ed-move-to-end"},
-        {"\\e[1~", "ed-move-to-beg"},
-        {"\\e[4~", "ed-move-to-end"},
-        {"\\e[1;5C", "em-next-word"},
-        {"\\e[1;5D", "ed-prev-word"},
+        {"^C", "imp-cancel-line"},    {"^Z", "imp-suspend"},        {"\\e[200~", "imp-paste"},
+        {"^I", "imp-complete"},       {"^R", "em-inc-search-prev"}, {"\\e[3~", "ed-delete-next-char"},
+        {"\\e[H", "ed-move-to-beg"},  {"\\e[F", "ed-move-to-end"},  {"\\e[1~", "ed-move-to-beg"},
+        {"\\e[4~", "ed-move-to-end"}, {"\\e[1;5C", "em-next-word"}, {"\\e[1;5D", "ed-prev-word"},
     };
     (void)el_set(edit, EL_ADDFN, "imp-cancel-line", "Drop the line", cancel_line);
     (void)el_set(edit, EL_ADDFN, "imp-suspend", "Stop until the shell goes on", suspend);
+    (void)el_set(edit, EL_ADDFN, "imp-paste", "Insert pasted text as it is", paste);
     (void)el_set(edit, EL_ADDFN, "imp-complete", "Complete a command", complete_word);
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) (void)el_set(edit, EL_BIND, keys[i][0], keys[i][1], NULL);
     (void)el_set(edit, EL_SETTY, "-d", "-isig", NULL);
@@ -199,7 +233,10 @@ LineResult line_editor_read(LineEditor *editor, const char *prompt, const char *
     int count = 0;
     editor->prompt = prompt;
     editor->cancelled = false;
+    (void)fputs(paste_marks_on, editor->screen);
     const char *typed = el_gets(editor->edit, &count);
+    (void)fputs(paste_marks_off, editor->screen);
+    (void)fflush(editor->screen);
     if (editor->cancelled || typed == NULL || count <= 0) {
         (void)fputc('\n', editor->screen);
         (void)fflush(editor->screen);
