@@ -1,15 +1,13 @@
 /*
- * generate.c - the loop that everything else serves: compute the prompt, draw, hand out text, compute the token, draw
- * again.
+ * generate.c - the loop that everything else serves: compute the prompt, draw, hand out text, compute the token, again.
  *
- * Text goes through two buffers on its way out: the detokenizer holds back bytes of unfinished characters, the matcher
- * what may become a stop string. The token that ends a generation is drawn but not computed: when the conversation goes
- * on, its text is part of the next prompt.
+ * The token that ends a generation is drawn but not computed: when the conversation goes on, its text is part of the
+ * next prompt.
  */
 #include "runtime/generate.h"
 
 #include "core/clock.h"
-#include "runtime/stop_strings.h"
+#include "runtime/text_stream.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -29,8 +27,7 @@ struct Session {
 
     GenerateResult result;
     TokenList generated;
-    StrBuf text;  /* all that was handed out */
-    StrBuf piece; /* of one token, out of the detokenizer */
+    StrBuf text; /* all that was handed out */
 };
 
 /* ---- Life ---- */
@@ -71,7 +68,6 @@ void session_free(Session *session)
     sampler_free(session->step_sampler);
     token_list_free(&session->generated);
     strbuf_free(&session->text);
-    strbuf_free(&session->piece);
     free(session->tokens);
     free(session->logits);
     free(session);
@@ -228,73 +224,60 @@ typedef struct Output {
     Session *session;
     const GenerateOptions *options;
     Sampler *sampler;
-    Detokenizer *detokenizer; /* NULL without a tokenizer */
-    StopMatcher matcher;
+    TextStream stream;
 } Output;
 
 static ImpStatus output_open(Output *output)
 {
-    Session *session = output->session;
+    const Session *session = output->session;
     const GenerateOptions *options = output->options;
-    IMP_TRY(stop_matcher_init(&output->matcher, options->stop, options->n_stop));
-    IMP_TRY(create_sampler(session, &options->sampler, &output->sampler));
-    if (session->tokenizer)
-        IMP_TRY(detokenizer_create(session->tokenizer, options->keep_special, &output->detokenizer));
-    return IMP_OK;
+    IMP_TRY(
+        text_stream_open(&output->stream, session->tokenizer, options->keep_special, options->stop, options->n_stop));
+    return create_sampler(session, &options->sampler, &output->sampler);
 }
 
 static void output_close(Output *output)
 {
-    stop_matcher_free(&output->matcher);
-    detokenizer_free(output->detokenizer);
+    text_stream_close(&output->stream);
     sampler_free(output->sampler);
 }
 
-/* Hands out what was appended to the text behind `from`. */
-static ImpStatus hand_out(Output *output, size_t from)
+/* Hands out what was appended to the text behind `from`; false when the callback wants no more. */
+static bool hand_out(Output *output, size_t from)
 {
-    Session *session = output->session;
-    IMP_TRY(strbuf_check(&session->text));
-    if (session->text.length == from || !output->options->on_text) return IMP_OK;
-    if (!output->options->on_text(output->options->user, session->text.data + from, session->text.length - from))
-        session->result.stop_reason = IMP_STOP_CALLBACK;
-    return IMP_OK;
+    const StrBuf *text = &output->session->text;
+    if (text->length == from || !output->options->on_text) return true;
+    return output->options->on_text(output->options->user, text->data + from, text->length - from);
+}
+
+static void found_stop(GenerateResult *result, int32_t index)
+{
+    result->stop_reason = IMP_STOP_STRING;
+    result->stop_index = index;
 }
 
 static ImpStatus put_token(Output *output, int32_t token)
 {
     Session *session = output->session;
-    if (!output->detokenizer) return IMP_OK;
     const size_t from = session->text.length;
-    strbuf_clear(&session->piece);
-    IMP_TRY(detokenizer_push(output->detokenizer, token, &session->piece));
-    if (session->piece.length == 0) return IMP_OK;
-    const int32_t found =
-        stop_matcher_push(&output->matcher, session->piece.data, session->piece.length, &session->text);
-    IMP_TRY(hand_out(output, from));
-    if (found < 0) return IMP_OK;
-    session->result.stop_reason = IMP_STOP_STRING;
-    session->result.stop_index = found;
+    int32_t found;
+    IMP_TRY(text_stream_push(&output->stream, token, &session->text, &found));
+    if (!hand_out(output, from)) session->result.stop_reason = IMP_STOP_CALLBACK;
+    if (found >= 0) found_stop(&session->result, found);
     return IMP_OK;
 }
 
-/* The text ends here: what was held back belongs to it, unless it is cut. */
+/* What was held back belongs to the text, unless it is cut. What the callback says of the last piece matters no more. */
 static ImpStatus put_end(Output *output)
 {
     Session *session = output->session;
     const ImpStopReason reason = session->result.stop_reason;
-    if (!output->detokenizer || reason == IMP_STOP_STRING || reason == IMP_STOP_CALLBACK) return IMP_OK;
     const size_t from = session->text.length;
-    strbuf_clear(&session->piece);
-    IMP_TRY(detokenizer_finish(output->detokenizer, &session->piece));
-    int32_t found = -1;
-    if (session->piece.length > 0)
-        found = stop_matcher_push(&output->matcher, session->piece.data, session->piece.length, &session->text);
-    if (found < 0) stop_matcher_finish(&output->matcher, &session->text);
-    IMP_TRY(hand_out(output, from));
-    session->result.stop_reason =
-        found < 0 ? reason : IMP_STOP_STRING; /* whatever the callback said of the last piece */
-    if (found >= 0) session->result.stop_index = found;
+    int32_t found;
+    if (reason == IMP_STOP_STRING || reason == IMP_STOP_CALLBACK) return IMP_OK;
+    IMP_TRY(text_stream_finish(&output->stream, &session->text, &found));
+    (void)hand_out(output, from);
+    if (found >= 0) found_stop(&session->result, found);
     return IMP_OK;
 }
 
