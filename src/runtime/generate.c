@@ -267,7 +267,7 @@ static ImpStatus put_token(Output *output, int32_t token)
     return IMP_OK;
 }
 
-/* What was held back belongs to the text, unless it is cut. What the callback says of the last piece matters no more. */
+/* What was held back belongs to the text, unless it is cut. What the callback says of it matters no more. */
 static ImpStatus put_end(Output *output)
 {
     Session *session = output->session;
