@@ -18,7 +18,7 @@ def test_short_name_finds_the_model_in_the_models_directory(smollm2):
 
 
 def test_gemma3_continues_text(gemma3):
-    # A base model without a template: the prompt goes in as it stands.
+    # A base model without a template: the prompt goes in as it stands. The words are those of transformers in float32.
     text = answer("--model", gemma3, "--raw", "--temperature", "0", "--max-tokens", "12",
-                  "--prompt", "The first president of the United States was")
-    assert "George Washington" in text
+                  "--prompt", "Once upon a time, there was a little")
+    assert text.strip() == "girl named Lily. She was a very smart girl, and"
