@@ -1,0 +1,206 @@
+/* anthropic.c - POST /v1/messages and /v1/messages/count_tokens. */
+#include "stream.h"
+
+#include <string.h>
+
+static const char *stop_reason(const Job *job, const RequestParams *params)
+{
+    (void)params;
+    switch (job->stop_reason) {
+    case IMP_STOP_LENGTH:
+    case IMP_STOP_CONTEXT:
+    case IMP_STOP_CANCELLED:
+        return "max_tokens";
+    case IMP_STOP_STRING:
+        return "stop_sequence";
+    default:
+        return "end_turn";
+    }
+}
+
+/* Cached tokens are counted beside the others in this dialect, not among them. */
+static json_t *usage(int32_t prompt_tokens, int32_t cached_tokens, int32_t generated_tokens)
+{
+    return json_pack("{s:i, s:i, s:i, s:i}", "input_tokens", (int)(prompt_tokens - cached_tokens),
+                     "cache_creation_input_tokens", 0, "cache_read_input_tokens", (int)cached_tokens, "output_tokens",
+                     (int)generated_tokens);
+}
+
+static json_t *message_head(const Stream *stream)
+{
+    return json_pack("{s:s, s:s, s:s, s:s, s:[], s:n, s:n}", "id", stream->exchange->id, "type", "message", "role",
+                     "assistant", "model", stream->server->model_name, "content", "stop_reason", "stop_sequence");
+}
+
+static json_t *stop_sequence(const Stream *stream, const Job *job)
+{
+    const json_t *sequences = json_object_get(stream->exchange->request, "stop_sequences");
+    const json_t *found = json_array_get(sequences, (size_t)(job->stop_index < 0 ? 0 : job->stop_index));
+    return job->stop_reason == IMP_STOP_STRING && found != NULL ? json_copy((json_t *)(uintptr_t)found) : json_null();
+}
+
+/* ---- streaming ---- */
+
+enum { BLOCK_NONE, BLOCK_THINKING, BLOCK_TEXT };
+
+static void begin(Stream *stream)
+{
+    json_t *message = message_head(stream);
+    (void)json_object_set_new(message, "usage", usage(0, 0, 0));
+    stream_event(stream, "message_start", json_pack("{s:s, s:o}", "type", "message_start", "message", message));
+    stream_event(stream, "ping", json_pack("{s:s}", "type", "ping"));
+}
+
+static void close_block(Stream *stream)
+{
+    if (stream->open_block == BLOCK_NONE) return;
+    if (stream->open_block == BLOCK_THINKING)
+        stream_event(stream, "content_block_delta",
+                     json_pack("{s:s, s:i, s:{s:s, s:s}}", "type", "content_block_delta", "index", (int)stream->block_index,
+                               "delta", "type", "signature_delta", "signature", "imp"));
+    stream_event(stream, "content_block_stop",
+                 json_pack("{s:s, s:i}", "type", "content_block_stop", "index", (int)stream->block_index));
+    stream->open_block = BLOCK_NONE;
+    stream->block_index++;
+}
+
+static void open_block(Stream *stream, int kind)
+{
+    if (stream->open_block == kind) return;
+    close_block(stream);
+    json_t *block = kind == BLOCK_THINKING ? json_pack("{s:s, s:s, s:s}", "type", "thinking", "thinking", "", "signature", "")
+                                           : json_pack("{s:s, s:s}", "type", "text", "text", "");
+    stream_event(stream, "content_block_start",
+                 json_pack("{s:s, s:i, s:o}", "type", "content_block_start", "index", (int)stream->block_index,
+                           "content_block", block));
+    stream->open_block = kind;
+}
+
+static void piece(Stream *stream, int32_t choice, bool is_reasoning, const char *text, size_t length)
+{
+    (void)choice;
+    open_block(stream, is_reasoning ? BLOCK_THINKING : BLOCK_TEXT);
+    json_t *delta = json_pack("{s:s, s:s%}", "type", is_reasoning ? "thinking_delta" : "text_delta",
+                              is_reasoning ? "thinking" : "text", text, length);
+    stream_event(stream, "content_block_delta",
+                 json_pack("{s:s, s:i, s:o}", "type", "content_block_delta", "index", (int)stream->block_index, "delta",
+                           delta));
+}
+
+static void tokens(Stream *stream, int32_t choice, const JobToken *list, size_t n_tokens)
+{
+    (void)stream, (void)choice, (void)list, (void)n_tokens; /* this dialect has no probabilities, and asks for none */
+}
+
+static void choice_end(Stream *stream, int32_t choice)
+{
+    const Job *job = &stream->jobs[choice];
+    if (job->status != IMP_OK) {
+        close_block(stream);
+        stream_event(stream, "error", error_object(DIALECT_ANTHROPIC, http_status_of(job->status), NULL, job->error));
+        return;
+    }
+    if (stream->block_index == 0) open_block(stream, stream->open_block == BLOCK_NONE ? BLOCK_TEXT : stream->open_block);
+    close_block(stream);
+    json_t *delta = json_pack("{s:s, s:o}", "stop_reason", stop_reason(job, NULL), "stop_sequence", stop_sequence(stream, job));
+    stream_event(stream, "message_delta",
+                 json_pack("{s:s, s:o, s:o}", "type", "message_delta", "delta", delta, "usage",
+                           usage(job->prompt_tokens, job->cached_tokens, job->generated_tokens)));
+}
+
+static void end(Stream *stream) { stream_event(stream, "message_stop", json_pack("{s:s}", "type", "message_stop")); }
+
+static const StreamFormat anthropic_stream_format = {
+    .begin = begin, .piece = piece, .tokens = tokens, .choice_end = choice_end, .end = end,
+    .ping = "event: ping\ndata: {\"type\":\"ping\"}\n\n",
+};
+
+/* ---- whole answers ---- */
+
+static enum MHD_Result reply_whole(Stream *stream)
+{
+    Exchange *exchange = stream->exchange;
+    const Job *job = &stream->jobs[0];
+    enum MHD_Result result;
+    if (!stream_wait(stream)) {
+        result = MHD_NO;
+    } else if (job->status != IMP_OK) {
+        result = reply_error(exchange, http_status_of(job->status), NULL, "%s", job->error);
+    } else {
+        WholeAnswer answer;
+        json_t *body = message_head(stream), *content = json_object_get(body, "content");
+        (void)stream_collect(stream, 0, &answer);
+        if (answer.reasoning.length > 0)
+            (void)json_array_append_new(content, json_pack("{s:s, s:s%, s:s}", "type", "thinking", "thinking",
+                                                           answer.reasoning.data, answer.reasoning.length, "signature", "imp"));
+        if (answer.text.length > 0 || answer.reasoning.length == 0)
+            (void)json_array_append_new(content, json_pack("{s:s, s:s%}", "type", "text", "text", answer.text.data,
+                                                           answer.text.length));
+        (void)json_object_set_new(body, "stop_reason", json_string(stop_reason(job, NULL)));
+        (void)json_object_set_new(body, "stop_sequence", stop_sequence(stream, job));
+        (void)json_object_set_new(body, "usage", usage(job->prompt_tokens, job->cached_tokens, job->generated_tokens));
+        whole_answer_free(&answer);
+        result = reply_json(exchange, MHD_HTTP_OK, body);
+    }
+    stream_free(stream);
+    return result;
+}
+
+/* Messages and tools through the template. */
+static ImpStatus read_prompt(Exchange *exchange, Fields *fields, Prompt *out)
+{
+    json_t *messages = anthropic_messages(fields), *tools = anthropic_tools(fields);
+    *out = (Prompt){0};
+    if (!fields_good(fields)) {
+        json_decref(messages);
+        json_decref(tools);
+        return IMP_OK;
+    }
+    json_t *variables = json_pack("{s:o, s:o, s:b, s:n}", "messages", messages, "tools", tools, "add_generation_prompt", 1,
+                                  "documents");
+    const ImpStatus status = prompt_from_chat(exchange->server, variables, out);
+    json_decref(variables);
+    return status;
+}
+
+enum MHD_Result route_messages(Exchange *exchange)
+{
+    Fields fields = {.object = exchange->request};
+    RequestParams params;
+    Prompt prompt;
+    params_read(exchange->server, &fields, "stop_sequences", &params);
+    if (json_object_get(exchange->request, "max_tokens") == NULL)
+        fields_fail(&fields, "max_tokens", "max_tokens: field required");
+    if (params.n != 1) fields_fail(&fields, "n", "n is not a field of this dialect");
+    const json_t *choice = fields_member(&fields, "tool_choice", JSON_OBJECT, "an object");
+    const char *choice_type = json_string_value(json_object_get(choice, "type"));
+    if (choice_type != NULL && strcmp(choice_type, "auto") != 0 && strcmp(choice_type, "none") != 0)
+        fields_fail(&fields, "tool_choice", "tool_choice can only be auto or none");
+    ImpStatus status = read_prompt(exchange, &fields, &prompt);
+    Stream *stream = NULL;
+    if (status == IMP_OK && fields_good(&fields)) {
+        stream = stream_create(exchange, &anthropic_stream_format);
+        status = stream != NULL ? stream_submit(stream, &params, &prompt, false, 0) : IMP_ERR_OUT_OF_MEMORY;
+    }
+    prompt_free(&prompt);
+    params_free(&params);
+    if (status != IMP_OK || !fields_good(&fields)) {
+        const enum MHD_Result result = !fields_good(&fields) ? reply_error(exchange, 400, fields.param, "%s", fields.error)
+                                                             : reply_imp_error(exchange, status);
+        stream_free(stream);
+        return result;
+    }
+    return params.stream ? stream_reply(stream) : reply_whole(stream);
+}
+
+enum MHD_Result route_count_tokens(Exchange *exchange)
+{
+    Fields fields = {.object = exchange->request};
+    Prompt prompt;
+    const ImpStatus status = read_prompt(exchange, &fields, &prompt);
+    const int32_t n_tokens = prompt.n_tokens;
+    prompt_free(&prompt);
+    if (!fields_good(&fields)) return reply_error(exchange, 400, fields.param, "%s", fields.error);
+    if (status != IMP_OK) return reply_imp_error(exchange, status);
+    return reply_json(exchange, MHD_HTTP_OK, json_pack("{s:i}", "input_tokens", (int)n_tokens));
+}

@@ -1,0 +1,194 @@
+/* openai_chat.c - POST /v1/chat/completions. */
+#include "openai.h"
+
+#include <string.h>
+
+/* One part of a message's content: text, or nothing that can be read here. */
+static void join_part(Fields *fields, const json_t *part, Bytes *text)
+{
+    const char *type = json_string_value(json_object_get(part, "type"));
+    const json_t *value = json_object_get(part, "text");
+    if (type != NULL && strcmp(type, "text") == 0 && json_is_string(value)) {
+        (void)bytes_append(text, json_string_value(value), json_string_length(value));
+    } else if (type != NULL && strcmp(type, "refusal") == 0) {
+        return;
+    } else {
+        fields_fail(fields, "messages", "messages: parts of the type %.40s cannot be read by this model",
+                    type != NULL ? type : "?");
+    }
+}
+
+/* A string for every kind of content. */
+static json_t *read_content(Fields *fields, const json_t *content)
+{
+    if (json_is_string(content)) return json_copy((json_t *)(uintptr_t)content);
+    if (content == NULL || json_is_null(content)) return json_string("");
+    if (!json_is_array(content)) {
+        fields_fail(fields, "messages", "messages: content must be a string or a list of parts");
+        return NULL;
+    }
+    Bytes text = {0};
+    for (size_t i = 0; i < json_array_size(content); i++) join_part(fields, json_array_get(content, i), &text);
+    json_t *joined = json_stringn(text.data != NULL ? text.data : "", text.length);
+    bytes_free(&text);
+    return joined;
+}
+
+/* Arguments travel as text, and templates want them as what they mean. */
+static json_t *read_tool_calls(Fields *fields, const json_t *calls)
+{
+    json_t *copy = json_deep_copy(calls);
+    for (size_t i = 0; i < json_array_size(copy); i++) {
+        json_t *function = json_object_get(json_array_get(copy, i), "function");
+        if (!json_is_string(json_object_get(function, "name"))) {
+            fields_fail(fields, "messages", "messages: tool call %zu has no function name", i);
+            continue;
+        }
+        const char *arguments = json_string_value(json_object_get(function, "arguments"));
+        json_t *parsed = arguments != NULL ? json_loads(arguments, 0, NULL) : NULL;
+        if (parsed != NULL) (void)json_object_set_new(function, "arguments", parsed);
+    }
+    return copy;
+}
+
+static json_t *read_message(Fields *fields, const json_t *message)
+{
+    static const char *const roles[] = {"system", "developer", "user", "assistant", "tool", "function"};
+    const char *role = json_string_value(json_object_get(message, "role"));
+    size_t known = 0;
+    while (known < sizeof roles / sizeof roles[0] && (role == NULL || strcmp(role, roles[known]) != 0)) known++;
+    if (role == NULL || known == sizeof roles / sizeof roles[0]) {
+        fields_fail(fields, "messages", "messages: role must be system, developer, user, assistant or tool");
+        return NULL;
+    }
+    json_t *copy = json_copy((json_t *)(uintptr_t)message); /* names, ids and whatever else a template may want */
+    if (strcmp(role, "developer") == 0) (void)json_object_set_new(copy, "role", json_string("system"));
+    (void)json_object_set_new(copy, "content", read_content(fields, json_object_get(message, "content")));
+    const json_t *calls = json_object_get(message, "tool_calls");
+    if (json_is_array(calls)) (void)json_object_set_new(copy, "tool_calls", read_tool_calls(fields, calls));
+    return copy;
+}
+
+json_t *openai_messages(Fields *fields)
+{
+    const json_t *messages = fields_member(fields, "messages", JSON_ARRAY, "a list of messages");
+    if (json_array_size(messages) == 0) {
+        fields_fail(fields, "messages", "messages must be a list with at least one message");
+        return NULL;
+    }
+    json_t *list = json_array();
+    for (size_t i = 0; i < json_array_size(messages) && fields_good(fields); i++)
+        (void)json_array_append_new(list, read_message(fields, json_array_get(messages, i)));
+    if (fields_good(fields)) return list;
+    json_decref(list);
+    return NULL;
+}
+
+/* Everything that the template sees. A new reference. */
+static json_t *template_variables(Fields *fields)
+{
+    json_t *messages = openai_messages(fields);
+    const json_t *tools = fields_member(fields, "tools", JSON_ARRAY, "a list of tools");
+    const json_t *documents = fields_member(fields, "documents", JSON_ARRAY, "a list of documents");
+    const json_t *extra = fields_member(fields, "chat_template_kwargs", JSON_OBJECT, "an object");
+    bool add_prompt = true;
+    fields_bool(fields, "add_generation_prompt", &add_prompt);
+    if (!fields_good(fields)) {
+        json_decref(messages);
+        return NULL;
+    }
+    json_t *variables = json_pack("{s:o, s:b}", "messages", messages, "add_generation_prompt", add_prompt);
+    (void)json_object_set(variables, "tools", json_array_size(tools) > 0 ? (json_t *)(uintptr_t)tools : json_null());
+    (void)json_object_set(variables, "documents", documents != NULL ? (json_t *)(uintptr_t)documents : json_null());
+    if (extra != NULL) (void)json_object_update_missing(variables, (json_t *)(uintptr_t)extra);
+    return variables;
+}
+
+/* Fields whose mechanism is not there are refused by name, never ignored. */
+static void refuse_unbuilt(Fields *fields)
+{
+    const json_t *format = fields_member(fields, "response_format", JSON_OBJECT, "an object");
+    const char *type = json_string_value(json_object_get(format, "type"));
+    if (format != NULL && (type == NULL || strcmp(type, "text") != 0))
+        fields_fail(fields, "response_format", "response_format %.40s is not supported", type != NULL ? type : "?");
+    if (json_array_size(json_object_get(fields->object, "tools")) > 0) {
+        const json_t *choice = json_object_get(fields->object, "tool_choice");
+        const char *name = json_string_value(choice);
+        if (choice != NULL && (name == NULL || (strcmp(name, "auto") != 0 && strcmp(name, "none") != 0)))
+            fields_fail(fields, "tool_choice", "tool_choice can only be auto or none");
+    }
+}
+
+static enum MHD_Result reply_whole(Stream *stream, bool want_logprobs)
+{
+    Exchange *exchange = stream->exchange;
+    if (!stream_wait(stream)) {
+        stream_free(stream);
+        return MHD_NO;
+    }
+    const Job *failed = first_failure(stream);
+    enum MHD_Result result;
+    if (failed != NULL) {
+        result = reply_error(exchange, http_status_of(failed->status), NULL, "%s", failed->error);
+    } else {
+        json_t *choices = json_array();
+        for (int32_t i = 0; i < stream->n_jobs; i++) {
+            WholeAnswer answer;
+            (void)stream_collect(stream, i, &answer);
+            json_t *message = json_pack("{s:s, s:s%}", "role", "assistant", "content", answer.text.data, answer.text.length);
+            if (answer.reasoning.length > 0)
+                (void)json_object_set_new(message, "reasoning_content",
+                                          json_stringn(answer.reasoning.data, answer.reasoning.length));
+            json_t *logprobs =
+                want_logprobs ? openai_chat_logprobs(stream->server, answer.tokens, answer.n_tokens) : json_null();
+            (void)json_array_append_new(choices, json_pack("{s:i, s:o, s:o, s:s}", "index", (int)i, "message", message,
+                                                           "logprobs", logprobs, "finish_reason",
+                                                           openai_finish_reason(&stream->jobs[i])));
+            whole_answer_free(&answer);
+        }
+        json_t *body = openai_head(stream, "chat.completion");
+        (void)json_object_set_new(body, "choices", choices);
+        (void)json_object_set_new(body, "usage", openai_usage(stream));
+        result = reply_json(exchange, MHD_HTTP_OK, body);
+    }
+    stream_free(stream);
+    return result;
+}
+
+enum MHD_Result route_chat_completions(Exchange *exchange)
+{
+    Server *server = exchange->server;
+    Fields fields = {.object = exchange->request};
+    RequestParams params;
+    Prompt prompt = {0};
+    bool want_logprobs = false, include_usage = false;
+    int64_t n_top = 0;
+    params_read(server, &fields, "stop", &params);
+    fields_bool(&fields, "logprobs", &want_logprobs);
+    fields_int(&fields, "top_logprobs", 0, 20, &n_top);
+    refuse_unbuilt(&fields);
+    const json_t *options = fields_member(&fields, "stream_options", JSON_OBJECT, "an object");
+    include_usage = json_is_true(json_object_get(options, "include_usage"));
+    json_t *variables = template_variables(&fields);
+    if (!fields_good(&fields)) {
+        json_decref(variables);
+        params_free(&params);
+        return reply_error(exchange, 400, fields.param, "%s", fields.error);
+    }
+    ImpStatus status = prompt_from_chat(server, variables, &prompt);
+    json_decref(variables);
+    Stream *stream = status == IMP_OK ? stream_create(exchange, &openai_stream_format) : NULL;
+    if (status == IMP_OK)
+        status = stream == NULL ? IMP_ERR_OUT_OF_MEMORY
+                                : stream_submit(stream, &params, &prompt, want_logprobs, (int32_t)n_top);
+    prompt_free(&prompt);
+    params_free(&params);
+    if (status != IMP_OK) {
+        const enum MHD_Result result = reply_imp_error(exchange, status);
+        stream_free(stream);
+        return result;
+    }
+    stream->chat = true;
+    stream->include_usage = include_usage;
+    return params.stream ? stream_reply(stream) : reply_whole(stream, want_logprobs);
+}

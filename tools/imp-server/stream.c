@@ -1,0 +1,195 @@
+/*
+ * stream.c - the connection's thread sleeps in the reader until the engine has something, and formats it there.
+ */
+#include "stream.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+Stream *stream_create(Exchange *exchange, const StreamFormat *format)
+{
+    Stream *stream = calloc(1, sizeof *stream);
+    if (stream == NULL) return NULL;
+    stream->format = format;
+    stream->server = exchange->server;
+    stream->exchange = exchange;
+    stream->created = time(NULL);
+    stream->peer = peer_socket(exchange);
+    job_group_init(&stream->group);
+    return stream;
+}
+
+static void write_log(const Stream *stream)
+{
+    if (stream->log_prompt == NULL) return;
+    for (int32_t i = 0; i < stream->n_jobs; i++) {
+        const Job *job = &stream->jobs[i];
+        log_exchange(stream->exchange, stream->log_prompt, job->answer.data != NULL ? job->answer.data : "",
+                     job->prompt_tokens, job->cached_tokens, job->generated_tokens);
+    }
+}
+
+void stream_free(Stream *stream)
+{
+    if (stream == NULL) return;
+    write_log(stream);
+    for (int32_t i = 0; i < stream->n_jobs; i++) job_close(&stream->jobs[i], stream->server);
+    job_group_free(&stream->group);
+    bytes_free(&stream->out);
+    free(stream->log_prompt);
+    free(stream);
+}
+
+ImpStatus stream_submit(Stream *stream, const RequestParams *params, const Prompt *prompt, bool want_logprobs,
+                        int32_t n_top_logprobs)
+{
+    Server *server = stream->server;
+    if (server->request_log != NULL) stream->log_prompt = strdup(prompt->text != NULL ? prompt->text : "");
+    for (int64_t i = 0; i < params->n; i++) {
+        ImpGenerateParams storage;
+        ImpRequest request = params_request(params, &storage, prompt->tokens, prompt->n_tokens, (int32_t)i);
+        request.want_logprobs = want_logprobs;
+        request.n_top_logprobs = n_top_logprobs;
+        Job *job = &stream->jobs[stream->n_jobs++];
+        reasoning_init(&job->splitter, server->split_reasoning, prompt->inside_reasoning);
+        const ImpStatus status = job_submit(job, &stream->group, server, &request);
+        if (status != IMP_OK) return status;
+    }
+    return IMP_OK;
+}
+
+void stream_event(Stream *stream, const char *name, json_t *data)
+{
+    char *text = data != NULL ? json_dumps(data, JSON_COMPACT) : NULL;
+    json_decref(data);
+    if (text == NULL) return;
+    if (name != NULL) (void)(bytes_puts(&stream->out, "event: ") && bytes_puts(&stream->out, name) && bytes_puts(&stream->out, "\n"));
+    (void)(bytes_puts(&stream->out, "data: ") && bytes_puts(&stream->out, text) && bytes_puts(&stream->out, "\n\n"));
+    free(text);
+}
+
+/* ---- streaming ---- */
+
+typedef struct PieceTarget {
+    Stream *stream;
+    int32_t choice;
+} PieceTarget;
+
+static void on_piece(void *user, bool is_reasoning, const char *text, size_t length)
+{
+    const PieceTarget *target = user;
+    target->stream->format->piece(target->stream, target->choice, is_reasoning, text, length);
+}
+
+/* Takes what one job has and formats it; true when there was something. */
+static bool drain_job(Stream *stream, int32_t choice)
+{
+    Job *job = &stream->jobs[choice];
+    Bytes text;
+    JobToken *tokens;
+    size_t n_tokens;
+    bool done;
+    if (stream->ended_choice[choice]) return false;
+    job_take(job, &text, &tokens, &n_tokens, &done);
+    PieceTarget target = {stream, choice};
+    if (n_tokens > 0) stream->format->tokens(stream, choice, tokens, n_tokens);
+    if (text.length > 0 || done)
+        (void)reasoning_push(&job->splitter, text.data != NULL ? text.data : "", text.length, done, on_piece, &target);
+    if (stream->log_prompt != NULL && text.length > 0) (void)bytes_append(&job->answer, text.data, text.length);
+    if (done) {
+        stream->format->choice_end(stream, choice);
+        stream->ended_choice[choice] = true;
+        stream->n_ended++;
+    }
+    const bool some = text.length > 0 || n_tokens > 0 || done;
+    bytes_free(&text);
+    free(tokens);
+    return some;
+}
+
+/* Puts more events into `out`; false when the client has gone. */
+static bool produce(Stream *stream)
+{
+    if (!stream->begun) {
+        stream->begun = true;
+        stream->format->begin(stream);
+        return true;
+    }
+    if (stream->n_ended == stream->n_jobs) {
+        stream->format->end(stream);
+        stream->ended = true;
+        return true;
+    }
+    if (!jobs_wait(stream->jobs, stream->n_jobs, &stream->group, stream->peer, PING_SECONDS)) return false;
+    bool some = false;
+    for (int32_t i = 0; i < stream->n_jobs; i++) some = drain_job(stream, i) || some;
+    if (!some) (void)bytes_puts(&stream->out, stream->format->ping);
+    return true;
+}
+
+static ssize_t read_stream(void *user, uint64_t position, char *buffer, size_t size)
+{
+    Stream *stream = user;
+    (void)position;
+    while (stream->sent == stream->out.length) {
+        stream->sent = stream->out.length = 0;
+        if (stream->ended) return MHD_CONTENT_READER_END_OF_STREAM;
+        if (!produce(stream)) return MHD_CONTENT_READER_END_WITH_ERROR;
+    }
+    size_t length = stream->out.length - stream->sent;
+    if (length > size) length = size;
+    memcpy(buffer, stream->out.data + stream->sent, length);
+    stream->sent += length;
+    return (ssize_t)length;
+}
+
+static void free_stream(void *user) { stream_free(user); }
+
+enum MHD_Result stream_reply(Stream *stream)
+{
+    Exchange *exchange = stream->exchange;
+    struct MHD_Response *response =
+        MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 16384, read_stream, stream, free_stream);
+    if (response == NULL) {
+        stream_free(stream);
+        return MHD_NO;
+    }
+    (void)MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, "text/event-stream; charset=utf-8");
+    (void)MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-cache");
+    (void)MHD_add_response_header(response, "x-request-id", exchange->id);
+    const enum MHD_Result result = MHD_queue_response(exchange->connection, MHD_HTTP_OK, response);
+    MHD_destroy_response(response);
+    return result;
+}
+
+/* ---- whole answers ---- */
+
+bool stream_wait(Stream *stream) { return jobs_wait_done(stream->jobs, stream->n_jobs, &stream->group, stream->peer); }
+
+static void collect_piece(void *user, bool is_reasoning, const char *text, size_t length)
+{
+    WholeAnswer *answer = user;
+    (void)bytes_append(is_reasoning ? &answer->reasoning : &answer->text, text, length);
+}
+
+bool stream_collect(Stream *stream, int32_t choice, WholeAnswer *out)
+{
+    Job *job = &stream->jobs[choice];
+    Bytes text;
+    bool done;
+    *out = (WholeAnswer){0};
+    job_take(job, &text, &out->tokens, &out->n_tokens, &done);
+    const bool good = bytes_append(&out->text, "", 0) &&
+                      reasoning_push(&job->splitter, text.data != NULL ? text.data : "", text.length, true, collect_piece, out);
+    if (stream->log_prompt != NULL && text.length > 0) (void)bytes_append(&job->answer, text.data, text.length);
+    bytes_free(&text);
+    return good && !job->memory_short;
+}
+
+void whole_answer_free(WholeAnswer *answer)
+{
+    bytes_free(&answer->text);
+    bytes_free(&answer->reasoning);
+    free(answer->tokens);
+    *answer = (WholeAnswer){0};
+}
