@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2034
 # packages.sh - sourced by the scripts beside it: which Debian packages imp needs, and installing those that are missing.
 
-BUILD_PACKAGES=(gcc libc6-dev cmake ninja-build pkg-config libjansson-dev libpcre2-dev libutf8proc-dev libedit-dev)
+BUILD_PACKAGES=(gcc libc6-dev cmake ninja-build pkg-config libjansson-dev libpcre2-dev libutf8proc-dev libedit-dev libmicrohttpd-dev)
 FETCH_PACKAGES=(ca-certificates python3 python3-pip)
 TEST_PACKAGES=(clang libclang-rt-dev llvm libcmocka-dev python3-venv util-linux tmux groff-base zsh)
 

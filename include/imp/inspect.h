@@ -51,6 +51,8 @@ IMP_API ImpStatus imp_perplexity(ImpContext context, const int32_t *tokens, size
 /* A token's content as text, special tokens included ("<|im_end|>"): NUL-terminated and as long as the model; "" for
  * unused ids. NULL for ids outside the vocabulary. `length` may be NULL. */
 IMP_API const char *imp_token_text(ImpModel model, int32_t token, size_t *length);
+/* The bytes that a token stands for inside running text, which may be half a character; special tokens: their text. */
+IMP_API const char *imp_token_bytes(ImpModel model, int32_t token, size_t *length);
 IMP_API bool imp_token_is_special(ImpModel model, int32_t token);
 
 /* ---- Templates ---- */

@@ -110,6 +110,9 @@ IMP_API ImpStatus imp_engine_submit(ImpEngine engine, const ImpRequest *request,
 /* The request ends with IMP_STOP_CANCELLED within one step; nothing when it has ended. */
 IMP_API void imp_engine_cancel(ImpEngine engine, uint64_t id);
 
+/* Refuses new requests and cancels all others, without waiting for their ends. */
+IMP_API void imp_engine_stop(ImpEngine engine);
+
 /* Tokens that a prompt and its answer may have together. */
 IMP_API int32_t imp_engine_context(ImpEngine engine);
 /* Set stats->size first. */

@@ -151,6 +151,11 @@ void imp_engine_cancel(ImpEngine engine, uint64_t id)
     if (engine) engine_cancel(engine->engine, id);
 }
 
+void imp_engine_stop(ImpEngine engine)
+{
+    if (engine) engine_stop(engine->engine);
+}
+
 int32_t imp_engine_context(ImpEngine engine) { return engine ? engine_context(engine->engine) : 0; }
 
 ImpStatus imp_engine_stats(ImpEngine engine, ImpEngineStats *stats)

@@ -124,6 +124,16 @@ bool imp_token_is_special(ImpModel model, int32_t token)
     return in_vocabulary(model, token) && tokenizer_is_special(model->tokenizer, token);
 }
 
+const char *imp_token_bytes(ImpModel model, int32_t token, size_t *length)
+{
+    size_t n_bytes = 0;
+    const char *bytes = NULL;
+    if (in_vocabulary(model, token)) bytes = tokenizer_token_bytes(model->tokenizer, token, &n_bytes);
+    if (n_bytes == 0) return imp_token_text(model, token, length);
+    if (length) *length = n_bytes;
+    return bytes;
+}
+
 const char *imp_token_text(ImpModel model, int32_t token, size_t *length)
 {
     size_t text_length = 0;

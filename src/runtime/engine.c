@@ -424,14 +424,19 @@ fail:
     return status;
 }
 
+void engine_stop(Engine *engine)
+{
+    pthread_mutex_lock(&engine->mutex);
+    engine->stop = true;
+    pthread_cond_signal(&engine->wake);
+    pthread_mutex_unlock(&engine->mutex);
+}
+
 void engine_free(Engine *engine)
 {
     if (engine == NULL) return;
     if (engine->thread_started) {
-        pthread_mutex_lock(&engine->mutex);
-        engine->stop = true;
-        pthread_cond_signal(&engine->wake);
-        pthread_mutex_unlock(&engine->mutex);
+        engine_stop(engine);
         (void)pthread_join(engine->thread, NULL);
     }
     runner_free(engine->runner);

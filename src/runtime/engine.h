@@ -49,6 +49,9 @@ ImpStatus engine_submit(Engine *engine, const EngineRequest *request, uint64_t *
 /* The request ends with IMP_EVENT_DONE and IMP_STOP_CANCELLED within one step; nothing when it has ended. Any thread. */
 void engine_cancel(Engine *engine, uint64_t id);
 
+/* Refuses new requests and cancels all others, without waiting for their ends. Any thread. */
+void engine_stop(Engine *engine);
+
 /* Tokens that a prompt and its answer may have together. */
 int32_t engine_context(const Engine *engine);
 void engine_stats(Engine *engine, ImpEngineStats *out);

@@ -52,7 +52,7 @@ static void add_message(json_t *list, const char *role, Bytes *text, json_t *too
 static void add_blocks(Fields *fields, json_t *list, const char *role, const json_t *blocks)
 {
     Bytes text = {0};
-    json_t *calls = json_array();
+    json_t *calls = json_array(), *empty = json_object();
     for (size_t i = 0; i < json_array_size(blocks); i++) {
         const json_t *block = json_array_get(blocks, i);
         const char *type = block_type(block);
@@ -68,7 +68,7 @@ static void add_blocks(Fields *fields, json_t *list, const char *role, const jso
             if (name == NULL) fields_fail(fields, "messages", "messages: a tool_use block has no name");
             (void)json_array_append_new(
                 calls, json_pack("{s:s, s:s, s:{s:s, s:O}}", "id", id != NULL ? id : "", "type", "function", "function",
-                                 "name", name != NULL ? name : "", "arguments", input != NULL ? input : json_object()));
+                                 "name", name != NULL ? name : "", "arguments", input != NULL ? input : empty));
         } else if (strcmp(type, "tool_result") == 0) {
             const char *id = json_string_value(json_object_get(block, "tool_use_id"));
             (void)json_array_append_new(
@@ -79,6 +79,7 @@ static void add_blocks(Fields *fields, json_t *list, const char *role, const jso
         }
     }
     add_message(list, role, &text, calls);
+    json_decref(empty);
     bytes_free(&text);
 }
 

@@ -36,6 +36,8 @@ static const RouteEntry routes[] = {
     {"GET", "/health", route_health, DIALECT_OPENAI, true, false, false, "req-"},
     {"GET", "/metrics", route_metrics, DIALECT_OPENAI, false, false, false, "req-"},
     {"GET", "/", route_page, DIALECT_OPENAI, true, false, false, "req-"},
+    {"GET", "/style.css", route_page, DIALECT_OPENAI, true, false, false, "req-"},
+    {"GET", "/app.js", route_page, DIALECT_OPENAI, true, false, false, "req-"},
 };
 enum { N_ROUTES = sizeof routes / sizeof routes[0] };
 
@@ -61,7 +63,7 @@ static bool has_key(Exchange *exchange)
     const char *key = exchange->server->api_key;
     if (key[0] == '\0') return true;
     const char *bearer = header(exchange, "Authorization");
-    if (strncasecmp(bearer, "Bearer ", 7) == 0) return same_key(bearer + 7, key);
+    if (strlen(bearer) > 7 && strncasecmp(bearer, "Bearer ", 7) == 0) return same_key(bearer + 7, key);
     return same_key(header(exchange, "x-api-key"), key);
 }
 

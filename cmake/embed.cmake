@@ -1,0 +1,11 @@
+# Writes C arrays with the bytes of files: page_index_html[], page_index_html_size, …
+set(text "/* Generated from ${FILES}. */\n#include \"page.h\"\n")
+string(REPLACE "," ";" names "${FILES}")
+foreach(name IN LISTS names)
+  file(READ ${SOURCE}/${name} hex HEX)
+  string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," bytes "${hex}")
+  string(REGEX REPLACE "(0x..,0x..,0x..,0x..,0x..,0x..,0x..,0x..,0x..,0x..,0x..,0x..,0x..,0x..,0x..,0x..,)" "\\1\n" bytes "${bytes}")
+  string(MAKE_C_IDENTIFIER ${name} id)
+  string(APPEND text "const unsigned char page_${id}[] = {\n${bytes}\n};\nconst size_t page_${id}_size = sizeof page_${id};\n")
+endforeach()
+file(WRITE ${OUTPUT} "${text}")
