@@ -68,7 +68,7 @@ static const CpuSpeedLoops *best_loops(void)
 typedef struct SpeedRun {
     const CpuSpeedLoops *loops;
     const uint64_t *words;
-    volatile uint64_t kept; /* results go here: they must be computed */
+    _Atomic uint64_t kept; /* results go here: they must be computed */
 } SpeedRun;
 
 static void float_task(void *context, int32_t task, int32_t thread)
