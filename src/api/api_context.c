@@ -12,7 +12,8 @@
 #include <string.h>
 
 enum {
-    DEFAULT_LOGIT_ROWS = 32,
+    DEFAULT_LOGIT_BYTES = 64 << 20, /* as many rows of logits as this holds, but */
+    LEAST_LOGIT_ROWS = 32,
     STATE_SNAPSHOTS = 8,    /* a prompt that leaves the last one's path starts from one of these */
     UNKNOWN_CONTEXT = 4096, /* for a model that does not say what it was trained for */
     LEAST_CONTEXT = 512,
@@ -101,6 +102,13 @@ static int32_t default_context(const Model *model, const ImpConfig *config)
     return fits;
 }
 
+static int32_t default_logit_rows(const Model *model, const ImpConfig *config)
+{
+    const int32_t fit = DEFAULT_LOGIT_BYTES / (int32_t)sizeof(float) / model->n_vocab;
+    const int32_t most = config->prefill_chunk_size < fit ? config->prefill_chunk_size : fit;
+    return most > LEAST_LOGIT_ROWS ? most : LEAST_LOGIT_ROWS;
+}
+
 ImpStatus api_runner_options(const Model *model, const ImpConfig *config, RunnerOptions *out)
 {
     *out = runner_default_options();
@@ -108,7 +116,7 @@ ImpStatus api_runner_options(const Model *model, const ImpConfig *config, Runner
     out->max_sequences = config->max_sequences;
     out->chunk = config->prefill_chunk_size;
     out->kv_type = kv_dtype(config->kv_type);
-    out->max_logits = config->max_logits > 0 ? config->max_logits : DEFAULT_LOGIT_ROWS;
+    out->max_logits = config->max_logits > 0 ? config->max_logits : default_logit_rows(model, config);
     if (out->max_logits < out->max_sequences) out->max_logits = out->max_sequences;
     /* Where a sequence alone cannot go back, the index can; where it can, it goes back further by itself. */
     bool has_window = false;
