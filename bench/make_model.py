@@ -312,6 +312,8 @@ def write_metadata(writer, shape, mix, with_vocabulary):
         writer.add_expert_gating_func(gguf.ExpertGatingFuncType.SIGMOID)
     if with_vocabulary:
         write_vocabulary(writer, shape.vocab)
+    else:
+        writer.add_tokenizer_model("no_vocab")
 
 
 def byte_letters():

@@ -39,12 +39,22 @@ static void table_begin(const Report *report, const char *path)
     (void)fflush(stdout);
 }
 
+/* A percentage, or a dash when the machine was not measured. */
+static void print_share(char *out, size_t size, double part, double whole)
+{
+    if (whole > 0) (void)snprintf(out, size, "%.1f%%", 100 * share(part, whole));
+    else (void)snprintf(out, size, "-");
+}
+
 static void table_line(const Report *report, const Line *line)
 {
-    printf("%-26s %7d %10.2f %7.2f %10.2f %8.2f %5.1f%% %9.2f %5.1f%%\n", line->name, (int)line->threads,
-           line->result.tokens_per_second, line->result.deviation, 1e-6 * line->result.bytes_per_token,
-           1e-9 * read_rate(line), 100 * share(read_rate(line), report->machine.read_bytes), 1e-9 * madd_rate(line),
-           100 * share(madd_rate(line), best_madds(report)));
+    char threads[16] = "auto", read[16], math[16];
+    if (line->threads > 0) (void)snprintf(threads, sizeof threads, "%d", (int)line->threads);
+    print_share(read, sizeof read, read_rate(line), report->machine.read_bytes);
+    print_share(math, sizeof math, madd_rate(line), best_madds(report));
+    printf("%-26s %7s %10.2f %7.2f %10.2f %8.2f %6s %9.2f %6s\n", line->name, threads, line->result.tokens_per_second,
+           line->result.deviation, 1e-6 * line->result.bytes_per_token, 1e-9 * read_rate(line), read,
+           1e-9 * madd_rate(line), math);
     (void)fflush(stdout);
 }
 
