@@ -38,6 +38,7 @@ typedef struct ImpConfig {
     int32_t min_kv_tokens;      /* fail unless keys and values of this many tokens fit; 0: do not ask */
     int32_t prefill_chunk_size; /* prompt tokens computed at once */
     int32_t max_logits;         /* rows of logits that one step may give (imp/inspect.h); 0: chosen */
+    float kv_memory_fraction;   /* 0.5: of the free memory, for keys and values where max_seq_len does not size them */
     ImpKvType kv_type;
     ImpCpuIsa cpu_isa;
     ImpRepack repack;

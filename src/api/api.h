@@ -110,5 +110,7 @@ uint64_t api_random_seed(void);
 
 /* Bytes that could be taken without swapping; 0: unknown. */
 uint64_t api_memory_available(void);
+/* The share of it that keys and values may take; 0 when it is not known. */
+uint64_t api_kv_memory(const ImpConfig *config);
 
 #endif

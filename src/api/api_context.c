@@ -2,7 +2,7 @@
  * api_context.c - a conversation's own things: a backend's threads, pages for its tokens, a session.
  *
  * How long a sequence may be when nobody says so is decided here: as long as the model was trained for, but no longer
- * than half of the free memory can hold, so that filling the context never costs the process its life.
+ * than its share of the free memory can hold, so that filling the context never costs the process its life.
  */
 #include "api/api.h"
 
@@ -39,6 +39,9 @@ ImpStatus api_check_config(const ImpConfig *config)
     IMP_TRY(check_range("prefill_chunk_size", config->prefill_chunk_size, 1, 1 << 16));
     IMP_TRY(check_range("max_logits", config->max_logits, 0, 1 << 16));
     IMP_TRY(check_range("gpu_layers", config->gpu_layers, -1, INT32_MAX));
+    if (!(config->kv_memory_fraction > 0.0f && config->kv_memory_fraction <= 1.0f))
+        return imp_fail(IMP_ERR_INVALID_ARGUMENT, "ImpConfig.kv_memory_fraction is %g, but must be above 0, up to 1",
+                        (double)config->kv_memory_fraction);
     IMP_TRY(check_range("kv_type", (int64_t)config->kv_type, IMP_KV_F16, IMP_KV_F32));
     IMP_TRY(check_range("cpu_isa", (int64_t)config->cpu_isa, IMP_CPU_AUTO, IMP_CPU_AMX));
     IMP_TRY(check_range("repack", (int64_t)config->repack, IMP_REPACK_AUTO, IMP_REPACK_NEVER));
@@ -85,10 +88,15 @@ uint64_t api_kv_bytes_per_token(const Model *model, DType type)
     return elements * dtype_info(type)->block_bytes;
 }
 
+uint64_t api_kv_memory(const ImpConfig *config)
+{
+    return (uint64_t)((double)api_memory_available() * (double)config->kv_memory_fraction);
+}
+
 static int32_t default_context(const Model *model, const ImpConfig *config)
 {
     const uint64_t bytes = api_kv_bytes_per_token(model, kv_dtype(config->kv_type)) * (uint64_t)config->max_sequences;
-    const uint64_t available = api_memory_available() / 2;
+    const uint64_t available = api_kv_memory(config);
     int32_t n_tokens = model->n_ctx_train > 0 ? model->n_ctx_train : UNKNOWN_CONTEXT;
     if (n_tokens > MAX_CONTEXT) n_tokens = MAX_CONTEXT;
     if (bytes == 0 || available == 0 || available / bytes >= (uint64_t)n_tokens) return n_tokens;
@@ -97,8 +105,8 @@ static int32_t default_context(const Model *model, const ImpConfig *config)
     fits -= fits % LEAST_CONTEXT;
     if (fits < least) fits = least;
     log_line(LOG_WARNING,
-             "the context is %d tokens, not the model's %d: keys and values may take half of the free memory",
-             (int)fits, (int)n_tokens);
+             "the context is %d tokens, not the model's %d: keys and values may take %.0f %% of the free memory", (int)fits,
+             (int)n_tokens, 100 * (double)config->kv_memory_fraction);
     return fits;
 }
 

@@ -30,12 +30,12 @@ void imp_engine_config_init(ImpEngineConfig *config, size_t size)
     api_init_sized(config, size, &defaults, sizeof defaults);
 }
 
-/* Pages for every sequence at its longest, or for what half of the free memory holds. */
-static int32_t choose_kv_tokens(const Model *model, const RunnerOptions *runner)
+/* Pages for every sequence at its longest, or for what their share of the free memory holds. */
+static int32_t choose_kv_tokens(const Model *model, const ImpConfig *config, const RunnerOptions *runner)
 {
     const int64_t most = (int64_t)runner->max_tokens * runner->max_sequences;
     const uint64_t per_token = api_kv_bytes_per_token(model, runner->kv_type);
-    const uint64_t available = api_memory_available() / 2;
+    const uint64_t available = api_kv_memory(config);
     int64_t fits = most;
     if (per_token > 0 && available > 0 && available / per_token < (uint64_t)most) fits = (int64_t)(available / per_token);
     if (fits < runner->max_tokens) fits = runner->max_tokens;
@@ -53,7 +53,7 @@ static ImpStatus engine_options(ImpModel model, const ImpEngineConfig *config, E
     out->runner.prefix_index = config->prefix_cache;
     out->runner.pin_percent = config->pin_percent;
     out->runner.n_snapshots = config->prefix_cache && model->model->has_state ? SNAPSHOTS : 0;
-    out->runner.kv_tokens = config->kv_tokens > 0 ? config->kv_tokens : choose_kv_tokens(model->model, &out->runner);
+    out->runner.kv_tokens = config->kv_tokens > 0 ? config->kv_tokens : choose_kv_tokens(model->model, &context, &out->runner);
     return IMP_OK;
 }
 

@@ -42,6 +42,7 @@ ImpStatus imp_settings_apply_config(const ImpSettings *settings, ImpConfig *conf
     config->max_seq_len = int32_of(settings, "runtime.max_seq_len");
     config->min_kv_tokens = int32_of(settings, "kv_cache.min_tokens");
     config->prefill_chunk_size = int32_of(settings, "runtime.prefill_chunk_size");
+    config->kv_memory_fraction = float_of(settings, "kv_cache.memory_fraction");
     config->kv_type = kv_types[choice(settings, "kv_cache.dtype")];
     config->cpu_isa = levels[choice(settings, "cpu.isa")];
     config->repack = repacks[choice(settings, "cpu.repack")];

@@ -121,6 +121,8 @@ static const ImpSettingInfo entries[] = {
            "Type in which keys and values are kept."),
     INT("kv_cache.min_tokens", "0", RANGE(0, 16777216),
         "Fail at start when there is not room for this many tokens; 0: no such demand."),
+    FLOAT("kv_cache.memory_fraction", "0.5", RANGE(0.01, 1),
+          "Share of the free memory that keys and values may take where runtime.max_seq_len does not size them."),
     PLANNED_BOOL("kv_cache.allow_nondeterministic_fp8", "false",
                  "Let FP8 keys and values be combined with runtime.deterministic."),
     PLANNED_BOOL("kv_cache.fp8_auto_legacy", "false", "Choose FP8 keys and values unasked when memory is short."),
@@ -268,7 +270,8 @@ static const ImpSettingInfo entries[] = {
     CHOICE("server.reasoning_format", "deepseek", "deepseek|none", "",
            "deepseek: text inside <think> goes to reasoning_content or thinking blocks; none: it stays in the text."),
     INT("server.kv_tokens", "0", RANGE(0, 1000000000),
-        "Tokens that all requests and the prefix cache hold together; 0: as many as half of the free memory holds."),
+        "Tokens that all requests and the prefix cache hold together; 0: as many as kv_cache.memory_fraction of the "
+        "free memory holds."),
     BOOL("server.prefix_cache", "true", "Reuse what is computed already of a prompt's beginning."),
     PLANNED_FLOAT("server.prefix_pin_budget_pct", "25", RANGE(0, 100), "Percent of the pages that may be pinned."),
     PLANNED_BOOL("server.green_contexts", "false", "Prompts and decoding on separate parts of the GPU."),
@@ -289,7 +292,8 @@ static const ImpSettingInfo entries[] = {
     STRING("diagnostics.dump_hidden_dir", "",
            "Directory that receives, for the prompt, the embedding, the residual stream after each layer and the final "
            "norm: one .npy file each, float32 [tokens][width]."),
-    PLANNED_BOOL("diagnostics.debug_forward", "false", "Statistics of every operation."),
+    BOOL("diagnostics.debug_forward", "false",
+         "Write the root mean square and the largest value of the residual stream after each layer to standard error."),
     PLANNED_STRING("diagnostics.dump_logits_dir", "",
                    "Directory that receives the experts' router logits and weights."),
     PLANNED_STRING("diagnostics.dump_routing_dir", "", "Directory that receives the chosen experts."),

@@ -85,6 +85,14 @@ def test_debug_template_and_dump_tokens(answer):
     assert tokens[: 1 + 5] == [IDS["<|im_start|>"], *ids_of("user\n")]
 
 
+def test_debug_forward(answer):
+    done = answer("--prompt", "hello", "--raw", "--max-tokens", "1", "--set", "diagnostics.debug_forward=true")
+    succeeded(done)
+    layers = re.findall(r"^layer +(-?\d+): 5 rows, rms ([\d.e-]+), largest ([\d.e-]+)$", done.stderr, re.M)
+    assert [int(layer[0]) for layer in layers] == [-1, 0, 1, 2]
+    assert all(0 < float(rms) <= float(largest) for _, rms, largest in layers)
+
+
 def test_seed_and_temperature(answer, cli, chat_model):
     assert succeeded(answer("--prompt", "hello")) == succeeded(answer("--prompt", "hello"))
     draw = ["--model", chat_model, "--prompt", "hello", "--raw", "--max-tokens", "30", "--temperature", "2", "--top-k", "0",

@@ -23,6 +23,7 @@ max_len=32768
 case $kind in
 gguf) files=$(seeds '*.gguf') ;;
 safetensors) files=$(seeds '*.safetensors') ;;
+conf) files=$root/imp.conf.example; max_len=8192 ;;
 config_json) files=$(seeds 'config.json'); max_len=8192 ;;
 *) files= ;;
 esac

@@ -179,6 +179,8 @@ int session_text_ids(const Session *session, const char *text, size_t length, Id
 int session_chat_ids(const Session *session, const ImpMessage *messages, size_t n_messages, Ids *ids);
 /* diagnostics.dump_tokens: what the context holds, prompt and answer, on standard error. */
 void session_dump_tokens(const Session *session);
+/* diagnostics.debug_forward: the ImpLayerCallback that writes one line a layer; `user` is not used. */
+void session_print_layer(void *user, int32_t layer, const float *rows, int32_t n_rows, int32_t width);
 /* Path of a model given by path or short name; "" in *path when none was given. */
 int session_find_model(ImpSettings *settings, char *path, size_t size);
 

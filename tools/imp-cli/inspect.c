@@ -72,11 +72,13 @@ static void npy_write_header(FloatFile *file)
 typedef struct HiddenDump {
     FloatFile *files; /* [n_layers + 2]: embedding, layers, final norm */
     int32_t n_layers;
+    bool print; /* diagnostics.debug_forward too */
 } HiddenDump;
 
 static void take_layer(void *user, int32_t layer, const float *rows, int32_t n_rows, int32_t width)
 {
     HiddenDump *dump = user;
+    if (dump->print) session_print_layer(NULL, layer, rows, n_rows, width);
     if (layer < -1 || layer > dump->n_layers) return;
     FloatFile *file = &dump->files[layer + 1];
     if (!file->failed && file->rows == 0) { /* room for the header */
@@ -88,7 +90,8 @@ static void take_layer(void *user, int32_t layer, const float *rows, int32_t n_r
 
 static int hidden_open(HiddenDump *dump, const char *directory, int32_t n_layers)
 {
-    *dump = (HiddenDump){.files = calloc((size_t)n_layers + 2, sizeof *dump->files), .n_layers = n_layers};
+    dump->files = calloc((size_t)n_layers + 2, sizeof *dump->files);
+    dump->n_layers = n_layers;
     if (dump->files == NULL) return fail("out of memory for %d layers", n_layers);
     if (mkdir(directory, 0777) != 0 && errno != EEXIST) return fail("cannot make %s: %s", directory, strerror(errno));
     int code = EXIT_OK;
@@ -140,7 +143,7 @@ static int dump_ids(Session *session, const Ids *ids)
 {
     const char *directory = imp_settings_string(session->settings, "diagnostics.dump_hidden_dir");
     const char *path = session->options->dump_logits;
-    HiddenDump hidden = {0};
+    HiddenDump hidden = {.print = imp_settings_bool(session->settings, "diagnostics.debug_forward")};
     FloatFile logits = {0};
     int code = EXIT_OK;
     if (path != NULL) {
@@ -152,7 +155,7 @@ static int dump_ids(Session *session, const Ids *ids)
         if (code == EXIT_OK && imp_watch_layers(session->context, take_layer, &hidden) != IMP_OK) code = fail_imp();
     }
     if (code == EXIT_OK) code = evaluate(session, ids, &logits);
-    (void)imp_watch_layers(session->context, NULL, NULL);
+    if (directory[0] != '\0') (void)imp_watch_layers(session->context, NULL, NULL);
     if (hidden_close(&hidden) != EXIT_OK) code = EXIT_FAILED;
     if (float_file_close(&logits) != EXIT_OK) code = EXIT_FAILED;
     if (code == EXIT_OK && path != NULL)

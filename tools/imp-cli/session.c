@@ -5,6 +5,7 @@
 
 #include <dirent.h>
 #include <limits.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -212,6 +213,9 @@ int session_start(Session *session)
     const ImpStatus status = imp_context_create(session->model, &session->config, &session->context);
     progress_clear();
     if (status != IMP_OK) return fail_imp();
+    if (imp_settings_bool(session->settings, "diagnostics.debug_forward") &&
+        imp_watch_layers(session->context, session_print_layer, NULL) != IMP_OK)
+        return fail_imp();
     return imp_settings_bool(session->settings, "runtime.warmup") ? warm_up(session) : EXIT_OK;
 }
 
@@ -309,4 +313,17 @@ void session_dump_tokens(const Session *session)
     Text out = {0};
     if (ids_append_json(&out, tokens, (size_t)n_tokens)) note("tokens: %s", out.data);
     text_free(&out);
+}
+
+void session_print_layer(void *user, int32_t layer, const float *rows, int32_t n_rows, int32_t width)
+{
+    (void)user;
+    const size_t count = (size_t)n_rows * (size_t)width;
+    double squares = 0;
+    float largest = 0;
+    for (size_t i = 0; i < count; i++) {
+        squares += (double)rows[i] * (double)rows[i];
+        if (!(fabsf(rows[i]) <= largest)) largest = fabsf(rows[i]); /* a NaN shows */
+    }
+    note("layer %3d: %d rows, rms %.6g, largest %.6g", layer, n_rows, sqrt(squares / (double)count), (double)largest);
 }

@@ -3,6 +3,7 @@
  */
 #include "cmocka_all.h"
 
+#include "imp/config.h"
 #include "imp/settings.h"
 
 #include <math.h>
@@ -213,7 +214,7 @@ static void test_types_and_ranges(void **state)
                    "imp.conf:2: sampling.top_k expects a whole number, not the string \"5\"");
     assert_refused("[sampling]\ntop_p = true\n", "imp.conf:2: sampling.top_p expects a number, not true");
     assert_refused("[sampling]\ntop_p = 1.5\n", "imp.conf:2: sampling.top_p = 1.5 is out of range: 0 to 1");
-    assert_refused("[runtime]\ngpu_layers = -2\n", "imp.conf:2: runtime.gpu_layers = -2 is out of range: at least -1");
+    assert_refused("[sampling]\nseed = -2\n", "imp.conf:2: sampling.seed = -2 is out of range: at least -1");
     assert_refused("[runtime]\nwarmup = 1\n", "imp.conf:2: runtime.warmup expects true or false, not 1");
     assert_refused("[sampling]\nmirostat = 1\n", "imp.conf:2: sampling.mirostat = 1 is out of range: 0 or 2");
     assert_refused("[kv_cache]\ndtype = \"pf16\"\n",
@@ -331,6 +332,80 @@ static void test_nearest_name(void **state)
     assert_non_null(imp_nearest_name(endless, names));
 }
 
+/* Every key that is set here arrives in its field. */
+static void test_apply(void **state)
+{
+    (void)state;
+    static const char *const assignments[] = {
+        "runtime.device=cpu",
+        "runtime.gpu_layers=3",
+        "runtime.max_seq_len=77",
+        "kv_cache.min_tokens=5",
+        "runtime.prefill_chunk_size=9",
+        "kv_cache.dtype=bf16",
+        "kv_cache.memory_fraction=0.25",
+        "cpu.threads=2",
+        "cpu.isa=avx2",
+        "cpu.repack=never",
+        "cpu.pin_threads=true",
+        "runtime.deterministic_gemm=true",
+        "generation.max_tokens=11",
+        "generation.stop=a,b",
+        "sampling.temperature=0.25",
+        "sampling.top_k=12",
+        "sampling.top_p=0.5",
+        "sampling.min_p=0.125",
+        "sampling.typical_p=0.75",
+        "sampling.repeat_penalty=1.5",
+        "sampling.repeat_last_n=13",
+        "sampling.frequency_penalty=2",
+        "sampling.presence_penalty=3",
+        "sampling.dry_multiplier=4",
+        "sampling.dry_base=5",
+        "sampling.dry_allowed_length=6",
+        "sampling.dry_penalty_last_n=7",
+        "sampling.dry_breakers=x",
+        "sampling.mirostat=2",
+        "sampling.mirostat_tau=8",
+        "sampling.mirostat_eta=0.5",
+        "sampling.seed=14",
+        "sampling.order=temperature,min_p,dry",
+        "generation.chat_template=phi",
+    };
+    ImpSettings *settings = fresh();
+    for (size_t i = 0; i < sizeof assignments / sizeof assignments[0]; i++)
+        assert_int_equal(imp_settings_assign(settings, assignments[i]), IMP_OK);
+    ImpConfig config = {.size = sizeof config};
+    assert_int_equal(imp_settings_apply_config(settings, &config), IMP_OK);
+    assert_string_equal(config.device, "cpu");
+    assert_true(config.gpu_layers == 3 && config.max_seq_len == 77 && config.min_kv_tokens == 5);
+    assert_true(config.prefill_chunk_size == 9 && config.kv_type == IMP_KV_BF16 && config.kv_memory_fraction == 0.25f);
+    assert_true(config.n_threads == 2 && config.cpu_isa == IMP_CPU_AVX2 && config.repack == IMP_REPACK_NEVER);
+    assert_true(config.pin_threads && config.deterministic);
+
+    ImpGenerateParams params = {.size = sizeof params};
+    assert_int_equal(imp_settings_apply_params(settings, &params), IMP_OK);
+    assert_true(params.max_tokens == 11 && params.n_stop == 2);
+    assert_string_equal(params.stop[1], "b");
+    assert_true(params.temperature == 0.25f && params.top_k == 12 && params.top_p == 0.5f && params.min_p == 0.125f);
+    assert_true(params.typical_p == 0.75f && params.repeat_penalty == 1.5f && params.repeat_last_n == 13);
+    assert_true(params.frequency_penalty == 2.0f && params.presence_penalty == 3.0f && params.dry_multiplier == 4.0f);
+    assert_true(params.dry_base == 5.0f && params.dry_allowed_length == 6 && params.dry_penalty_last_n == 7);
+    assert_true(params.n_dry_breakers == 1 && params.mirostat == 2 && params.mirostat_tau == 8.0f);
+    assert_true(params.mirostat_eta == 0.5f && params.seed == 14 && params.n_order == 3);
+    assert_true(params.order[0] == IMP_SAMPLER_TEMPERATURE && params.order[1] == IMP_SAMPLER_MIN_P &&
+                params.order[2] == IMP_SAMPLER_DRY);
+    assert_string_equal(params.chat_template, "phi");
+
+    assert_int_equal(imp_settings_assign(settings, "sampling.seed=-1"), IMP_OK);
+    assert_int_equal(imp_settings_assign(settings, "generation.chat_template=auto"), IMP_OK);
+    assert_int_equal(imp_settings_apply_params(settings, &params), IMP_OK);
+    assert_true(params.seed == IMP_SEED_RANDOM && params.chat_template == NULL);
+    assert_int_equal(imp_settings_set(settings, "generation.chat_template_file", "/no/such/file"), IMP_OK);
+    assert_int_equal(imp_settings_apply_params(settings, &params), IMP_ERR_IO);
+    imp_settings_free(settings);
+}
+
 /* ---- which file applies ---- */
 
 static void write_file(const char *path, const char *text)
@@ -413,6 +488,7 @@ int main(void)
         cmocka_unit_test(test_types_and_ranges),
         cmocka_unit_test(test_planned_mechanisms),
         cmocka_unit_test(test_command_line_spelling),
+        cmocka_unit_test(test_apply),
         cmocka_unit_test(test_table_is_well_formed),
         cmocka_unit_test(test_nearest_name),
         cmocka_unit_test(test_precedence_of_files),
