@@ -153,6 +153,13 @@ def test_set_goes_over_the_file_and_flags_over_set(cli, home, vocabulary):
     assert "<|im_start|>" in cli(*render, "--chat-template", "chatml", *set_phi).stdout
 
 
+def test_every_built_in_template_is_there(cli, home):
+    (home / "chat.json").write_text(json.dumps({"messages": [{"role": "user", "content": "tell me"}], "bos_token": "<s>"}))
+    for name in ("chatml", "llama2", "llama3", "nemotron", "gemma", "deepseek_r1", "phi"):
+        done = cli("--render-chat", "chat.json", "--chat-template", name)
+        assert done.returncode == 0 and "tell me" in done.stdout, name
+
+
 def test_configuration_files_that_cannot_be_read(cli, home):
     refused(cli("--config", "missing.conf", "--tokenize"), "missing.conf", "No such file", code=1)
     refused(cli("--tokenize", env={"IMP_CONFIG": "missing.conf"}), "$IMP_CONFIG: missing.conf", code=1)

@@ -70,6 +70,7 @@ static int run_lines(LineWork *work, int (*handle)(LineWork *, const char *, siz
     int code = EXIT_OK;
     for (ssize_t length; code == EXIT_OK && (length = getline(&line, &capacity, stdin)) >= 0;) {
         text_clear(&work->out);
+        if (length > 0 && line[length - 1] == '\n') length--;
         code = handle(work, line, (size_t)length, ++number);
         if (code == EXIT_OK && !text_puts(&work->out, "\n")) code = fail("out of memory");
         if (code == EXIT_OK && !output_write(work->out.data, work->out.length)) code = output_status();
