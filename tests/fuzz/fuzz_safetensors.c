@@ -5,6 +5,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    open_hostile_bytes(data, size, MODEL_FORMAT_SAFETENSORS);
+    open_hostile_safetensors(data, size);
     return 0;
 }

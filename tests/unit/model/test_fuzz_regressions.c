@@ -11,11 +11,6 @@ typedef void Replay(const uint8_t *data, size_t size);
 
 static void replay_gguf(const uint8_t *data, size_t size) { open_hostile_bytes(data, size, MODEL_FORMAT_GGUF); }
 
-static void replay_safetensors(const uint8_t *data, size_t size)
-{
-    open_hostile_bytes(data, size, MODEL_FORMAT_SAFETENSORS);
-}
-
 /* Every file of tests/fuzz/regressions/KIND. */
 static void replay_all(const char *kind, Replay *replay)
 {
@@ -47,7 +42,7 @@ static void gguf_files_are_survived(void **state)
 static void safetensors_files_are_survived(void **state)
 {
     (void)state;
-    replay_all("safetensors", replay_safetensors);
+    replay_all("safetensors", open_hostile_safetensors);
 }
 
 static void config_files_are_survived(void **state)
