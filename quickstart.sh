@@ -9,6 +9,7 @@ cd "$(dirname "$0")"
 
 install_packages "${BUILD_PACKAGES[@]}" "${FETCH_PACKAGES[@]}"
 cmake -G Ninja -B build -DCMAKE_BUILD_TYPE=Release -DIMP_TESTS=OFF >&2
-ninja -C build >&2
+echo "Building imp" >&2
+ninja --quiet -C build >&2
 scripts/fetch_model.sh smollm2-135m-instruct >/dev/null
 build/bin/imp-cli --model smollm2-135m-instruct --temperature 0 --prompt "${1:-What is the capital of France?}"
