@@ -97,9 +97,10 @@ check "build with ThreadSanitizer" build build/tsan tests_core tests_compute tes
 run_ctest "threads under ThreadSanitizer" build/tsan setarch --addr-no-randomize ctest -R '^(core|compute|runtime|api)_'
 
 echo "== against the reference implementations"
-for script in tests/text/compare_*.py; do
-    [ -e "$script" ] && check "$script" .venv/bin/python "$script"
-done
+smollm2=$(scripts/fetch_model.sh smollm2-135m-instruct) && gemma3=$(scripts/fetch_model.sh gemma-3-270m)
+check "real models fetched" [ -f "$smollm2" -a -f "$gemma3" ]
+check "tokenizers" .venv/bin/python tests/text/compare_tokenizers.py build/tokenize_driver --gguf "$smollm2" \
+    --gguf "$gemma3"
 
 echo "== end to end"
 run_pytest tests/e2e
