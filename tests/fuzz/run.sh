@@ -21,7 +21,8 @@ mkdir -p "$corpus"
 seeds() { find "$root/tests" -name "$1" -size -32k; }
 max_len=32768
 case $kind in
-gguf) files=$(seeds '*.gguf') ;;
+gguf | gguf_vocab) files=$(seeds '*.gguf') ;;
+tokenizer_json) files=$(seeds '*.tokenizer.json') ;;
 safetensors) files=$(seeds '*.safetensors') ;;
 conf) files=$root/imp.conf.example; max_len=8192 ;;
 config_json) files=$(seeds 'config.json'); max_len=8192 ;;
@@ -32,7 +33,7 @@ for file in $files; do
 done
 # Every quoted word that the readers look for, as a dictionary.
 dictionary=$build/dictionary-$kind
-grep -ohE '"[A-Za-z0-9_.]{3,40}"' -r "$root/src/format" "$root/src/model" --include='*.c' | sort -u >"$dictionary"
+grep -ohE '"[A-Za-z0-9_.]{3,40}"' -r "$root/src/format" "$root/src/text/tokenizer" "$root/src/model" --include='*.c' | sort -u >"$dictionary"
 cd "$build"
 exec nice -n 19 "$build/$target" "$corpus" -max_total_time="$seconds" -max_len=$max_len -rss_limit_mb=2048 \
      -dict="$dictionary" -timeout=20 -artifact_prefix="$build/crash-$kind-" -print_final_stats=1

@@ -157,9 +157,19 @@ static void write_ranges(const CodeSet *set, StrBuf *out)
 }
 
 /* Categories that may stand for their members; unassigned, private and surrogate code points may not. */
-static const char *const asked_categories[] = {"Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Me", "Nd", "Nl", "No", "Pc", "Pd", "Ps", "Pe",
-                                               "Pi", "Pf", "Po", "Sm", "Sc", "Sk", "So", "Zs", "Zl", "Zp", "Cc", "Cf"};
+static const char *const asked_categories[] = {
+    [GC_LU] = "Lu", [GC_LL] = "Ll", [GC_LT] = "Lt", [GC_LM] = "Lm", [GC_LO] = "Lo", [GC_MN] = "Mn", [GC_MC] = "Mc",
+    [GC_ME] = "Me", [GC_ND] = "Nd", [GC_NL] = "Nl", [GC_NO] = "No", [GC_PC] = "Pc", [GC_PD] = "Pd", [GC_PS] = "Ps",
+    [GC_PE] = "Pe", [GC_PI] = "Pi", [GC_PF] = "Pf", [GC_PO] = "Po", [GC_SM] = "Sm", [GC_SC] = "Sc", [GC_SK] = "Sk",
+    [GC_SO] = "So", [GC_ZS] = "Zs", [GC_ZL] = "Zl", [GC_ZP] = "Zp", [GC_CC] = "Cc", [GC_CF] = "Cf"};
 enum { N_CATEGORIES = sizeof asked_categories / sizeof asked_categories[0] };
+
+void category_cache_free(CategoryCache *cache)
+{
+    for (size_t i = 0; i < N_CATEGORIES; i++) free(cache->sets[i]);
+    strbuf_free(&cache->characters);
+    *cache = (CategoryCache){{0}, {0}};
+}
 
 /* Every assigned character: planes 0 to 3 and 14; the others hold nothing but unassigned and private ones. */
 static ImpStatus all_characters(StrBuf *out)
@@ -208,51 +218,71 @@ static bool is_subset(const CodeSet *inner, const CodeSet *outer)
     return true;
 }
 
-/* Writes the categories inside `set` and takes them out of `rest`. */
-static void take_categories(const CodeSet *set, CodeSet *const categories[N_CATEGORIES], CodeSet *rest, StrBuf *out)
+/* PCRE2's members of a category, from the cache. */
+static ImpStatus cached_category(CategoryCache *cache, size_t category, const CodeSet **out)
 {
-    memcpy(rest, set, sizeof *rest);
-    for (size_t i = 0; i < N_CATEGORIES; i++) {
-        if (!is_subset(categories[i], set)) continue;
-        strbuf_printf(out, "\\p{%s}", asked_categories[i]);
-        for (size_t w = 0; w < WORDS; w++) rest->bits[w] &= ~categories[i]->bits[w];
+    if (cache->characters.length == 0) IMP_TRY(all_characters(&cache->characters));
+    if (cache->sets[category] == NULL) {
+        CodeSet *set = code_set_create();
+        if (set == NULL) return imp_fail_memory(sizeof *set);
+        const ImpStatus status = ask_category(asked_categories[category], &cache->characters, set);
+        if (status != IMP_OK) {
+            free(set);
+            return status;
+        }
+        cache->sets[category] = set;
     }
+    *out = cache->sets[category];
+    return IMP_OK;
 }
 
-/* As the set itself or as the complement, whichever leaves fewer ranges. */
-static ImpStatus write_large(const CodeSet *set, StrBuf *out)
+/* The categories none of whose members, in the frozen table, is missing from the set. */
+static uint32_t whole_categories(const CodeSet *set, const UnicodeTable *unicode)
 {
-    ImpStatus status = IMP_OK;
-    StrBuf characters = {0}, texts[2] = {{0}, {0}};
-    CodeSet *categories[N_CATEGORIES] = {0}, *rests[2] = {code_set_create(), code_set_create()}, *complement = code_set_create();
-    if (rests[0] == NULL || rests[1] == NULL || complement == NULL) IMP_GOTO(imp_fail_memory(sizeof(CodeSet)));
-    IMP_GOTO(all_characters(&characters));
-    for (size_t i = 0; i < N_CATEGORIES; i++) {
-        categories[i] = code_set_create();
-        if (categories[i] == NULL) IMP_GOTO(imp_fail_memory(sizeof(CodeSet)));
-        IMP_GOTO(ask_category(asked_categories[i], &characters, categories[i]));
+    uint32_t broken = 0;
+    for (uint32_t c = 0; c < UNICODE_LIMIT; c++) {
+        if (!code_set_has(set, c)) broken |= GC_BIT(unicode_flags(unicode, c) & GC_MASK);
     }
-    memcpy(complement, set, sizeof *complement);
-    code_set_complement(complement);
-    take_categories(set, categories, rests[0], &texts[0]);
-    take_categories(complement, categories, rests[1], &texts[1]);
-    const int chosen = count_ranges(rests[1]) < count_ranges(rests[0]);
-    strbuf_puts(out, chosen == 0 ? "[" : "[^");
-    if (texts[chosen].length > 0) strbuf_append(out, texts[chosen].data, texts[chosen].length);
-    write_ranges(rests[chosen], out);
+    return ~broken;
+}
+
+/* Writes the categories inside `set`, and the rest as ranges. `rest` starts as the set. */
+static ImpStatus write_members(const CodeSet *set, CodeSet *rest, const UnicodeTable *unicode, CategoryCache *cache, StrBuf *out)
+{
+    const uint32_t whole = whole_categories(set, unicode);
+    for (size_t i = 0; i < N_CATEGORIES; i++) {
+        if (asked_categories[i] == NULL || (whole & GC_BIT(i)) == 0) continue;
+        const CodeSet *category = NULL;
+        IMP_TRY(cached_category(cache, i, &category));
+        if (!is_subset(category, set)) continue;
+        strbuf_printf(out, "\\p{%s}", asked_categories[i]);
+        for (size_t w = 0; w < WORDS; w++) rest->bits[w] &= ~category->bits[w];
+    }
+    write_ranges(rest, out);
+    return IMP_OK;
+}
+
+/* Most large sets either name some categories or exclude some; the latter contain what is not assigned at all. */
+static ImpStatus write_large(const CodeSet *set, const UnicodeTable *unicode, CategoryCache *cache, StrBuf *out)
+{
+    enum { NEVER_ASSIGNED = 0x50000 };
+    const bool excludes = code_set_has(set, NEVER_ASSIGNED);
+    CodeSet *members = code_set_create(), *rest = code_set_create();
+    ImpStatus status = IMP_OK;
+    if (members == NULL || rest == NULL) IMP_GOTO(imp_fail_memory(sizeof *members));
+    memcpy(members, set, sizeof *members);
+    if (excludes) code_set_complement(members);
+    memcpy(rest, members, sizeof *rest);
+    strbuf_puts(out, excludes ? "[^" : "[");
+    IMP_GOTO(write_members(members, rest, unicode, cache, out));
     strbuf_putc(out, ']');
 fail:
-    for (size_t i = 0; i < N_CATEGORIES; i++) free(categories[i]);
-    for (int i = 0; i < 2; i++) {
-        free(rests[i]);
-        strbuf_free(&texts[i]);
-    }
-    free(complement);
-    strbuf_free(&characters);
+    free(members);
+    free(rest);
     return status;
 }
 
-ImpStatus code_set_write(const CodeSet *set, StrBuf *out)
+ImpStatus code_set_write(const CodeSet *set, const UnicodeTable *unicode, CategoryCache *cache, StrBuf *out)
 {
     const size_t n = count_ranges(set);
     if (n == 0) {
@@ -262,7 +292,7 @@ ImpStatus code_set_write(const CodeSet *set, StrBuf *out)
         write_ranges(set, out);
         strbuf_putc(out, ']');
     } else {
-        IMP_TRY(write_large(set, out));
+        IMP_TRY(write_large(set, unicode, cache, out));
     }
     return IMP_OK;
 }

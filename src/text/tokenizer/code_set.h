@@ -28,9 +28,20 @@ void code_set_add_class(CodeSet *set, const UnicodeTable *unicode, uint32_t cate
 bool code_set_add_property(CodeSet *set, const UnicodeTable *unicode, const char *name, size_t length);
 
 /*
+ * What PCRE2 believes about general categories: asked once, when a large set is first written; zero-initialize, free with
+ * category_cache_free.
+ */
+typedef struct CategoryCache {
+    CodeSet *sets[32]; /* by category; NULL until asked */
+    StrBuf characters; /* every assigned character */
+} CategoryCache;
+
+void category_cache_free(CategoryCache *cache);
+
+/*
  * Appends the set as a PCRE2 class. Large sets are written with \p{…} where PCRE2's own categories, whatever its Unicode
  * version, lie inside the set, and as ranges for the rest.
  */
-ImpStatus code_set_write(const CodeSet *set, StrBuf *out);
+ImpStatus code_set_write(const CodeSet *set, const UnicodeTable *unicode, CategoryCache *cache, StrBuf *out);
 
 #endif

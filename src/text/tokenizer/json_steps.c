@@ -82,7 +82,7 @@ static ImpStatus read_pattern(Tokenizer *tokenizer, const json_t *json, Pattern 
     const json_t *regex = json_object_get(pattern, "Regex");
     const json_t *literal = json_is_string(pattern) ? pattern : json_object_get(pattern, "String");
     if (json_is_string(regex)) {
-        return pattern_regex(&tokenizer->arena, tokenizer->unicode, json_string_value(regex), json_string_length(regex), out);
+        return pattern_regex(&tokenizer->patterns, json_string_value(regex), json_string_length(regex), out);
     }
     if (!json_is_string(literal)) return imp_fail(IMP_ERR_FORMAT, "\"pattern\" holds neither \"String\" nor \"Regex\"");
     return pattern_literal(&tokenizer->arena, json_string_value(literal), json_string_length(literal), out);
@@ -287,7 +287,7 @@ static ImpStatus read_byte_level(Tokenizer *tokenizer, const json_t *json)
     if (prefix && pre_add_step(&tokenizer->pre, PRE_PREFIX_SPACE) == NULL) return IMP_ERR_LIMIT;
     if (use_regex) {
         Pattern pattern;
-        IMP_TRY(pattern_regex(&tokenizer->arena, tokenizer->unicode, gpt2, strlen(gpt2), &pattern));
+        IMP_TRY(pattern_regex(&tokenizer->patterns, gpt2, strlen(gpt2), &pattern));
         IMP_TRY(add_split(tokenizer, pattern, SPLIT_ISOLATED, false));
     }
     return pre_add_step(&tokenizer->pre, PRE_BYTE_CHARS) == NULL ? IMP_ERR_LIMIT : IMP_OK;

@@ -210,7 +210,7 @@ static ImpStatus load_byte_level(Loader *loader)
         IMP_TRY(find_merges(loader, &merges));
     }
     if (pre_recipe_normalizes(loader->recipe)) IMP_TRY(add_normal(loader, NORMAL_NFC));
-    IMP_TRY(pre_recipe_apply(loader->recipe, &tokenizer->arena, tokenizer->unicode, &tokenizer->pre));
+    IMP_TRY(pre_recipe_apply(loader->recipe, &tokenizer->patterns, &tokenizer->pre));
     IMP_TRY(vocab_index(&tokenizer->vocab, &tokenizer->arena, !pre_recipe_has_byte_chars(loader->recipe)));
     IMP_TRY(bpe_create(&tokenizer->arena, &tokenizer->vocab, merges == NULL ? 0 : (size_t)merges->count, ranks, bpe));
     bpe->ignore_merges = pre_recipe_ignores_merges(loader->recipe);

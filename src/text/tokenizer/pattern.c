@@ -6,13 +6,12 @@
 
 #include <string.h>
 
-ImpStatus pattern_regex(Arena *arena, const UnicodeTable *unicode, const char *source, size_t length, Pattern *out)
+ImpStatus pattern_regex(PatternCompiler *compiler, const char *source, size_t length, Pattern *out)
 {
-    (void)arena;
-    *out = (Pattern){.kind = PATTERN_WORDS, .unicode = unicode, .rules = word_rules_find(source, length)};
+    *out = (Pattern){.kind = PATTERN_WORDS, .unicode = compiler->unicode, .rules = word_rules_find(source, length)};
     if (out->rules != NULL) return IMP_OK;
     out->kind = PATTERN_REGEX;
-    return regex_compile(unicode, source, length, &out->regex);
+    return regex_compile(compiler, source, length, &out->regex);
 }
 
 ImpStatus pattern_literal(Arena *arena, const char *text, size_t length, Pattern *out)

@@ -4,6 +4,7 @@
 #ifndef IMP_TEXT_PATTERN_H
 #define IMP_TEXT_PATTERN_H
 
+#include "text/tokenizer/code_set.h"
 #include "text/tokenizer/unicode.h"
 #include "text/tokenizer/word_rules.h"
 
@@ -32,9 +33,15 @@ typedef struct Pattern {
     unsigned properties;
 } Pattern;
 
+/* What compiling needs and patterns may share; `categories` is zero-initialized and freed with category_cache_free. */
+typedef struct PatternCompiler {
+    const UnicodeTable *unicode;
+    CategoryCache categories;
+} PatternCompiler;
+
 /* A regular expression in Oniguruma's Ruby syntax, which is the reference's. Fails with IMP_ERR_FORMAT or
  * IMP_ERR_UNSUPPORTED and a sentence that quotes it. */
-ImpStatus pattern_regex(Arena *arena, const UnicodeTable *unicode, const char *source, size_t length, Pattern *out);
+ImpStatus pattern_regex(PatternCompiler *compiler, const char *source, size_t length, Pattern *out);
 /* A string, copied; an empty one matches nothing. */
 ImpStatus pattern_literal(Arena *arena, const char *text, size_t length, Pattern *out);
 /* Each character that is in one of the categories or has one of the properties. */

@@ -178,16 +178,16 @@ static const struct {
     [RECIPE_SYMBOL_RUNS] = {UC_OLD_PUNCT, SPLIT_CONTIGUOUS},
 };
 
-ImpStatus pre_recipe_apply(const PreRecipe *recipe, Arena *arena, const UnicodeTable *unicode, PreTokenizer *pre)
+ImpStatus pre_recipe_apply(const PreRecipe *recipe, PatternCompiler *compiler, PreTokenizer *pre)
 {
     for (const RecipeStep *step = recipe->steps; step < recipe->steps + RECIPE_MAX_STEPS && step->kind != RECIPE_END; step++) {
         PreStep *added = pre_add_step(pre, step->kind == RECIPE_BYTE_CHARS ? PRE_BYTE_CHARS : PRE_SPLIT);
         if (added == NULL) return IMP_ERR_LIMIT;
         added->behavior = SPLIT_ISOLATED;
         if (step->kind == RECIPE_SPLIT) {
-            IMP_TRY(pattern_regex(arena, unicode, step->pattern, strlen(step->pattern), &added->pattern));
+            IMP_TRY(pattern_regex(compiler, step->pattern, strlen(step->pattern), &added->pattern));
         } else if (step->kind != RECIPE_BYTE_CHARS) {
-            added->pattern = pattern_class(unicode, 0, classes[step->kind].property);
+            added->pattern = pattern_class(compiler->unicode, 0, classes[step->kind].property);
             added->behavior = classes[step->kind].behavior;
         }
     }

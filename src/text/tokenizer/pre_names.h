@@ -12,7 +12,7 @@ typedef struct PreRecipe PreRecipe;
 const PreRecipe *pre_recipe_find(const char *name, size_t length);
 
 /* Appends the recipe's steps. */
-ImpStatus pre_recipe_apply(const PreRecipe *recipe, Arena *arena, const UnicodeTable *unicode, PreTokenizer *pre);
+ImpStatus pre_recipe_apply(const PreRecipe *recipe, PatternCompiler *compiler, PreTokenizer *pre);
 
 /* A word that is a token stays whole, whatever the merges say. */
 bool pre_recipe_ignores_merges(const PreRecipe *recipe);

@@ -7,7 +7,7 @@
 #include "text/tokenizer/pattern.h"
 
 /* Fails with IMP_ERR_FORMAT for a pattern that is none, IMP_ERR_UNSUPPORTED for what PCRE2 cannot say. */
-ImpStatus regex_compile(const UnicodeTable *unicode, const char *source, size_t length, Regex **out);
+ImpStatus regex_compile(PatternCompiler *compiler, const char *source, size_t length, Regex **out);
 void regex_free(Regex *regex);
 
 /* The first match at or after `from` (at most `length`). */

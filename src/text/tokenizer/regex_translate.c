@@ -8,7 +8,6 @@
  */
 #include "text/tokenizer/regex_translate.h"
 
-#include "text/tokenizer/code_set.h"
 #include "text/tokenizer/utf8.h"
 
 #include <stdlib.h>
@@ -18,6 +17,7 @@ enum { MAX_DEPTH = 64, MAX_PATTERN_BYTES = 1 << 16, MAX_CLASSES = 200 };
 
 typedef struct Translator {
     const UnicodeTable *unicode;
+    CategoryCache *cache;
     const char *at, *end;
     StrBuf *out;
     size_t groups[MAX_DEPTH]; /* where in `out` the open groups start */
@@ -247,7 +247,7 @@ static ImpStatus write_set(Translator *t, const CodeSet *set)
 {
     if (++t->classes > MAX_CLASSES) return imp_fail(IMP_ERR_LIMIT, "the pattern has more than %d classes", MAX_CLASSES);
     t->atom = t->out->length;
-    return code_set_write(set, t->out);
+    return code_set_write(set, t->unicode, t->cache, t->out);
 }
 
 static ImpStatus translate_class(Translator *t)
@@ -383,10 +383,10 @@ static ImpStatus translate_one(Translator *t)
     return IMP_OK;
 }
 
-ImpStatus regex_translate(const UnicodeTable *unicode, const char *source, size_t length, StrBuf *out)
+ImpStatus regex_translate(const UnicodeTable *unicode, CategoryCache *cache, const char *source, size_t length, StrBuf *out)
 {
     if (length > MAX_PATTERN_BYTES) return imp_fail(IMP_ERR_LIMIT, "a pattern of %zu bytes is too long", length);
-    Translator t = {.unicode = unicode, .at = source, .end = source + length, .out = out};
+    Translator t = {.unicode = unicode, .cache = cache, .at = source, .end = source + length, .out = out};
     while (t.at < t.end) IMP_TRY(translate_one(&t));
     if (t.depth != 0) return broken("a group does not end");
     return strbuf_check(out);

@@ -34,7 +34,7 @@ static ImpStatus create(Tokenizer **out)
     if (tokenizer == NULL) return imp_fail_memory(sizeof *tokenizer);
     tokenizer->bos = tokenizer->eos = -1;
     const ImpStatus status = unicode_table_create(&tokenizer->arena, &tokenizer->unicode);
-    tokenizer->added.unicode = tokenizer->normalizer.unicode = tokenizer->unicode;
+    tokenizer->patterns.unicode = tokenizer->added.unicode = tokenizer->normalizer.unicode = tokenizer->unicode;
     *out = tokenizer;
     return status;
 }
@@ -43,6 +43,7 @@ static ImpStatus create(Tokenizer **out)
 static ImpStatus created(ImpStatus status, Tokenizer *tokenizer, Tokenizer **out)
 {
     if (status == IMP_OK) status = tokenizer_complete(tokenizer);
+    if (tokenizer != NULL) category_cache_free(&tokenizer->patterns.categories);
     if (status != IMP_OK) tokenizer_free(tokenizer);
     *out = status == IMP_OK ? tokenizer : NULL;
     return status;

@@ -19,6 +19,7 @@ typedef enum ModelKind { MODEL_BPE, MODEL_UNIGRAM, MODEL_WORDPIECE } ModelKind;
 struct Tokenizer {
     Arena arena;
     const UnicodeTable *unicode;
+    PatternCompiler patterns; /* while loading */
     Vocab vocab;
     AddedTokens added;
     Normalizer normalizer;
