@@ -20,7 +20,16 @@ CodeSet *code_set_create(void) { return calloc(1, sizeof(CodeSet)); }
 
 void code_set_add(CodeSet *set, uint32_t first, uint32_t last)
 {
-    for (uint32_t c = first; c <= last && c < UNICODE_LIMIT; c++) set->bits[c / 64] |= UINT64_C(1) << (c % 64);
+    if (last >= UNICODE_LIMIT) last = UNICODE_LIMIT - 1;
+    for (uint32_t c = first; c <= last;) {
+        if (c % 64 == 0 && last - c >= 63) {
+            set->bits[c / 64] = UINT64_MAX;
+            c += 64;
+        } else {
+            set->bits[c / 64] |= UINT64_C(1) << (c % 64);
+            c++;
+        }
+    }
 }
 
 void code_set_unite(CodeSet *set, const CodeSet *other)
@@ -43,11 +52,12 @@ bool code_set_has(const CodeSet *set, uint32_t code_point)
     return (set->bits[code_point / 64] >> (code_point % 64) & 1) != 0;
 }
 
-void code_set_add_class(CodeSet *set, const UnicodeTable *unicode, uint32_t categories, unsigned properties)
+void code_set_add_class(CodeSet *set, uint32_t categories, unsigned properties)
 {
-    for (uint32_t c = 0; c < UNICODE_LIMIT; c++) {
-        const unsigned flags = unicode_flags(unicode, c);
-        if ((flags & properties) != 0 || unicode_in(flags, categories)) set->bits[c / 64] |= UINT64_C(1) << (c % 64);
+    uint32_t first, last;
+    unsigned flags;
+    for (size_t i = 0; unicode_run_at(i, &first, &last, &flags); i++) {
+        if ((flags & properties) != 0 || unicode_in(flags, categories)) code_set_add(set, first, last);
     }
 }
 
@@ -102,7 +112,7 @@ static const PropertyName property_names[] = {
     {"word", 0, UC_ONIG_WORD},
 };
 
-bool code_set_add_property(CodeSet *set, const UnicodeTable *unicode, const char *name, size_t length)
+bool code_set_add_property(CodeSet *set, const char *name, size_t length)
 {
     char folded[32];
     size_t n = 0;
@@ -114,24 +124,31 @@ bool code_set_add_property(CodeSet *set, const UnicodeTable *unicode, const char
     folded[n] = '\0';
     for (size_t i = 0; i < sizeof property_names / sizeof property_names[0]; i++) {
         if (strcmp(property_names[i].name, folded) == 0) {
-            code_set_add_class(set, unicode, property_names[i].categories, property_names[i].properties);
+            code_set_add_class(set, property_names[i].categories, property_names[i].properties);
             return true;
         }
     }
     return false;
 }
 
+/* The first code point at or after `c` that is, or is not, a member; UNICODE_LIMIT when none is. */
+static uint32_t next_where(const CodeSet *set, uint32_t c, bool member)
+{
+    while (c < UNICODE_LIMIT) {
+        const uint64_t word = (member ? set->bits[c / 64] : ~set->bits[c / 64]) >> (c % 64);
+        if (word != 0) return c + (uint32_t)__builtin_ctzll(word);
+        c = (c / 64 + 1) * 64;
+    }
+    return UNICODE_LIMIT;
+}
+
 /* The next run of members at or after *from; false past the last. */
 static bool next_range(const CodeSet *set, uint32_t *from, uint32_t *first, uint32_t *last)
 {
-    uint32_t c = *from;
-    while (c < UNICODE_LIMIT && !code_set_has(set, c)) c = set->bits[c / 64] >> (c % 64) == 0 ? (c / 64 + 1) * 64 : c + 1;
-    if (c >= UNICODE_LIMIT) return false;
-    *first = c;
-    while (c < UNICODE_LIMIT && code_set_has(set, c)) c++;
-    *last = c - 1;
-    *from = c;
-    return true;
+    *first = next_where(set, *from, true);
+    *from = next_where(set, *first, false);
+    *last = *from - 1;
+    return *first < UNICODE_LIMIT;
 }
 
 static size_t count_ranges(const CodeSet *set)
@@ -199,10 +216,10 @@ static ImpStatus ask_category(const char *category, const StrBuf *characters, Co
     const PCRE2_SPTR text = (PCRE2_SPTR)characters->data;
     for (size_t at = 0; pcre2_match(code, text, characters->length, at, PCRE2_NO_UTF_CHECK, match, NULL) > 0;) {
         const PCRE2_SIZE *span = pcre2_get_ovector_pointer(match);
-        for (size_t i = span[0], width; i < span[1]; i += width) {
-            const uint32_t c = utf8_decode(characters->data + i, &width);
-            code_set_add(out, c, c);
-        }
+        size_t width;
+        /* What is next to each other here is so in Unicode, but for two gaps between unassigned characters. */
+        code_set_add(out, utf8_decode(characters->data + span[0], &width),
+                     utf8_decode(characters->data + utf8_previous(characters->data, span[1]), &width));
         at = span[1];
     }
     pcre2_match_data_free(match);
@@ -237,19 +254,20 @@ static ImpStatus cached_category(CategoryCache *cache, size_t category, const Co
 }
 
 /* The categories none of whose members, in the frozen table, is missing from the set. */
-static uint32_t whole_categories(const CodeSet *set, const UnicodeTable *unicode)
+static uint32_t whole_categories(const CodeSet *set)
 {
-    uint32_t broken = 0;
-    for (uint32_t c = 0; c < UNICODE_LIMIT; c++) {
-        if (!code_set_has(set, c)) broken |= GC_BIT(unicode_flags(unicode, c) & GC_MASK);
+    uint32_t broken = 0, first, last;
+    unsigned flags;
+    for (size_t i = 0; unicode_run_at(i, &first, &last, &flags); i++) {
+        if (next_where(set, first, false) <= last) broken |= GC_BIT(flags & GC_MASK);
     }
     return ~broken;
 }
 
 /* Writes the categories inside `set`, and the rest as ranges. `rest` starts as the set. */
-static ImpStatus write_members(const CodeSet *set, CodeSet *rest, const UnicodeTable *unicode, CategoryCache *cache, StrBuf *out)
+static ImpStatus write_members(const CodeSet *set, CodeSet *rest, CategoryCache *cache, StrBuf *out)
 {
-    const uint32_t whole = whole_categories(set, unicode);
+    const uint32_t whole = whole_categories(set);
     for (size_t i = 0; i < N_CATEGORIES; i++) {
         if (asked_categories[i] == NULL || (whole & GC_BIT(i)) == 0) continue;
         const CodeSet *category = NULL;
@@ -263,7 +281,7 @@ static ImpStatus write_members(const CodeSet *set, CodeSet *rest, const UnicodeT
 }
 
 /* Most large sets either name some categories or exclude some; the latter contain what is not assigned at all. */
-static ImpStatus write_large(const CodeSet *set, const UnicodeTable *unicode, CategoryCache *cache, StrBuf *out)
+static ImpStatus write_large(const CodeSet *set, CategoryCache *cache, StrBuf *out)
 {
     enum { NEVER_ASSIGNED = 0x50000 };
     const bool excludes = code_set_has(set, NEVER_ASSIGNED);
@@ -274,7 +292,7 @@ static ImpStatus write_large(const CodeSet *set, const UnicodeTable *unicode, Ca
     if (excludes) code_set_complement(members);
     memcpy(rest, members, sizeof *rest);
     strbuf_puts(out, excludes ? "[^" : "[");
-    IMP_GOTO(write_members(members, rest, unicode, cache, out));
+    IMP_GOTO(write_members(members, rest, cache, out));
     strbuf_putc(out, ']');
 fail:
     free(members);
@@ -282,7 +300,7 @@ fail:
     return status;
 }
 
-ImpStatus code_set_write(const CodeSet *set, const UnicodeTable *unicode, CategoryCache *cache, StrBuf *out)
+ImpStatus code_set_write(const CodeSet *set, CategoryCache *cache, StrBuf *out)
 {
     const size_t n = count_ranges(set);
     if (n == 0) {
@@ -292,7 +310,7 @@ ImpStatus code_set_write(const CodeSet *set, const UnicodeTable *unicode, Catego
         write_ranges(set, out);
         strbuf_putc(out, ']');
     } else {
-        IMP_TRY(write_large(set, unicode, cache, out));
+        IMP_TRY(write_large(set, cache, out));
     }
     return IMP_OK;
 }

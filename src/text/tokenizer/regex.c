@@ -82,7 +82,7 @@ static ImpStatus compile(const StrBuf *pattern, Regex **out)
 ImpStatus regex_compile(PatternCompiler *compiler, const char *source, size_t length, Regex **out)
 {
     StrBuf pattern = {0};
-    ImpStatus status = regex_translate(compiler->unicode, &compiler->categories, source, length, &pattern);
+    ImpStatus status = regex_translate(&compiler->categories, source, length, &pattern);
     if (status == IMP_OK) status = compile(&pattern, out);
     strbuf_free(&pattern);
     if (status == IMP_OK) return IMP_OK;

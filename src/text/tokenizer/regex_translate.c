@@ -16,7 +16,6 @@
 enum { MAX_DEPTH = 64, MAX_PATTERN_BYTES = 1 << 16, MAX_CLASSES = 200 };
 
 typedef struct Translator {
-    const UnicodeTable *unicode;
     CategoryCache *cache;
     const char *at, *end;
     StrBuf *out;
@@ -90,7 +89,7 @@ static ImpStatus property(Translator *t, bool negated, CodeSet *set)
         start++;
         length--;
     }
-    if (!code_set_add_property(set, t->unicode, start, length)) {
+    if (!code_set_add_property(set, start, length)) {
         return imp_fail(IMP_ERR_UNSUPPORTED, "the character property \\p{%.*s} is not supported", (int)(length < 60 ? length : 60), start);
     }
     if (negated) code_set_complement(set);
@@ -107,9 +106,9 @@ static ImpStatus set_escape(Translator *t, bool *found, CodeSet *set)
         return property(t, letter == 'P', set);
     }
     switch (kind) {
-    case 's': code_set_add_class(set, t->unicode, 0, UC_SPACE); break;
-    case 'd': code_set_add_class(set, t->unicode, GC_BIT(GC_ND), 0); break;
-    case 'w': code_set_add_class(set, t->unicode, 0, UC_ONIG_WORD); break;
+    case 's': code_set_add_class(set, 0, UC_SPACE); break;
+    case 'd': code_set_add_class(set, GC_BIT(GC_ND), 0); break;
+    case 'w': code_set_add_class(set, 0, UC_ONIG_WORD); break;
     case 'h':
         code_set_add(set, '0', '9');
         code_set_add(set, 'A', 'F');
@@ -139,7 +138,7 @@ static bool posix_class(Translator *t, CodeSet *set)
                  {"lower", GC_BIT(GC_LL), 0}, {"upper", GC_BIT(GC_LU), 0}, {"punct", GC_P | GC_S, 0}};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (strlen(names[i].name) != length || memcmp(names[i].name, start, length) != 0) continue;
-        code_set_add_class(set, t->unicode, names[i].categories, names[i].properties);
+        code_set_add_class(set, names[i].categories, names[i].properties);
         if (negated) code_set_complement(set);
         t->at = end + 2;
         return true;
@@ -247,7 +246,7 @@ static ImpStatus write_set(Translator *t, const CodeSet *set)
 {
     if (++t->classes > MAX_CLASSES) return imp_fail(IMP_ERR_LIMIT, "the pattern has more than %d classes", MAX_CLASSES);
     t->atom = t->out->length;
-    return code_set_write(set, t->unicode, t->cache, t->out);
+    return code_set_write(set, t->cache, t->out);
 }
 
 static ImpStatus translate_class(Translator *t)
@@ -383,10 +382,10 @@ static ImpStatus translate_one(Translator *t)
     return IMP_OK;
 }
 
-ImpStatus regex_translate(const UnicodeTable *unicode, CategoryCache *cache, const char *source, size_t length, StrBuf *out)
+ImpStatus regex_translate(CategoryCache *cache, const char *source, size_t length, StrBuf *out)
 {
     if (length > MAX_PATTERN_BYTES) return imp_fail(IMP_ERR_LIMIT, "a pattern of %zu bytes is too long", length);
-    Translator t = {.unicode = unicode, .cache = cache, .at = source, .end = source + length, .out = out};
+    Translator t = {.cache = cache, .at = source, .end = source + length, .out = out};
     while (t.at < t.end) IMP_TRY(translate_one(&t));
     if (t.depth != 0) return broken("a group does not end");
     return strbuf_check(out);

@@ -59,6 +59,15 @@ ImpStatus unicode_table_create(Arena *arena, const UnicodeTable **out)
     return IMP_OK;
 }
 
+bool unicode_run_at(size_t index, uint32_t *first, uint32_t *last, unsigned *flags)
+{
+    if (index >= N_RUNS) return false;
+    *first = runs[index].first;
+    *last = index + 1 < N_RUNS ? runs[index + 1].first - 1 : UNICODE_LIMIT - 1;
+    *flags = runs[index].flags;
+    return true;
+}
+
 size_t unicode_lower(const UnicodeTable *table, uint32_t code_point, uint32_t out[2])
 {
     out[0] = code_point;

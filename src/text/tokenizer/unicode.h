@@ -59,6 +59,9 @@ typedef struct UnicodeTable {
 /* Expands the frozen runs into a table owned by `arena`. */
 ImpStatus unicode_table_create(Arena *arena, const UnicodeTable **out);
 
+/* Walks the frozen data: run `index` of characters with equal flags; false past the last. */
+bool unicode_run_at(size_t index, uint32_t *first, uint32_t *last, unsigned *flags);
+
 static inline unsigned unicode_flags(const UnicodeTable *table, uint32_t code_point)
 {
     return table->pages[code_point >> UNICODE_PAGE_BITS][code_point & 0xFF];
