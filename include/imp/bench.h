@@ -1,8 +1,8 @@
 /*
  * imp/bench.h - how fast a model runs, and how fast the machine could run it.
  *
- * Prompts and decoding are measured apart, repeated, after one run that does not count. What a run reads and multiplies is
- * counted too, so that a speed can be set against the machine's own limits.
+ * Prompts and decoding are measured apart, repeated, after one run that does not count. What a run reads and multiplies
+ * is counted too, so that a speed can be set against the machine's own limits.
  */
 #ifndef IMP_BENCH_H
 #define IMP_BENCH_H
@@ -13,15 +13,15 @@
 extern "C" {
 #endif
 
-/* One measurement: each of n_sequences sequences holds `depth` tokens before the clock starts, then computes n_prompt tokens
- * in chunks, then decodes n_generate one after the other, all sequences together in each step. The context must have been
- * created for n_sequences more than its own, with room for depth + n_prompt + n_generate tokens in each. */
+/* One measurement: each of n_sequences sequences holds `depth` tokens before the clock starts, then computes n_prompt
+ * tokens in chunks, then decodes n_generate one after the other, all sequences together in each step. The context must
+ * have been created for n_sequences more than its own, with room for depth + n_prompt + n_generate tokens in each. */
 typedef struct ImpBenchTest {
     size_t size;
     int32_t n_prompt, n_generate; /* not both 0 */
     int32_t n_sequences;          /* at least 1 */
     int32_t depth;
-    int32_t reps;                 /* runs that count, at least 1 */
+    int32_t reps; /* runs that count, at least 1 */
 } ImpBenchTest;
 
 typedef struct ImpBenchResult {

@@ -1,9 +1,9 @@
 /*
  * api_bench.c - runs with a clock around them.
  *
- * Tokens are drawn evenly from the vocabulary by a fixed rule: what they are does not matter to dense layers, and spreads
- * the load over experts. Between runs a sequence goes back to its depth; where its state cannot go back the depth is
- * computed anew, outside of the measured time.
+ * Tokens are drawn evenly from the vocabulary by a fixed rule: what they are does not matter to dense layers, and
+ * spreads the load over experts. Between runs a sequence goes back to its depth; where its state cannot go back the
+ * depth is computed anew, outside of the measured time.
  */
 #include "api/api.h"
 
@@ -18,12 +18,12 @@
 typedef struct Bench {
     ImpContext context;
     ImpBenchTest test;
-    int32_t length;     /* tokens of each sequence: depth, prompt, decoded */
+    int32_t length; /* tokens of each sequence: depth, prompt, decoded */
     int32_t n_open;
-    int32_t *sequences; /* [n_sequences] */
-    int32_t *tokens;    /* [n_sequences][length] */
+    int32_t *sequences;   /* [n_sequences] */
+    int32_t *tokens;      /* [n_sequences][length] */
     ImpStepInput *inputs; /* [n_sequences] */
-    float *logits;      /* [n_sequences][n_vocab] */
+    float *logits;        /* [n_sequences][n_vocab] */
 } Bench;
 
 static ImpStatus check_test(ImpContext context, const ImpBenchTest *test)
@@ -74,8 +74,8 @@ static void free_bench(Bench *bench)
     free(bench->logits);
 }
 
-/* Computes tokens first … first + count - 1 of every sequence in steps as full as the chunk allows; logits of each last one
- * where they are wanted. */
+/* Computes tokens first … first + count - 1 of every sequence in steps as full as the chunk allows; logits of each last
+ * one where they are wanted. */
 static ImpStatus feed(Bench *bench, int32_t first, int32_t count, bool wants_logits)
 {
     const int32_t chunk = runner_options(bench->context->runner)->chunk;
@@ -85,8 +85,10 @@ static ImpStatus feed(Bench *bench, int32_t first, int32_t count, bool wants_log
         for (int32_t room = chunk; room > 0 && sequence < bench->test.n_sequences;) {
             const int32_t taken = count - done < room ? count - done : room;
             const int32_t *tokens = bench->tokens + (size_t)sequence * (size_t)bench->length + first + done;
-            bench->inputs[n_inputs++] = (ImpStepInput){.sequence = bench->sequences[sequence], .tokens = tokens,
-                                                       .n_tokens = taken, .n_logits = wants_logits && done + taken == count};
+            bench->inputs[n_inputs++] = (ImpStepInput){.sequence = bench->sequences[sequence],
+                                                       .tokens = tokens,
+                                                       .n_tokens = taken,
+                                                       .n_logits = wants_logits && done + taken == count};
             room -= taken;
             done += taken;
             if (done < count) break;
@@ -194,7 +196,7 @@ ImpStatus imp_bench_machine(int32_t n_threads, ImpMachineSpeed *speed)
     API_REQUIRE(speed);
     CpuSpeed measured;
     IMP_TRY(cpu_speed_measure(n_threads, &measured));
-    const ImpMachineSpeed value = {.read_bytes = measured.read_bytes, .float_madds = measured.float_madds,
-                                   .int8_madds = measured.int8_madds};
+    const ImpMachineSpeed value = {
+        .read_bytes = measured.read_bytes, .float_madds = measured.float_madds, .int8_madds = measured.int8_madds};
     return api_write_sized(speed, &value, sizeof value, "ImpMachineSpeed");
 }

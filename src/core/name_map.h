@@ -18,7 +18,7 @@ typedef struct NameMapSlot {
     size_t value;
 } NameMapSlot;
 
-/* Zero-initialize to start. Names are not copied: they outlive the map. Finding is safe from several threads at once. */
+/* Zero-initialize to start. Names are not copied: they outlive the map. Any number of threads may find at once. */
 typedef struct NameMap {
     NameMapSlot *slots; /* [capacity], a power of two */
     size_t capacity, count;
@@ -28,7 +28,8 @@ typedef struct NameMap {
 /* Makes room for `count` names in all, so that the additions up to there do not grow the table. */
 ImpStatus name_map_reserve(NameMap *map, size_t count);
 
-/* Adds `name` unless it is there already; then `*existing` is its value and stays so. `*existing` is `value` otherwise. */
+/* Adds `name` unless it is there already. `*existing` is the value that the name has then: `value`, or its older one.
+ */
 ImpStatus name_map_add(NameMap *map, const char *name, size_t length, size_t value, size_t *existing);
 
 bool name_map_find(const NameMap *map, const char *name, size_t length, size_t *value);

@@ -1,9 +1,9 @@
 /*
  * gguf.c - a GGUF file's header and metadata: keys with typed values.
  *
- * The file is walked once. Every value stays where it is in the mapping; only arrays of strings (vocabularies, merges) get
- * an index, because their elements have no fixed size. Every read goes through gguf_take, which knows where the file ends,
- * and every count is compared with the bytes that are left before anything is allocated for it.
+ * The file is walked once. Every value stays where it is in the mapping; only arrays of strings (vocabularies, merges)
+ * get an index, because their elements have no fixed size. Every read goes through gguf_take, which knows where the
+ * file ends, and every count is compared with the bytes that are left before anything is allocated for it.
  */
 #include "format/gguf_file.h"
 
@@ -33,7 +33,7 @@ struct GgufMeta {
 static size_t type_size(uint32_t type)
 {
     static const uint8_t sizes[] = {
-        [GGUF_U8] = 1,  [GGUF_I8] = 1,  [GGUF_U16] = 2,  [GGUF_I16] = 2, [GGUF_U32] = 4, [GGUF_I32] = 4,
+        [GGUF_U8] = 1,  [GGUF_I8] = 1,   [GGUF_U16] = 2, [GGUF_I16] = 2, [GGUF_U32] = 4, [GGUF_I32] = 4,
         [GGUF_F32] = 4, [GGUF_BOOL] = 1, [GGUF_U64] = 8, [GGUF_I64] = 8, [GGUF_F64] = 8,
     };
     return type < sizeof sizes ? sizes[type] : 0;
@@ -78,6 +78,16 @@ ImpStatus gguf_take_string(GgufCursor *cursor, GgufString *out)
     return IMP_OK;
 }
 
+static bool is_unsigned(GgufType type)
+{
+    return type == GGUF_U8 || type == GGUF_U16 || type == GGUF_U32 || type == GGUF_U64;
+}
+
+static bool is_signed(GgufType type)
+{
+    return type == GGUF_I8 || type == GGUF_I16 || type == GGUF_I32 || type == GGUF_I64;
+}
+
 /* A number or boolean of fixed size at `bytes`. The caller has checked the type. */
 static void load_scalar(GgufType type, const uint8_t *bytes, GgufValue *value)
 {
@@ -86,19 +96,17 @@ static void load_scalar(GgufType type, const uint8_t *bytes, GgufValue *value)
     const size_t size = type_size(type);
     memcpy(&word, bytes, size);
     value->type = type;
-    switch (type) {
-    case GGUF_I8: value->as.i = (int8_t)word; break;
-    case GGUF_I16: value->as.i = (int16_t)word; break;
-    case GGUF_I32: value->as.i = (int32_t)word; break;
-    case GGUF_I64: value->as.i = (int64_t)word; break;
-    case GGUF_F32: {
+    if (type == GGUF_F64) {
+        memcpy(&value->as.f, bytes, sizeof value->as.f);
+    } else if (type == GGUF_F32) {
         float number;
         memcpy(&number, bytes, sizeof number);
         value->as.f = (double)number;
-        break;
-    }
-    case GGUF_F64: memcpy(&value->as.f, bytes, sizeof value->as.f); break;
-    default: value->as.u = word; break;
+    } else if (is_signed(type)) {
+        const size_t unused_bits = 64 - 8 * size;
+        value->as.i = (int64_t)(word << unused_bits) >> unused_bits;
+    } else {
+        value->as.u = word;
     }
 }
 
@@ -127,7 +135,8 @@ static ImpStatus read_array(GgufCursor *cursor, Arena *arena, int depth, GgufVal
     if (element == GGUF_STRING) return read_string_array(cursor, arena, value);
     value->as.array = cursor->data + cursor->at;
     if (element == GGUF_ARRAY) {
-        if (depth >= MAX_ARRAY_DEPTH) return imp_fail(IMP_ERR_LIMIT, "arrays nested more than %d deep", MAX_ARRAY_DEPTH);
+        if (depth >= MAX_ARRAY_DEPTH)
+            return imp_fail(IMP_ERR_LIMIT, "arrays nested more than %d deep", MAX_ARRAY_DEPTH);
         for (uint64_t i = 0; i < value->count; i++) {
             GgufValue inner = {.type = GGUF_ARRAY};
             IMP_TRY(read_array(cursor, arena, depth + 1, &inner));
@@ -168,8 +177,7 @@ static ImpStatus read_pair(GgufCursor *cursor, GgufMeta *meta)
     size_t existing = meta->count;
     if (status == IMP_OK) status = name_map_add(&meta->keys, pair->key.data, pair->key.length, meta->count, &existing);
     if (status == IMP_OK && existing != meta->count) status = imp_fail(IMP_ERR_FORMAT, "the key is there twice");
-    if (status != IMP_OK)
-        return imp_fail_prefix(status, "metadata key '%.*s'", (int)pair->key.length, pair->key.data);
+    if (status != IMP_OK) return imp_fail_prefix(status, "metadata key '%.*s'", (int)pair->key.length, pair->key.data);
     meta->count++;
     return IMP_OK;
 }
@@ -230,16 +238,6 @@ const GgufValue *gguf_find(const GgufMeta *meta, const char *key)
 size_t gguf_count(const GgufMeta *meta) { return meta->count; }
 GgufString gguf_key_at(const GgufMeta *meta, size_t index) { return meta->pairs[index].key; }
 const GgufValue *gguf_value_at(const GgufMeta *meta, size_t index) { return &meta->pairs[index].value; }
-
-static bool is_unsigned(GgufType type)
-{
-    return type == GGUF_U8 || type == GGUF_U16 || type == GGUF_U32 || type == GGUF_U64;
-}
-
-static bool is_signed(GgufType type)
-{
-    return type == GGUF_I8 || type == GGUF_I16 || type == GGUF_I32 || type == GGUF_I64;
-}
 
 static bool scalar_i64(const GgufValue *value, int64_t *out)
 {

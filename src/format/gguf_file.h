@@ -28,8 +28,8 @@ void gguf_meta_free(GgufMeta *meta);
 /* Reads the tensor table that `cursor` stands at and adds its tensors to `table`. */
 ImpStatus gguf_tensors_read(GgufCursor *cursor, const GgufMeta *meta, uint64_t n_tensors, TensorTable *table);
 
-/* Opens `path` and, when it is part of a split model, all other parts. `*meta` is that of the first part. Sentences name
- * the part's file. */
+/* Opens `path` and, when it is part of a split model, all other parts. `*meta` is that of the first part. Sentences
+ * name the part's file. */
 ImpStatus gguf_open(const char *path, TensorTable *table, GgufMeta **meta);
 
 #endif

@@ -1,8 +1,8 @@
 /*
  * gguf_split.c - a model in one file or in several, NAME-00001-of-00003.gguf and so on.
  *
- * A part says with `split.count` and `split.no` (from 0) what it is; the other parts' names follow from its own. The first
- * part carries the model's metadata, each part its own tensors.
+ * A part says with `split.count` and `split.no` (from 0) what it is; the other parts' names follow from its own. The
+ * first part carries the model's metadata, each part its own tensors.
  */
 #include "format/gguf_file.h"
 
@@ -70,12 +70,13 @@ static ImpStatus read_sibling(char *path, const GgufPart *opened, int64_t number
     GgufPart part;
     IMP_TRY(read_file(path, table, &meta, &part, true));
     const bool fits = part.count == opened->count && part.number == number;
-    if (fits && number == 0) *first = meta;
-    else gguf_meta_free(meta);
+    if (fits && number == 0)
+        *first = meta;
+    else
+        gguf_meta_free(meta);
     if (fits) return IMP_OK;
     return imp_fail(IMP_ERR_FORMAT, "%s: it says that it is part %lld of %lld, its name says %lld of %lld", path,
-                    (long long)part.number + 1, (long long)part.count, (long long)number + 1,
-                    (long long)opened->count);
+                    (long long)part.number + 1, (long long)part.count, (long long)number + 1, (long long)opened->count);
 }
 
 static ImpStatus read_parts(char *path, const GgufPart *opened, TensorTable *table, GgufMeta **first)

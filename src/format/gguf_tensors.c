@@ -42,8 +42,8 @@ static ImpStatus read_row(GgufCursor *cursor, GgufRow *row)
         return imp_fail(IMP_ERR_FORMAT, "a tensor's name of %zu bytes", row->name.length);
     IMP_TRY(gguf_take_u32(cursor, &n_dims));
     if (n_dims > GGUF_MAX_DIMS)
-        return imp_fail(IMP_ERR_FORMAT, "tensor '%.*s' has %u dimensions, GGUF allows %d",
-                        (int)row->name.length, row->name.data, n_dims, GGUF_MAX_DIMS);
+        return imp_fail(IMP_ERR_FORMAT, "tensor '%.*s' has %u dimensions, GGUF allows %d", (int)row->name.length,
+                        row->name.data, n_dims, GGUF_MAX_DIMS);
     row->tensor = (FileTensor){.n_dims = (int32_t)n_dims};
     for (uint32_t d = n_dims; d-- > 0;) {
         uint64_t dim;
@@ -98,8 +98,7 @@ ImpStatus gguf_tensors_read(GgufCursor *cursor, const GgufMeta *meta, uint64_t n
     for (uint64_t i = 0; i < n_tensors; i++) {
         IMP_TRY(read_row(cursor, &row));
         const ImpStatus status = add_row(&row, alignment, &section, table);
-        if (status != IMP_OK)
-            return imp_fail_prefix(status, "tensor '%.*s'", (int)row.name.length, row.name.data);
+        if (status != IMP_OK) return imp_fail_prefix(status, "tensor '%.*s'", (int)row.name.length, row.name.data);
     }
     return IMP_OK;
 }

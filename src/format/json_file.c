@@ -62,7 +62,8 @@ static void pass_escape(Rewriter *rewriter, bool in_key)
         return;
     }
     rewriter->at += ESCAPE_LENGTH;
-    if (is_high_surrogate(unit) && is_low_surrogate(escape_at(rewriter, rewriter->at))) rewriter->at += ESCAPE_LENGTH;
+    if (is_high_surrogate(unit) && is_low_surrogate(escape_at(rewriter, rewriter->at)))
+        rewriter->at += ESCAPE_LENGTH;
     else if (is_high_surrogate(unit) || is_low_surrogate(unit) || (in_key && unit == 0))
         replace(rewriter, start, ESCAPE_LENGTH, "\\uFFFD");
 }
@@ -103,9 +104,12 @@ static void pass_number(Rewriter *rewriter)
     bool is_real = false;
     while (rewriter->at < rewriter->length) {
         const char byte = rewriter->text[rewriter->at];
-        if (isdigit((unsigned char)byte)) digits++;
-        else if (byte == '.' || byte == 'e' || byte == 'E' || byte == '+' || byte == '-') is_real = true;
-        else break;
+        if (isdigit((unsigned char)byte))
+            digits++;
+        else if (byte == '.' || byte == 'e' || byte == 'E' || byte == '+' || byte == '-')
+            is_real = true;
+        else
+            break;
         rewriter->at++;
     }
     if (!is_real && digits > MAX_INTEGER_DIGITS) replace(rewriter, rewriter->at, 0, ".0");

@@ -102,9 +102,12 @@ ImpStatus model_file_open(const char *path, ModelFormat format, ModelFile **out)
     file->format = format != MODEL_FORMAT_AUTO ? format : is_directory ? MODEL_FORMAT_SAFETENSORS : MODEL_FORMAT_GGUF;
     file->path = strdup(path);
     ImpStatus status = IMP_OK;
-    if (file->path == NULL) status = imp_fail_memory(strlen(path));
-    else if (file->format == MODEL_FORMAT_GGUF) status = open_gguf(file);
-    else status = open_safetensors(file, is_directory);
+    if (file->path == NULL)
+        status = imp_fail_memory(strlen(path));
+    else if (file->format == MODEL_FORMAT_GGUF)
+        status = open_gguf(file);
+    else
+        status = open_safetensors(file, is_directory);
     if (status != IMP_OK) {
         model_file_close(file);
         return status;

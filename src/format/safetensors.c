@@ -1,9 +1,9 @@
 /*
  * safetensors.c - headers are JSON, so jansson reads them; what they claim is checked against the file.
  *
- * Offsets may leave gaps but must not overlap: two tensors in the same bytes are a broken or a malicious file. A sharded
- * model's index maps each tensor to a file of the same directory; every shard it names is read whole, and what the index
- * promises must be there.
+ * Offsets may leave gaps but must not overlap: two tensors in the same bytes are a broken or a malicious file. A
+ * sharded model's index maps each tensor to a file of the same directory; every shard it names is read whole, and what
+ * the index promises must be there.
  */
 #include "format/safetensors.h"
 
@@ -102,7 +102,8 @@ static ImpStatus read_tensors(json_t *header, const TensorSection *section, Tens
     ImpStatus status = IMP_OK;
     const char *name;
     json_t *entry;
-    json_object_foreach(header, name, entry) {
+    json_object_foreach(header, name, entry)
+    {
         if (strcmp(name, "__metadata__") == 0) continue;
         ByteRange *range = &ranges[n_ranges];
         range->name = name;
@@ -178,7 +179,8 @@ static ImpStatus read_shards(const char *directory, const json_t *weight_map, Na
     const char *name;
     json_t *value;
     /* jansson iterates a const object through a non-const pointer. */
-    json_object_foreach((json_t *)(uintptr_t)weight_map, name, value) {
+    json_object_foreach((json_t *)(uintptr_t)weight_map, name, value)
+    {
         size_t shard, tensor;
         const char *shard_name = json_string_value(value);
         IMP_TRY(read_shard(directory, shard_name, shards, ends, &shard, table));

@@ -48,8 +48,10 @@ ImpStatus tensor_byte_size(DType type, const int64_t *dims, int32_t n_dims, size
         empty |= dims[d] == 0;
     }
     for (int32_t d = 0; d + 1 < n_dims && !empty; d++) {
-        if ((uint64_t)dims[d] > UINT64_MAX / n_rows) overflow = true;
-        else n_rows *= (uint64_t)dims[d];
+        if ((uint64_t)dims[d] > UINT64_MAX / n_rows)
+            overflow = true;
+        else
+            n_rows *= (uint64_t)dims[d];
     }
     if (row % info->block_elems != 0)
         return imp_fail(IMP_ERR_FORMAT, "its rows of %lld elements are not whole blocks of %u, as %s needs",

@@ -17,10 +17,10 @@
 typedef struct TensorTable {
     FileTensor *tensors; /* [count] */
     size_t count, capacity;
-    uint64_t bytes;      /* of all tensors */
+    uint64_t bytes; /* of all tensors */
     NameMap names;
-    Arena arena;         /* names and whatever else lives as long as the model */
-    FileMap *maps;       /* [n_maps], the files that the tensors lie in */
+    Arena arena;   /* names and whatever else lives as long as the model */
+    FileMap *maps; /* [n_maps], the files that the tensors lie in */
     size_t n_maps, map_capacity;
 } TensorTable;
 
@@ -36,8 +36,8 @@ ImpStatus tensor_table_map(TensorTable *table, const char *path, const FileMap *
 /* Makes room for `extra` more tensors. */
 ImpStatus tensor_table_reserve(TensorTable *table, size_t extra);
 
-/* Bytes of a tensor of this type and shape (dims outermost first). Fails without the tensor's name, which the caller puts
- * in front: a negative dimension, a row that is not a whole number of blocks, a product that overflows. */
+/* Bytes of a tensor of this type and shape (dims outermost first). Fails without the tensor's name, which the caller
+ * puts in front: a negative dimension, a row that is not a whole number of blocks, a product that overflows. */
 ImpStatus tensor_byte_size(DType type, const int64_t *dims, int32_t n_dims, size_t *bytes);
 
 /* Adds a tensor of `tensor->size` bytes at `offset` of `section`; fails when they do not lie inside or when the name

@@ -52,8 +52,10 @@ StepCost model_step_cost(const Model *model, const StepShape *shape)
         if (layer->mixer == MIXER_ATTENTION) add_attention(&cost, &layer->attention, shape);
         add_matrix(&cost, &layer->short_conv.in_proj, 1, shape->rows);
         add_matrix(&cost, &layer->short_conv.out_proj, 1, shape->rows);
-        if (layer->ffn == FFN_EXPERTS) add_experts(&cost, &layer->experts, shape->rows);
-        else add_feed_forward(&cost, &layer->dense, shape->rows);
+        if (layer->ffn == FFN_EXPERTS)
+            add_experts(&cost, &layer->experts, shape->rows);
+        else
+            add_feed_forward(&cost, &layer->dense, shape->rows);
     }
     if (shape->logits > 0) add_matrix(&cost, &model->head, 1, shape->logits);
     return cost;

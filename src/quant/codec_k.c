@@ -59,7 +59,8 @@ void q3_k_decode(const void *blocks, float *out, size_t n)
 }
 
 /* Q4_K's and Q5_K's twelve bytes of 6-bit scales and minima for eight groups of 32: the first four of each are the low
- * six bits of bytes 0-3 and 4-7; the others have their low nibbles in bytes 8-11 and their high two bits on top of those. */
+ * six bits of bytes 0-3 and 4-7; the others have their low nibbles in bytes 8-11 and their high two bits on top of
+ * those. */
 static void q4_k_group(const uint8_t *scales, size_t group, float *scale, float *minimum)
 {
     if (group < 4) {
@@ -111,7 +112,8 @@ void q5_k_decode(const void *blocks, float *out, size_t n)
     }
 }
 
-/* low[128] (4 bits: 128 elements share 64 bytes), high[64] (2 bits: 128 elements share 32 bytes), scales[16] (signed), d. */
+/* low[128] (4 bits, 128 elements share 64 bytes), high[64] (2 bits, 128 elements share 32 bytes), signed scales[16], d.
+ */
 void q6_k_decode(const void *blocks, float *out, size_t n)
 {
     const uint8_t *block = blocks;

@@ -4,7 +4,8 @@
  *   Q4_0, Q5_0: d * (q - 8), d * (q - 16)        Q4_1, Q5_1: d * q + m        Q8_0: d * q, q signed
  *
  * Nibble i of a block is element i in its low half and element i + 16 in its high half; the 5-bit types keep all fifth
- * bits in one 32-bit word, bit i for element i. Scales, minima and integers are chosen as the `gguf` package chooses them.
+ * bits in one 32-bit word, bit i for element i. Scales, minima and integers are chosen as the `gguf` package chooses
+ * them.
  */
 #include "quant/codec.h"
 
@@ -107,7 +108,7 @@ static uint8_t truncate(float value, float max)
     return (uint8_t)(value < max ? value : max);
 }
 
-/* The element of largest magnitude, with its sign: it becomes the most negative integer, which has one step more room. */
+/* The element of largest magnitude, signed: it becomes the most negative integer, which has one step more room. */
 static float extreme(const float in[BLOCK])
 {
     float best = in[0];

@@ -2,10 +2,10 @@
  * codec_lut.c - formats whose four bits index sixteen uneven values: IQ4_NL and IQ4_XS (a table fitted to weights),
  * MXFP4 and NVFP4 (the E2M1 floating point numbers).
  *
- * E2M1 has halves in it, so its table holds doubled values and the block's scale is halved, which is exact: the values of
- * the `gguf` package come out bit for bit. Minus zero reads as plus zero.
- * MXFP4: OCP Microscaling Formats 1.0. NVFP4 in GGUF: four E4M3 scales, then four times eight bytes of nibbles; the
- * tensor's own float32 scale is a tensor beside it.
+ * E2M1 has halves in it, so its table holds doubled values and the block's scale is halved, which is exact: the values
+ * of the `gguf` package come out bit for bit. Minus zero reads as plus zero. MXFP4: OCP Microscaling Formats 1.0. NVFP4
+ * in GGUF: four E4M3 scales, then four times eight bytes of nibbles; the tensor's own float32 scale is a tensor beside
+ * it.
  */
 #include "quant/codec.h"
 

@@ -30,7 +30,8 @@ typedef struct Options {
     bool measure_machine;
 } Options;
 
-/* Reads the command line; false with a message on stderr, or when help or version was asked for (*exit_code is then 0). */
+/* Reads the command line; false with a message on stderr, or when help or version was asked for (*exit_code is then 0).
+ */
 bool options_read(int argc, char **argv, Options *options, int *exit_code);
 
 /* One measured line. */

@@ -1,8 +1,8 @@
 /*
  * main.c - imp-bench: one context for each combination of threads and sequences, every prompt, decode and depth on it.
  *
- * As llama-bench does, a prompt and decoding are measured apart: ppN is a prompt of N tokens, tgN is N tokens decoded, each
- * behind `@ dN` tokens that were computed before, by `x N` sequences together.
+ * As llama-bench does, a prompt and decoding are measured apart: ppN is a prompt of N tokens, tgN is N tokens decoded,
+ * each behind `@ dN` tokens that were computed before, by `x N` sequences together.
  */
 #include "bench_tool.h"
 
@@ -93,17 +93,16 @@ int main(int argc, char **argv)
     if (!options_read(argc, argv, &options, &code)) return code;
     ImpModel model;
     if (imp_model_load(options.model, IMP_FORMAT_AUTO, &model) != IMP_OK) return fail();
-    Report report = {.form = options.output, .model = {.size = sizeof report.model},
-                     .machine = {.size = sizeof report.machine}};
+    Report report = {
+        .form = options.output, .model = {.size = sizeof report.model}, .machine = {.size = sizeof report.machine}};
     if (imp_model_info(model, &report.model) != IMP_OK) code = fail();
-    if (code == 0 && options.measure_machine &&
-        imp_bench_machine(largest(&options.threads), &report.machine) != IMP_OK)
+    if (code == 0 && options.measure_machine && imp_bench_machine(largest(&options.threads), &report.machine) != IMP_OK)
         code = fail();
     if (code == 0) report_begin(&report, options.model);
     for (int32_t t = 0; t < options.threads.count; t++)
         for (int32_t s = 0; s < options.sequences.count && code == 0; s++)
-            code = measure_combination(model, &options, &report, options.threads.values[t],
-                                       options.sequences.values[s]);
+            code =
+                measure_combination(model, &options, &report, options.threads.values[t], options.sequences.values[s]);
     if (code == 0) report_end(&report);
     imp_model_free(model);
     return code;

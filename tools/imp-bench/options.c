@@ -93,14 +93,30 @@ static bool apply(int flag, const char *value, Options *options)
     int word = 0;
     bool good = true;
     switch (flag) {
-    case 'm': options->model = value; break;
-    case 'p': good = read_values(value, 0, &options->prompt); break;
-    case 'n': good = read_values(value, 0, &options->generate); break;
-    case 'd': good = read_values(value, 0, &options->depth); break;
-    case 's': good = read_values(value, 1, &options->sequences); break;
-    case 't': good = read_values(value, 0, &options->threads); break;
-    case 'r': good = read_one(value, 1, &options->reps); break;
-    case 'c': good = read_one(value, 1, &options->chunk); break;
+    case 'm':
+        options->model = value;
+        break;
+    case 'p':
+        good = read_values(value, 0, &options->prompt);
+        break;
+    case 'n':
+        good = read_values(value, 0, &options->generate);
+        break;
+    case 'd':
+        good = read_values(value, 0, &options->depth);
+        break;
+    case 's':
+        good = read_values(value, 1, &options->sequences);
+        break;
+    case 't':
+        good = read_values(value, 0, &options->threads);
+        break;
+    case 'r':
+        good = read_one(value, 1, &options->reps);
+        break;
+    case 'c':
+        good = read_one(value, 1, &options->chunk);
+        break;
     case 'k':
         good = read_word(value, kv_types, &word);
         options->kv_type = (ImpKvType)word;
@@ -120,8 +136,14 @@ static bool apply(int flag, const char *value, Options *options)
 
 bool options_read(int argc, char **argv, Options *options, int *exit_code)
 {
-    *options = (Options){.prompt = {{512}, 1},  .generate = {{128}, 1}, .depth = {{0}, 1},     .sequences = {{1}, 1},
-                         .threads = {{0}, 1},   .reps = 5,              .chunk = 512,          .kv_type = IMP_KV_F16,
+    *options = (Options){.prompt = {{512}, 1},
+                         .generate = {{128}, 1},
+                         .depth = {{0}, 1},
+                         .sequences = {{1}, 1},
+                         .threads = {{0}, 1},
+                         .reps = 5,
+                         .chunk = 512,
+                         .kv_type = IMP_KV_F16,
                          .measure_machine = true};
     *exit_code = 0;
     for (int flag; (flag = getopt_long(argc, argv, "m:p:n:d:s:t:r:c:k:o:h", long_options, NULL)) != -1;) {

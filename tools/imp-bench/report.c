@@ -42,8 +42,10 @@ static void table_begin(const Report *report, const char *path)
 /* A percentage, or a dash when the machine was not measured. */
 static void print_share(char *out, size_t size, double part, double whole)
 {
-    if (whole > 0) (void)snprintf(out, size, "%.1f%%", 100 * share(part, whole));
-    else (void)snprintf(out, size, "-");
+    if (whole > 0)
+        (void)snprintf(out, size, "%.1f%%", 100 * share(part, whole));
+    else
+        (void)snprintf(out, size, "-");
 }
 
 static void table_line(const Report *report, const Line *line)
@@ -108,16 +110,22 @@ static void json_line(const Report *report, const Line *line)
 
 void report_begin(const Report *report, const char *path)
 {
-    if (report->form == OUTPUT_TABLE) table_begin(report, path);
-    else if (report->form == OUTPUT_CSV) csv_begin();
-    else json_begin(report, path);
+    if (report->form == OUTPUT_TABLE)
+        table_begin(report, path);
+    else if (report->form == OUTPUT_CSV)
+        csv_begin();
+    else
+        json_begin(report, path);
 }
 
 void report_line(Report *report, const Line *line)
 {
-    if (report->form == OUTPUT_TABLE) table_line(report, line);
-    else if (report->form == OUTPUT_CSV) csv_line(report, line);
-    else json_line(report, line);
+    if (report->form == OUTPUT_TABLE)
+        table_line(report, line);
+    else if (report->form == OUTPUT_CSV)
+        csv_line(report, line);
+    else
+        json_line(report, line);
     report->n_lines++;
 }
 

@@ -1,8 +1,9 @@
 /*
  * cpu_speed.c - reads a buffer that no cache holds, and runs multiply-add loops that never leave the registers.
  *
- * The numbers are what a kernel could reach at most, not what the data sheet says: threads share the memory controller, and
- * wide units lower the clock. The best of several runs counts, because everything that disturbs a run makes it slower.
+ * The numbers are what a kernel could reach at most, not what the data sheet says: threads share the memory controller,
+ * and wide units lower the clock. The best of several runs counts, because everything that disturbs a run makes it
+ * slower.
  */
 #include "compute/cpu/cpu_speed.h"
 

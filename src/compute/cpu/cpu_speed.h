@@ -9,16 +9,16 @@
 #include <stdint.h>
 
 typedef struct CpuSpeed {
-    double read_bytes;    /* a second, from memory, all threads together */
-    double float_madds;   /* float32 multiply-adds a second, in registers */
-    double int8_madds;    /* 8-bit multiply-adds into 32 bits a second, in registers */
+    double read_bytes;  /* a second, from memory, all threads together */
+    double float_madds; /* float32 multiply-adds a second, in registers */
+    double int8_madds;  /* 8-bit multiply-adds into 32 bits a second, in registers */
 } CpuSpeed;
 
 /* Best of a few short runs on `n_threads` threads (below 1: all processors); takes about a second and 512 MiB. */
 ImpStatus cpu_speed_measure(int32_t n_threads, CpuSpeed *out);
 
-/* One level's loops: `rounds` rounds of independent multiply-adds, so many a round; the result only keeps the compiler from
- * dropping them. NULL where the compiler's target has no such level. */
+/* One level's loops: `rounds` rounds of independent multiply-adds, so many a round; the result only keeps the compiler
+ * from dropping them. NULL where the compiler's target has no such level. */
 typedef struct CpuSpeedLoops {
     float (*float_madds)(int64_t rounds);
     int32_t (*int8_madds)(int64_t rounds);

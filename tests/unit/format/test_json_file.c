@@ -85,8 +85,8 @@ static void broken_text_is_refused(void **state)
 {
     (void)state;
     static const char *const broken[] = {
-        "", "{", "[1,]", "\"\\ud8", "\"\\", "\"\\u", "[\"\\ud800", "{\"a\":1", "Inf", "-Inf", "[NaNa]", "{\"a\\u0000", "1 2",
-        "\xFF", "[\"\xC3\"]", "-", "[1e999]",
+        "",     "{",      "[1,]",        "\"\\ud8", "\"\\", "\"\\u",      "[\"\\ud800", "{\"a\":1", "Inf",
+        "-Inf", "[NaNa]", "{\"a\\u0000", "1 2",     "\xFF", "[\"\xC3\"]", "-",          "[1e999]",
     };
     for (size_t i = 0; i < sizeof broken / sizeof broken[0]; i++)
         assert_refused(broken[i], strlen(broken[i]), "not valid JSON: line ");
@@ -101,12 +101,9 @@ static void broken_text_is_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(plain_json_stays_what_it_is),
-        cmocka_unit_test(python_literals_are_numbers),
-        cmocka_unit_test(long_integers_become_reals),
-        cmocka_unit_test(lone_surrogates_are_replaced),
-        cmocka_unit_test(escaped_nuls_stay_in_values_only),
-        cmocka_unit_test(broken_text_is_refused),
+        cmocka_unit_test(plain_json_stays_what_it_is),      cmocka_unit_test(python_literals_are_numbers),
+        cmocka_unit_test(long_integers_become_reals),       cmocka_unit_test(lone_surrogates_are_replaced),
+        cmocka_unit_test(escaped_nuls_stay_in_values_only), cmocka_unit_test(broken_text_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

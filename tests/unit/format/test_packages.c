@@ -1,5 +1,5 @@
-/* test_packages.c - files written by the `gguf` and `safetensors` packages; tests/oracle/make_format_goldens.py made them.
- * Element i of the tensor number t of a file is t + i. */
+/* test_packages.c - files written by the `gguf` and `safetensors` packages; tests/oracle/make_format_goldens.py made
+ * them. Element i of the tensor number t of a file is t + i. */
 #include "cmocka_all.h"
 
 #include "format/model_file.h"
@@ -16,7 +16,8 @@ static ModelFile *open_package(const char *name)
     return file;
 }
 
-static void assert_tensor(const ModelFile *file, const char *name, DType type, const char *shape, int t, float tolerance)
+static void assert_tensor(const ModelFile *file, const char *name, DType type, const char *shape, int t,
+                          float tolerance)
 {
     const FileTensor *tensor = model_file_tensor(file, name);
     assert_non_null(tensor);
@@ -146,10 +147,8 @@ static void sharded_safetensors_are_read(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_metadata_type_is_read),
-        cmocka_unit_test(gguf_tensors_are_read),
-        cmocka_unit_test(any_part_opens_a_split_model),
-        cmocka_unit_test(safetensors_are_read),
+        cmocka_unit_test(every_metadata_type_is_read),  cmocka_unit_test(gguf_tensors_are_read),
+        cmocka_unit_test(any_part_opens_a_split_model), cmocka_unit_test(safetensors_are_read),
         cmocka_unit_test(sharded_safetensors_are_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -21,8 +21,9 @@ static void reads_one_file(void **state)
     (void)state;
     clear_work_dir();
     write_tensors("model.safetensors",
-                  "{\"__metadata__\":{\"format\":\"pt\"}," TENSOR("b", "F32", "[2,3]", 8, 32) ","
-                  TENSOR("a", "BF16", "[4]", 0, 8) "," TENSOR("fp8", "F8_E5M2", "[]", 40, 41) "}   ", 41);
+                  "{\"__metadata__\":{\"format\":\"pt\"}," TENSOR("b", "F32", "[2,3]", 8, 32) "," TENSOR(
+                      "a", "BF16", "[4]", 0, 8) "," TENSOR("fp8", "F8_E5M2", "[]", 40, 41) "}   ",
+                  41);
     ModelFile *file = open_model(work_dir);
     assert_int_equal(model_file_format(file), MODEL_FORMAT_SAFETENSORS);
     assert_int_equal(model_file_tensor_count(file), 3);

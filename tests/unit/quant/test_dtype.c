@@ -1,4 +1,5 @@
-/* test_dtype.c - every type's codec against the `gguf` package bit for bit, and the 16- and 8-bit numbers exhaustively. */
+/* test_dtype.c - every type's codec against the `gguf` package bit for bit, and the 16- and 8-bit numbers exhaustively.
+ */
 #include "cmocka_all.h"
 
 #include "core/file_map.h"
@@ -135,14 +136,18 @@ static void every_half_means_what_its_fields_say(void **state)
     for (uint32_t bits = 0; bits < 0x10000; bits++) {
         const float half = f16_to_f32((uint16_t)bits), brain = bf16_to_f32((uint16_t)bits);
         if ((bits & 0x7C00) == 0x7C00) {
-            if (bits & 0x3FF) assert_true(isnan(half));
-            else assert_true(isinf(half) && !signbit(half) == !(bits >> 15));
+            if (bits & 0x3FF)
+                assert_true(isnan(half));
+            else
+                assert_true(isinf(half) && !signbit(half) == !(bits >> 15));
         } else {
             assert_same_bits("F16", bits, half, (float)field_value(bits, 5, 10));
         }
         if ((bits & 0x7F80) == 0x7F80) {
-            if (bits & 0x7F) assert_true(isnan(brain));
-            else assert_true(isinf(brain) && !signbit(brain) == !(bits >> 15));
+            if (bits & 0x7F)
+                assert_true(isnan(brain));
+            else
+                assert_true(isinf(brain) && !signbit(brain) == !(bits >> 15));
         } else {
             assert_same_bits("BF16", bits, brain, (float)field_value(bits, 8, 7));
         }
@@ -153,12 +158,16 @@ static void every_byte_means_what_its_fields_say(void **state)
 {
     (void)state;
     for (uint32_t bits = 0; bits < 0x100; bits++) {
-        if ((bits & 0x7F) == 0x7F) assert_true(isnan(f8_e4m3_to_f32((uint8_t)bits)));
-        else assert_same_bits("F8_E4M3", bits, f8_e4m3_to_f32((uint8_t)bits), (float)field_value(bits, 4, 3));
+        if ((bits & 0x7F) == 0x7F)
+            assert_true(isnan(f8_e4m3_to_f32((uint8_t)bits)));
+        else
+            assert_same_bits("F8_E4M3", bits, f8_e4m3_to_f32((uint8_t)bits), (float)field_value(bits, 4, 3));
         if ((bits & 0x7C) != 0x7C)
             assert_same_bits("F8_E5M2", bits, f8_e5m2_to_f32((uint8_t)bits), (float)field_value(bits, 5, 2));
-        else if (bits & 3) assert_true(isnan(f8_e5m2_to_f32((uint8_t)bits)));
-        else assert_true(isinf(f8_e5m2_to_f32((uint8_t)bits)));
+        else if (bits & 3)
+            assert_true(isnan(f8_e5m2_to_f32((uint8_t)bits)));
+        else
+            assert_true(isinf(f8_e5m2_to_f32((uint8_t)bits)));
     }
     assert_same_bits("F8_E4M3", 0x7E, f8_e4m3_to_f32(0x7E), 448.0f);
 }
