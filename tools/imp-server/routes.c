@@ -29,6 +29,7 @@ enum MHD_Result route_models(Exchange *exchange)
     Server *server = exchange->server;
     json_t *list = json_array();
     add_model(list, server->model_name, server->started, true);
+    (void)json_object_set_new(json_array_get(list, 0), "context", json_integer(imp_engine_context(server->engine)));
     DIR *directory = server->models_dir[0] != '\0' ? opendir(server->models_dir) : NULL;
     for (struct dirent *entry; directory != NULL && (entry = readdir(directory)) != NULL;) {
         if (!is_model(server->models_dir, entry->d_name)) continue;
