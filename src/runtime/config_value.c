@@ -180,7 +180,12 @@ static ImpStatus check_list(const ImpSettingInfo *entry, const Literal *literal)
         return imp_fail(IMP_ERR_INVALID_ARGUMENT, "%s has %zu entries, at most %.0f are possible", entry->key,
                         literal->n_items, entry->max);
     if (entry->choices[0] == '\0') return IMP_OK;
-    for (size_t i = 0; i < literal->n_items; i++) IMP_TRY(check_word(entry, literal->items[i]));
+    for (size_t i = 0; i < literal->n_items; i++) {
+        IMP_TRY(check_word(entry, literal->items[i]));
+        for (size_t j = 0; j < i; j++)
+            if (strcmp(literal->items[i], literal->items[j]) == 0)
+                return imp_fail(IMP_ERR_INVALID_ARGUMENT, "%s names %s twice", entry->key, literal->items[i]);
+    }
     return IMP_OK;
 }
 

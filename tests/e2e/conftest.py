@@ -119,11 +119,9 @@ def vocabulary(tmp_path_factory):
     return directory
 
 
-@pytest.fixture(scope="session")
-def chat_model(tmp_path_factory, ids_model):
-    """The golden model's random weights with that tokenizer: it babbles, but the same babble every time."""
-    path = tmp_path_factory.mktemp("chat-model") / "babble.gguf"
-    golden = gguf.GGUFReader(ids_model)
+def write_chat_model(path, tokens):
+    """The golden model's random weights with a vocabulary and a template: it babbles, but the same babble every time."""
+    golden = gguf.GGUFReader(GOLDEN / "llama" / "model.gguf")
     writer = gguf.GGUFWriter(path, "llama")
     for field in golden.fields.values():
         if field.name == "llama.context_length":
@@ -132,8 +130,8 @@ def chat_model(tmp_path_factory, ids_model):
             writer.add_key_value(field.name, field.contents(), field.types[0])
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("gpt-2")
-    writer.add_token_list(TOKENS)
-    writer.add_token_types([gguf.TokenType.CONTROL if token in SPECIAL else gguf.TokenType.NORMAL for token in TOKENS])
+    writer.add_token_list(tokens)
+    writer.add_token_types([gguf.TokenType.CONTROL if token in SPECIAL else gguf.TokenType.NORMAL for token in tokens])
     writer.add_token_merges(["Q Z"])
     writer.add_bos_token_id(SPECIAL.index("<s>"))
     writer.add_eos_token_id(SPECIAL.index("<|im_end|>"))
@@ -145,6 +143,12 @@ def chat_model(tmp_path_factory, ids_model):
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+
+
+@pytest.fixture(scope="session")
+def chat_model(tmp_path_factory):
+    path = tmp_path_factory.mktemp("chat-model") / "babble.gguf"
+    write_chat_model(path, TOKENS)
     return path
 
 

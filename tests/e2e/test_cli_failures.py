@@ -1,14 +1,16 @@
 """What goes wrong around imp-cli: files, disks, pipes. Always one sentence, an exit code, and no trace of a crash."""
 
 import os
+import pty
 import resource
 import signal
 import subprocess
 
 import pytest
-from conftest import GOLDEN
+from conftest import GOLDEN, TOKENS, write_chat_model
 
 FULL = "/dev/full"
+CAPITALS = "ABCDEFGHIJKLMNOPRSTUVWX"
 
 
 def failed(done, *words, code=1):
@@ -137,6 +139,25 @@ def test_a_reader_that_leaves_early(program, home, environment, chat_model):
                           env=environment, capture_output=True, text=True, timeout=60)
     assert done.stdout == "1\n"
     assert done.stderr == "imp-cli: whoever read standard output has closed it\n"
+
+
+def test_control_characters_do_not_reach_a_terminal(program, home, environment):
+    """A model whose capital letters are control bytes, escape among them, in the byte-level alphabet."""
+    tokens = [chr(256 + 30 + ord("A") - ord(token)) if token in CAPITALS else token for token in TOKENS]
+    write_chat_model(home / "rude.gguf", tokens)
+    command = [program, "--model", "rude.gguf", "--prompt", "hello", "--raw", "--temperature", "3", "--top-k", "0", "--top-p", "1",
+               "--seed", "1", "--max-tokens", "600", "--quiet"]
+    options = dict(cwd=home, env=environment, timeout=60, check=True)
+    piped = subprocess.run(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, **options).stdout
+    controls = {byte for byte in piped if byte < 32 and byte not in b"\t\n"}
+    assert len(controls) > 5 and 0x1B in controls
+    master, slave = pty.openpty()
+    subprocess.run(command, stdout=slave, stdin=subprocess.DEVNULL, **options)
+    os.close(slave)
+    shown = os.read(master, 1 << 16)
+    os.close(master)
+    assert not controls & set(shown.replace(b"\r\n", b"\n"))
+    assert "\ufffd" in shown.decode()
 
 
 def test_interrupt_ends_a_single_answer(program, home, environment, chat_model):

@@ -95,6 +95,8 @@ int terminal_width(void);
 /* Writes to standard output at once. false when it cannot be written to: then output_status() is EXIT_FAILED, the
  * sentence was printed, and all later writes fail in silence. */
 bool output_write(const char *bytes, size_t length);
+/* The same for what a model said: on a terminal control characters, which could do anything to it, show as U+FFFD. */
+bool output_text(const char *text, size_t length);
 bool output_printf(const char *format, ...) CLI_PRINTF(1, 2);
 int output_status(void);
 

@@ -42,7 +42,7 @@ bool generate_take_text(void *user, const char *text, size_t length)
     progress_clear();
     if (length == 0 || answer->silent) return true;
     answer->last = text[length - 1];
-    return output_write(text, length);
+    return output_text(text, length);
 }
 
 static int print_json(const Session *session)

@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 static struct {
-    bool quiet, error_is_terminal, colour;
+    bool quiet, output_is_terminal, error_is_terminal, colour;
     bool output_failed;
     bool bar_visible;
     double bar_start; /* when the work at hand began */
@@ -34,6 +34,7 @@ void terminal_start(bool quiet)
 {
     const char *kind = getenv("TERM"), *no_colour = getenv("NO_COLOR");
     terminal.quiet = quiet;
+    terminal.output_is_terminal = isatty(STDOUT_FILENO);
     terminal.error_is_terminal = isatty(STDERR_FILENO) && kind != NULL && strcmp(kind, "dumb") != 0;
     terminal.colour = terminal.error_is_terminal && (no_colour == NULL || no_colour[0] == '\0');
     /* A reader that went away shall be an error of write, not the end of the program. */
@@ -68,6 +69,27 @@ bool output_write(const char *bytes, size_t length)
         length -= (size_t)written;
     }
     return !terminal.output_failed;
+}
+
+/* Length of the control character at hand: ASCII's but tab and line feed, and U+0080 to U+009F; 0 for any other. */
+static size_t control_length(const char *text, size_t length)
+{
+    const unsigned char byte = (unsigned char)text[0];
+    if (byte < 0x20 || byte == 0x7f) return byte != '\n' && byte != '\t';
+    return byte == 0xC2 && length > 1 && (unsigned char)text[1] < 0xA0 ? 2 : 0;
+}
+
+bool output_text(const char *text, size_t length)
+{
+    if (!terminal.output_is_terminal) return output_write(text, length);
+    size_t start = 0;
+    for (size_t i = 0; i < length;) {
+        const size_t control = control_length(text + i, length - i);
+        if (control > 0 && !(output_write(text + start, i - start) && output_write("\xEF\xBF\xBD", 3))) return false;
+        i += control > 0 ? control : 1;
+        if (control > 0) start = i;
+    }
+    return output_write(text + start, length - start);
 }
 
 bool output_printf(const char *format, ...)
