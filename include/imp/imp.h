@@ -21,7 +21,7 @@
  *
  * Text is UTF-8. Buffers: `length` (may be NULL) receives the bytes of the whole result without the NUL that follows
  * it; when `size` is too small the call stores what fits, cut between characters, with its NUL, and returns
- * IMP_ERR_BUFFER_TOO_SMALL. A NULL buffer of size 0 asks for the length alone.
+ * IMP_ERR_BUFFER_TOO_SMALL. A NULL buffer of size 0 asks for the length alone, and is no error.
  *
  * Rarely used calls (logits of every token, perplexity, several sequences at once) are in imp/inspect.h.
  */
@@ -140,7 +140,8 @@ enum {
 };
 
 /* Token ids of `text_length` bytes (IMP_NUL_TERMINATED: up to the NUL). *count (may be NULL) receives the number of ids
- * also when `capacity` is too small (IMP_ERR_BUFFER_TOO_SMALL; the first `capacity` ids are stored). */
+ * also when `capacity` is too small (IMP_ERR_BUFFER_TOO_SMALL; the first `capacity` ids are stored). NULL with capacity
+ * 0 asks for the number alone. */
 IMP_API ImpStatus imp_tokenize(ImpModel model, const char *text, size_t text_length, unsigned flags, int32_t *tokens,
                                size_t capacity, size_t *count);
 

@@ -141,6 +141,6 @@ ImpStatus api_copy_text(const char *text, size_t text_length, char *buffer, size
         if (stored > 0) memcpy(buffer, text, stored);
         buffer[stored] = '\0';
     }
-    if (text_length < size) return IMP_OK;
+    if (text_length < size || !buffer) return IMP_OK;
     return imp_fail(IMP_ERR_BUFFER_TOO_SMALL, "the text has %zu bytes and a NUL, the buffer %zu", text_length, size);
 }

@@ -27,7 +27,7 @@ ImpStatus imp_tokenize(ImpModel model, const char *text, size_t text_length, uns
     const size_t stored = list.count < capacity ? list.count : capacity;
     if (stored > 0) memcpy(tokens, list.ids, stored * sizeof *tokens);
     if (count) *count = list.count;
-    if (list.count > capacity)
+    if (list.count > capacity && tokens)
         status =
             imp_fail(IMP_ERR_BUFFER_TOO_SMALL, "the text has %zu tokens, the array room for %zu", list.count, capacity);
 fail:

@@ -129,7 +129,7 @@ static void buffers_of_any_size(void **state)
         assert_int_not_equal(next & 0xC0, 0x80); /* cut between characters */
     }
     size_t length;
-    assert_int_equal(imp_generate(context, "on the", &params, NULL, 0, &length), IMP_ERR_BUFFER_TOO_SMALL);
+    assert_ok(imp_generate(context, "on the", &params, NULL, 0, &length));
     assert_int_equal(length, strlen(expected));
     imp_context_free(context);
 }
@@ -210,8 +210,7 @@ static void ends_are_told(void **state)
 
     /* The context is full: its last token was computed, one more drawn. */
     params = steady_params(0);
-    assert_ok(imp_generate(context, "the", &params, NULL, 0, NULL) == IMP_ERR_BUFFER_TOO_SMALL ? IMP_OK
-                                                                                               : IMP_ERR_INTERNAL);
+    assert_ok(imp_generate(context, "the", &params, NULL, 0, NULL));
     assert_int_equal(stats_of(context).stop_reason, IMP_STOP_CONTEXT);
     (void)imp_context_tokens(context, &n_tokens);
     assert_int_equal(n_tokens, imp_context_capacity(context));
@@ -333,9 +332,7 @@ static void steps_follow_the_loop(void **state)
     params.repeat_penalty = 1.3f;
     params.mirostat = 2;
     int32_t n_prompt, n_tokens;
-    assert_ok(imp_generate(context, "on and on", &params, NULL, 0, NULL) == IMP_ERR_BUFFER_TOO_SMALL
-                  ? IMP_OK
-                  : IMP_ERR_INTERNAL);
+    assert_ok(imp_generate(context, "on and on", &params, NULL, 0, NULL));
     const int32_t *expected = imp_generated_tokens(context, &n_tokens);
     n_prompt = stats_of(context).prompt_tokens;
 
@@ -376,7 +373,7 @@ static void dry_breaks_a_loop(void **state)
     int32_t n_tokens;
     for (int dry = 0; dry < 2; dry++) {
         params.dry_multiplier = dry ? 5.0f : 0.0f;
-        (void)imp_generate(context, "the", &params, NULL, 0, NULL);
+        assert_ok(imp_generate(context, "the", &params, NULL, 0, NULL));
         const int32_t *tokens = imp_generated_tokens(context, &n_tokens);
         int32_t run = 0, longest = 0;
         for (int32_t i = 0; i < n_tokens; i++) {

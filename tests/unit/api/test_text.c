@@ -33,11 +33,11 @@ static void small_arrays_tell_the_size(void **state)
     int32_t all[200], tokens[200];
     size_t n_all, count;
     assert_ok(imp_tokenize(model, sample, IMP_NUL_TERMINATED, 0, all, 200, &n_all));
-    assert_fails(imp_tokenize(model, sample, IMP_NUL_TERMINATED, 0, NULL, 0, &count), IMP_ERR_BUFFER_TOO_SMALL,
-                 "room for 0");
+    assert_ok(imp_tokenize(model, sample, IMP_NUL_TERMINATED, 0, NULL, 0, &count));
     assert_int_equal(count, n_all);
     tokens[3] = -7;
-    assert_int_equal(imp_tokenize(model, sample, IMP_NUL_TERMINATED, 0, tokens, 3, &count), IMP_ERR_BUFFER_TOO_SMALL);
+    assert_fails(imp_tokenize(model, sample, IMP_NUL_TERMINATED, 0, tokens, 3, &count), IMP_ERR_BUFFER_TOO_SMALL,
+                 "room for 3");
     assert_int_equal(count, n_all);
     assert_memory_equal(tokens, all, 3 * sizeof *tokens);
     assert_int_equal(tokens[3], -7);
@@ -186,9 +186,7 @@ static void halves_of_models(void **state)
     assert_false(info.has_weights);
     assert_true(info.has_vocabulary && info.has_chat_template);
     assert_int_equal(info.n_vocab, 267);
-    assert_ok(imp_tokenize(model, "the", IMP_NUL_TERMINATED, 0, NULL, 0, &count) == IMP_ERR_BUFFER_TOO_SMALL
-                  ? IMP_OK
-                  : IMP_ERR_INTERNAL);
+    assert_ok(imp_tokenize(model, "the", IMP_NUL_TERMINATED, 0, NULL, 0, &count));
     assert_fails(imp_context_create(model, NULL, &context), IMP_ERR_UNSUPPORTED, "no weights to run");
     assert_null(context);
     imp_model_free(model);
