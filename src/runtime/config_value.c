@@ -179,6 +179,8 @@ static ImpStatus check_list(const ImpSettingInfo *entry, const Literal *literal)
     if ((double)literal->n_items > entry->max)
         return imp_fail(IMP_ERR_INVALID_ARGUMENT, "%s has %zu entries, at most %.0f are possible", entry->key,
                         literal->n_items, entry->max);
+    for (size_t i = 0; i < literal->n_items; i++)
+        if (literal->items[i][0] == '\0') return imp_fail(IMP_ERR_INVALID_ARGUMENT, "%s has an empty entry", entry->key);
     if (entry->choices[0] == '\0') return IMP_OK;
     for (size_t i = 0; i < literal->n_items; i++) {
         IMP_TRY(check_word(entry, literal->items[i]));

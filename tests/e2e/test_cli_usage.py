@@ -100,6 +100,7 @@ def test_bad_values(cli, flag, value, sentence):
 
 def test_stop_is_given_up_to_four_times(cli):
     refused(cli(*["--stop", "x"] * 5), "at most 4")
+    refused(cli("--stop", ""), "--stop: generation.stop has an empty entry")
 
 
 @pytest.mark.parametrize("flags, words", [

@@ -89,7 +89,8 @@ int reference_print(const char *what);
 
 /* Asks once about the terminals behind standard output and error. */
 void terminal_start(bool quiet);
-bool terminal_has_colour(void); /* of standard error */
+bool terminal_can_draw(void);   /* standard error, and not a dumb one */
+bool terminal_has_colour(void); /* the same, and colours are wanted */
 int terminal_width(void);
 
 /* Writes to standard output at once. false when it cannot be written to: then output_status() is EXIT_FAILED, the

@@ -233,9 +233,9 @@ LineResult line_editor_read(LineEditor *editor, const char *prompt, const char *
     int count = 0;
     editor->prompt = prompt;
     editor->cancelled = false;
-    (void)fputs(paste_marks_on, editor->screen);
+    if (terminal_can_draw()) (void)fputs(paste_marks_on, editor->screen);
     const char *typed = el_gets(editor->edit, &count);
-    (void)fputs(paste_marks_off, editor->screen);
+    if (terminal_can_draw()) (void)fputs(paste_marks_off, editor->screen);
     (void)fflush(editor->screen);
     if (editor->cancelled || typed == NULL || count <= 0) {
         (void)fputc('\n', editor->screen);

@@ -41,6 +41,8 @@ void terminal_start(bool quiet)
     (void)signal(SIGPIPE, SIG_IGN);
 }
 
+bool terminal_can_draw(void) { return terminal.error_is_terminal; }
+
 bool terminal_has_colour(void) { return terminal.colour; }
 
 int terminal_width(void)

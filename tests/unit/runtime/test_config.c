@@ -228,6 +228,7 @@ static void test_types_and_ranges(void **state)
                    "imp.conf:2: sampling.order = \"topp\" is none of penalties, dry, top_k, typical_p, top_p, min_p or "
                    "temperature; the nearest is top_p");
     assert_set_refused("sampling.order=top_k,dry,top_k", "sampling.order names top_k twice");
+    assert_set_refused("generation.stop=[\"a\", \"\"]", "generation.stop has an empty entry");
     assert_set_refused("sampling.top_k=many", "sampling.top_k expects a whole number, not \"many\"");
     assert_set_refused("sampling.top_k=", "sampling.top_k expects a whole number, not \"\"");
     assert_set_refused("runtime.warmup=yes", "runtime.warmup expects true or false, not \"yes\"");
