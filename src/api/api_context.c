@@ -121,6 +121,9 @@ ImpStatus api_runner_options(const Model *model, const ImpConfig *config, Runner
 {
     *out = runner_default_options();
     out->max_tokens = config->max_seq_len > 0 ? config->max_seq_len : default_context(model, config);
+    if (model->n_ctx_train > 0 && out->max_tokens > model->n_ctx_train)
+        log_line(LOG_WARNING, "the context is %d tokens, but the model was trained for %d", (int)out->max_tokens,
+                 (int)model->n_ctx_train);
     out->max_sequences = config->max_sequences;
     out->chunk = config->prefill_chunk_size;
     out->kv_type = kv_dtype(config->kv_type);

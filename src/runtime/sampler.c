@@ -362,7 +362,9 @@ static void apply_penalties(Sampler *sampler)
 static float dry_penalty(const SamplerParams *p, int32_t length)
 {
     if (length < 1 || length < p->dry_allowed_length) return 0.0f;
-    return (float)((double)p->dry_multiplier * pow((double)p->dry_base, (double)(length - p->dry_allowed_length)));
+    const double penalty =
+        (double)p->dry_multiplier * pow((double)p->dry_base, (double)(length - p->dry_allowed_length));
+    return penalty < 1e30 ? (float)penalty : 1e30f; /* not infinity: a penalty is no ban */
 }
 
 static void apply_dry(Sampler *sampler)

@@ -39,7 +39,10 @@ def history_of(n_vocab, salt, count, distinct):
 
 
 def philox(seed, position):
-    """Salmon et al. 2011: Philox 4x32-10; 53 bits of the first two words as a number in [0, 1)."""
+    """Salmon et al. 2011: Philox 4x32-10; 53 bits of the first two words as a number in [0, 1).
+
+    The authors' known answer for zeros is 6627e8d5 e169c58d bc57ac4c 9b00dbd8.
+    """
     c = [position & MASK32, position >> 32 & MASK32, 0, 0]
     k = [seed & MASK32, seed >> 32 & MASK32]
     for _ in range(10):
@@ -216,6 +219,7 @@ def run(name, n_vocab, draws, bits=20, spread=16, history=(0, 1), accept=False, 
 
 
 def main():
+    assert philox(0, 0) == ((0x6627E8D5 << 32 | 0xE169C58D) >> 11) * 2.0**-53
     plain = dict(temperature=1.0, top_k=0, top_p=1.0)
     cases = [
         run("default", 1000, 60),

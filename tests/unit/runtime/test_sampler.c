@@ -355,6 +355,26 @@ static void wild_logits_give_an_id(void **state)
     }
 }
 
+/* However long the repetition: a token that would prolong it can still be drawn when it is the only one. */
+static void a_penalty_is_no_ban(void **state)
+{
+    (void)state;
+    SamplerParams params = sampler_default_params();
+    params.dry_multiplier = 1e20f;
+    params.dry_base = 1e20f;
+    params.repeat_penalty = 100.0f;
+    Sampler *sampler;
+    assert_int_equal(sampler_create(&params, 40, 64, &sampler), IMP_OK);
+    for (int i = 0; i < 60; i++) sampler_accept(sampler, 5);
+    const uint32_t only[2] = {1u << 5, 0};
+    float logits[40];
+    make_logits(logits, 40, 1, 20, 8);
+    assert_int_equal(sampler_draw(sampler, logits, only, 60), 5);
+    make_logits(logits, 40, 1, 20, 8);
+    assert_int_not_equal(sampler_draw(sampler, logits, NULL, 60), 5);
+    sampler_free(sampler);
+}
+
 static void a_draw_allocates_nothing(void **state)
 {
     (void)state;
@@ -440,6 +460,7 @@ int main(void)
         cmocka_unit_test(the_window_slides),
         cmocka_unit_test(nothing_left_is_minus_one),
         cmocka_unit_test(wild_logits_give_an_id),
+        cmocka_unit_test(a_penalty_is_no_ban),
         cmocka_unit_test(a_draw_allocates_nothing),
         cmocka_unit_test(bad_parameters_are_named),
         cmocka_unit_test(repetitions_are_found),
