@@ -283,7 +283,10 @@ static const ImpSettingInfo entries[] = {
     PLANNED_BOOL("bench.generate", "false", "Measure through the whole engine."),
 
     PLANNED_STRING("paths.mmproj", "", "Vision projector."),
-    STRING("paths.history", "", "File that keeps the lines typed in chats; empty: ~/.local/state/imp/history."),
+    STRING(
+        "paths.history", "",
+        "File that keeps the lines typed in chats; empty: ~/.local/state/imp/history. What is no regular file, such as "
+        "/dev/null, keeps nothing."),
 
     CHOICE("diagnostics.log_level", "warning", "error|warning|info|debug", "",
            "What is told on standard error while imp works."),

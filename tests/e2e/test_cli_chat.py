@@ -1,6 +1,7 @@
 """Chatting: over pipes, and on a terminal that tmux plays."""
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -128,7 +129,7 @@ def test_raw_conversation_is_one_text(chat, cli, chat_model):
 
 
 def test_a_reader_that_left_ends_the_chat(cli, chat_model):
-    if not shutil.os.path.exists("/dev/full"):
+    if not os.path.exists("/dev/full"):
         pytest.skip("there is no /dev/full")
     with open("/dev/full", "wb") as full:
         done = cli("--model", chat_model, "--interactive", stdin="hello\nhello\n", stdout=full)
@@ -223,6 +224,16 @@ def test_terminal_keys(terminal, home):
     window.wait(r"^> first\Z")
     window.type("C-c", "C-d")
     window.wait("left with 0")
+
+
+def test_terminal_history_is_a_regular_file_or_not_kept(terminal, home):
+    os.mkfifo(home / "pipe")  # opening it would block
+    window = terminal("--max-tokens", "3", "--set", "paths.history=pipe")
+    window.type("hello", "Enter")
+    window.wait(r"tok/s[^\n]*\n> ?\Z")
+    window.type("C-d")
+    window.wait("left with 0")
+    assert (home / "pipe").is_fifo()
 
 
 def test_terminal_interrupt_stops_the_answer(terminal):

@@ -12,8 +12,9 @@ typedef struct LineEditor LineEditor;
 
 typedef enum LineResult { LINE_READ, LINE_CANCELLED, LINE_END, LINE_FAILED } LineResult;
 
-/* With a terminal on standard input: editing, history kept in `history_path` ("" or NULL: not kept), Tab completing a
- * word of `completions` (NULL-ended) at the start of a line. Else: plain lines. NULL after printing an error. */
+/* With a terminal on standard input: editing, history kept in the regular file `history_path` ("" or NULL: not kept),
+ * Tab completing a word of `completions` (NULL-ended) at the start of a line. Else: plain lines. NULL after printing an
+ * error. */
 LineEditor *line_editor_create(const char *history_path, const char *const *completions);
 void line_editor_free(LineEditor *editor);
 bool line_editor_has_terminal(const LineEditor *editor);

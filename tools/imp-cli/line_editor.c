@@ -156,6 +156,13 @@ static void make_parents(const char *path)
     }
 }
 
+/* libedit sets the permissions of what it saves to: no device may be that, nor a pipe, which would block. */
+static bool can_keep_history(const char *path)
+{
+    struct stat info;
+    return path != NULL && path[0] != '\0' && (stat(path, &info) != 0 || S_ISREG(info.st_mode));
+}
+
 static bool open_terminal(LineEditor *editor)
 {
     HistEvent event;
@@ -186,7 +193,7 @@ LineEditor *line_editor_create(const char *history_path, const char *const *comp
         return NULL;
     }
     editor->completions = completions;
-    if (history_path != NULL && history_path[0] != '\0') editor->history_path = strdup(history_path);
+    if (can_keep_history(history_path)) editor->history_path = strdup(history_path);
     if (isatty(STDIN_FILENO) && !open_terminal(editor)) {
         (void)fail("the terminal cannot be used for line editing");
         line_editor_free(editor);
