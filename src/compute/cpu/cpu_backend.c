@@ -105,13 +105,28 @@ static const ComputeOps compute_ops = {
 
 /* ---- sizes ---- */
 
-static void fit_weight(int32_t *max_cols, const Weight *weight)
+/* What the widest weight, and the most activations of one product, need. */
+typedef struct Needs {
+    int32_t cols, pairs;
+    size_t panel_bytes, act_blocks;
+} Needs;
+
+/* `rows`: most activation rows that this weight is multiplied with. */
+static void fit_weight(Needs *needs, const Weight *weight, size_t rows)
 {
-    if (weight_present(weight) && weight->cols > *max_cols) *max_cols = (int32_t)weight->cols;
+    if (!weight_present(weight)) return;
+    needs->cols = max_i32(needs->cols, (int32_t)weight->cols);
+    const PackedFormat *format = packed_format(weight->type);
+    const size_t bytes = format != NULL ? packed_panel_bytes(format, weight->cols)
+                                        : LINEAR_PANEL_ROWS * (size_t)weight->cols * sizeof(float);
+    const size_t blocks = format != NULL ? rows * ((size_t)weight->cols / BLOCK_COLS) : 0;
+    if (bytes > needs->panel_bytes) needs->panel_bytes = bytes;
+    if (blocks > needs->act_blocks) needs->act_blocks = blocks;
 }
 
-static void fit_layer(CpuCompute *compute, const Layer *layer, int32_t *max_pairs)
+static void fit_layer(CpuCompute *compute, const Layer *layer, Needs *needs)
 {
+    const size_t rows = (size_t)compute->base.sizes.max_rows;
     const Attention *attention = &layer->attention;
     const Experts *experts = &layer->experts;
     const Weight *const weights[] = {
@@ -121,17 +136,21 @@ static void fit_layer(CpuCompute *compute, const Layer *layer, int32_t *max_pair
         &experts->router,         &experts->shared.gate,     &experts->shared.up,
         &experts->shared.down,    &experts->shared_gate,
     };
-    for (size_t i = 0; i < sizeof weights / sizeof *weights; i++) fit_weight(&compute->max_cols, weights[i]);
+    for (size_t i = 0; i < sizeof weights / sizeof *weights; i++) fit_weight(needs, weights[i], rows);
     if (layer->ffn == FFN_EXPERTS) {
-        fit_weight(&compute->max_cols, experts->up);
-        fit_weight(&compute->max_cols, experts->down);
+        const size_t slots = rows * (size_t)max_i32(experts->n_used, 1);
+        for (int32_t e = 0; e < experts->n_experts; e++) {
+            if (experts->gate != NULL) fit_weight(needs, &experts->gate[e], experts->weight_on_input ? slots : rows);
+            fit_weight(needs, &experts->up[e], experts->weight_on_input ? slots : rows);
+            fit_weight(needs, &experts->down[e], slots);
+        }
         compute->max_width = max_i32(compute->max_width, experts->n_experts + max_i32(experts->n_groups, 0));
     }
     if (layer->mixer == MIXER_ATTENTION) {
         /* A row of keys with one encoded head behind it; a head of values; the sum of values. */
         compute->max_width = max_i32(compute->max_width, (attention->n_kv_heads + 1) * attention->head_dim);
         compute->max_width = max_i32(compute->max_width, round_up_i32(attention->head_dim_v, CPU_LANES));
-        *max_pairs = max_i32(*max_pairs, attention->rope.n_dims / 2);
+        needs->pairs = max_i32(needs->pairs, attention->rope.n_dims / 2);
     }
 }
 
@@ -139,22 +158,26 @@ static ImpStatus allocate(CpuCompute *compute)
 {
     const Model *model = compute->base.model;
     const size_t rows = (size_t)compute->base.sizes.max_rows;
-    int32_t max_pairs = 0;
+    Needs needs = {0};
     compute->max_width = model->n_embd;
-    fit_weight(&compute->max_cols, &model->head);
-    for (int32_t i = 0; i < model->n_layers; i++) fit_layer(compute, &model->layers[i], &max_pairs);
+    fit_weight(&needs, &model->head, (size_t)max_i32(compute->base.sizes.max_logits, compute->base.sizes.max_rows));
+    for (int32_t i = 0; i < model->n_layers; i++) fit_layer(compute, &model->layers[i], &needs);
+    compute->max_cols = needs.cols;
 
     IMP_TRY(cpu_alloc(compute, rows, sizeof *compute->row_sequence, &compute->row_sequence));
     IMP_TRY(kv_store_create(compute));
-    for (int32_t i = 0; i < ROPE_TABLES && max_pairs > 0; i++) {
-        IMP_TRY(cpu_alloc(compute, rows, (size_t)max_pairs * sizeof(float), &compute->rope[i].cosine));
-        IMP_TRY(cpu_alloc(compute, rows, (size_t)max_pairs * sizeof(float), &compute->rope[i].sine));
+    for (int32_t i = 0; i < ROPE_TABLES && needs.pairs > 0; i++) {
+        IMP_TRY(cpu_alloc(compute, rows, (size_t)needs.pairs * sizeof(float), &compute->rope[i].cosine));
+        IMP_TRY(cpu_alloc(compute, rows, (size_t)needs.pairs * sizeof(float), &compute->rope[i].sine));
     }
+    IMP_TRY(cpu_alloc(compute, needs.act_blocks, sizeof *compute->acts, &compute->acts));
     const int32_t n_threads = thread_pool_size(compute->pool);
     IMP_TRY(cpu_alloc(compute, (size_t)n_threads, sizeof *compute->threads, &compute->threads));
     for (int32_t i = 0; i < n_threads; i++) {
         ThreadScratch *scratch = &compute->threads[i];
-        IMP_TRY(cpu_alloc(compute, LINEAR_PANEL_ROWS, (size_t)compute->max_cols * sizeof(float), &scratch->panel));
+        IMP_TRY(cpu_alloc(compute, needs.panel_bytes, 1, &scratch->panel));
+        if (needs.act_blocks > 0)
+            IMP_TRY(cpu_alloc(compute, (size_t)needs.cols / BLOCK_COLS, sizeof *scratch->blocks, &scratch->blocks));
         IMP_TRY(cpu_alloc(compute, (size_t)compute->max_width, sizeof(float), &scratch->row));
     }
     return experts_create(compute);
@@ -178,6 +201,7 @@ static ImpStatus create_compute(Backend *base, const Model *model, const Compute
         .backend = backend,
         .kernels = backend->kernels,
         .pool = backend->pool,
+        .fine_threshold = backend->fine_threshold,
     };
     const ImpStatus status = allocate(compute);
     if (status != IMP_OK) {
@@ -188,18 +212,19 @@ static ImpStatus create_compute(Backend *base, const Model *model, const Compute
     return IMP_OK;
 }
 
-static ImpStatus prepare(Backend *backend, Model *model, const Progress *progress)
+static ImpStatus prepare(Backend *base, Model *model, const Progress *progress)
 {
-    (void)backend;
-    (void)model;
-    (void)progress;
-    return IMP_OK;
+    CpuBackend *backend = (CpuBackend *)base;
+    if (backend->repacked != NULL)
+        return imp_fail(IMP_ERR_INVALID_ARGUMENT, "this backend has prepared another model: release that first");
+    return repack_model(model, backend->repack, backend->pool, progress, &backend->repacked);
 }
 
-static void release(Backend *backend, Model *model)
+static void release(Backend *base, Model *model)
 {
-    (void)backend;
-    (void)model;
+    CpuBackend *backend = (CpuBackend *)base;
+    repack_release(model, backend->repacked);
+    backend->repacked = NULL;
 }
 
 static void backend_destroy(Backend *base)
@@ -223,6 +248,7 @@ ImpStatus cpu_backend_create(const CpuOptions *options, Backend **out)
     if (backend == NULL) return imp_fail_memory(sizeof *backend);
     backend->base.ops = &backend_ops;
     backend->repack = options->repack;
+    backend->fine_threshold = options->fine_threshold;
     ImpStatus status = kernels_choose(options->isa, &backend->kernels);
     if (status != IMP_OK) goto fail;
     const int32_t n_threads = options->n_threads > 0 ? options->n_threads : cpu_physical_cores();

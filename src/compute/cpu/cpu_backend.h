@@ -14,6 +14,7 @@ typedef struct CpuOptions {
     CpuIsa isa;        /* the highest level to use; above what the processor has is an error */
     CpuRepack repack;
     bool pin_threads;
+    float fine_threshold; /* which activations of quantized products have 16 bits instead of 8; 0: all. See packed.h. */
 } CpuOptions;
 
 /* A model that was prepared by one CPU backend runs on all with the same isa and repack, at once if need be; the one that

@@ -7,6 +7,7 @@
 #include "compute/compute.h"
 #include "compute/cpu/cpu_backend.h"
 #include "compute/cpu/kernels.h"
+#include "compute/cpu/repack.h"
 #include "core/thread_pool.h"
 
 enum { ROPE_TABLES = 4, LINEAR_PANEL_ROWS = 16 };
@@ -16,6 +17,8 @@ typedef struct CpuBackend {
     const CpuKernels *kernels;
     ThreadPool *pool;
     CpuRepack repack;
+    float fine_threshold;
+    RepackedModel *repacked; /* of the one model that was prepared; NULL: none */
     char name[48];
 } CpuBackend;
 
@@ -44,7 +47,8 @@ typedef struct RopeTable {
 
 /* Memory of one thread. */
 typedef struct ThreadScratch {
-    float *panel; /* [LINEAR_PANEL_ROWS][max_cols]: decoded weight rows */
+    uint8_t *panel;     /* LINEAR_PANEL_ROWS rows of max_cols: decoded to float32, or re-laid */
+    PlainBlock *blocks; /* [max_cols / BLOCK_COLS]: an expanded panel */
     float *row;   /* [max_width]: one row of anything */
 } ThreadScratch;
 
@@ -77,6 +81,8 @@ typedef struct CpuCompute {
     RopeTable rope[ROPE_TABLES];
     int32_t n_rope;        /* tables valid for this batch */
     int32_t max_cols, max_width;
+    float fine_threshold;  /* packed.h: which activation blocks have 16 bits */
+    ActBlock *acts;        /* the input of the running products in fixed point */
     ThreadScratch *threads;
     ExpertScratch experts;
     struct CpuBlock *blocks; /* all memory, for destroy */
@@ -96,12 +102,18 @@ static inline int32_t round_up_i32(int32_t n, int32_t multiple) { return blocks_
 
 /* ---- linear.c ---- */
 
-/* y[i] = scale * w x[x_rows[i]] + bias for n_rows activation rows. */
+/* What all jobs of a run multiply: n_rows rows of `cols` floats. */
+typedef struct LinearInput {
+    const float *x;
+    size_t stride;       /* floats between rows */
+    const int32_t *rows; /* which rows of x, NULL: 0 … n_rows-1 */
+    int32_t n_rows, cols;
+} LinearInput;
+
+/* y[y_rows[i]] = scale * w input[x_rows[i]] + bias for i < n_rows. */
 typedef struct LinearJob {
     const Weight *weight;
     const float *bias;      /* NULL: none */
-    const float *x;         /* rows of weight->cols floats, x_stride apart */
-    size_t x_stride;
     const int32_t *x_rows;  /* NULL: 0 … n_rows-1 */
     float *y;
     size_t y_stride;
@@ -111,7 +123,7 @@ typedef struct LinearJob {
 } LinearJob;
 
 /* Runs all jobs as one parallel loop. */
-void cpu_linear_run(CpuCompute *compute, LinearJob *jobs, int32_t n_jobs);
+void cpu_linear_run(CpuCompute *compute, const LinearInput *input, LinearJob *jobs, int32_t n_jobs);
 
 void cpu_linear(Compute *compute, Act x, const LinearOutput *outputs, int32_t n_outputs);
 void cpu_embed(Compute *compute, const Weight *table, float multiplier, Act x);

@@ -191,8 +191,6 @@ static void run_up(const ExpertRun *run)
         const int32_t first = scratch->first[e], n = scratch->first[e + 1] - first;
         if (n == 0) continue;
         LinearJob job = {
-            .x = spec->weight_on_input ? scratch->input : run->x.data,
-            .x_stride = (size_t)run->x.width,
             .x_rows = (spec->weight_on_input ? scratch->slots : scratch->slot_rows) + first,
             .y_stride = (size_t)spec->n_ff,
             .y_rows = scratch->slots + first,
@@ -209,7 +207,14 @@ static void run_up(const ExpertRun *run)
         job.y = scratch->up;
         scratch->jobs[n_jobs++] = job;
     }
-    cpu_linear_run(run->compute, scratch->jobs, n_jobs);
+    const int32_t n_rows = run->compute->batch->n_rows;
+    const LinearInput input = {
+        .x = spec->weight_on_input ? scratch->input : run->x.data,
+        .stride = (size_t)run->x.width,
+        .n_rows = spec->weight_on_input ? n_rows * spec->n_used : n_rows,
+        .cols = run->x.width,
+    };
+    cpu_linear_run(run->compute, &input, scratch->jobs, n_jobs);
 }
 
 static void activate_slot_task(void *context, int32_t slot, int32_t thread)
@@ -234,8 +239,6 @@ static void run_down(const ExpertRun *run)
         scratch->jobs[n_jobs++] = (LinearJob){
             .weight = &spec->down[e],
             .bias = bias_of(spec->down_bias, e),
-            .x = scratch->up,
-            .x_stride = (size_t)spec->n_ff,
             .x_rows = scratch->slots + first,
             .y = scratch->down,
             .y_stride = (size_t)run->out.width,
@@ -243,7 +246,13 @@ static void run_down(const ExpertRun *run)
             .n_rows = n,
         };
     }
-    cpu_linear_run(run->compute, scratch->jobs, n_jobs);
+    const LinearInput input = {
+        .x = scratch->up,
+        .stride = (size_t)spec->n_ff,
+        .n_rows = run->compute->batch->n_rows * spec->n_used,
+        .cols = spec->n_ff,
+    };
+    cpu_linear_run(run->compute, &input, scratch->jobs, n_jobs);
 }
 
 /* ---- the shared expert ---- */
@@ -267,7 +276,8 @@ static void run_shared(ExpertRun *run)
     const int32_t n_rows = run->compute->batch->n_rows;
     LinearJob jobs[3];
     int32_t n_jobs = 0;
-    LinearJob job = {.x = run->x.data, .x_stride = (size_t)run->x.width, .n_rows = n_rows};
+    LinearInput input = {.x = run->x.data, .stride = (size_t)run->x.width, .n_rows = n_rows, .cols = run->x.width};
+    LinearJob job = {.n_rows = n_rows};
     if (has_gate(&shared->gate)) {
         job.weight = &shared->gate;
         job.bias = shared->gate_bias.data;
@@ -287,18 +297,19 @@ static void run_shared(ExpertRun *run)
         job.y_stride = 1;
         jobs[n_jobs++] = job;
     }
-    cpu_linear_run(run->compute, jobs, n_jobs);
+    cpu_linear_run(run->compute, &input, jobs, n_jobs);
     thread_pool_run(run->compute->pool, shared_activate_task, run, n_rows);
+    input.x = scratch->shared_up;
+    input.stride = (size_t)shared->n_ff;
+    input.cols = shared->n_ff;
     job = (LinearJob){
         .weight = &shared->down,
         .bias = shared->down_bias.data,
-        .x = scratch->shared_up,
-        .x_stride = (size_t)shared->n_ff,
         .y = scratch->shared_down,
         .y_stride = (size_t)run->out.width,
         .n_rows = n_rows,
     };
-    cpu_linear_run(run->compute, &job, 1);
+    cpu_linear_run(run->compute, &input, &job, 1);
 }
 
 /* ---- the sum ---- */
@@ -331,16 +342,15 @@ void cpu_experts(Compute *base, const Experts *spec, Act x, Act out)
     CpuCompute *compute = cpu_compute(base);
     const int32_t n_rows = compute->batch->n_rows;
     ExpertRun run = {compute, spec, x, out};
+    const LinearInput input = {.x = x.data, .stride = (size_t)x.width, .n_rows = n_rows, .cols = x.width};
     LinearJob router = {
         .weight = &spec->router,
         .bias = spec->router_bias.data,
-        .x = x.data,
-        .x_stride = (size_t)x.width,
         .y = compute->experts.scores,
         .y_stride = (size_t)spec->n_experts,
         .n_rows = n_rows,
     };
-    cpu_linear_run(compute, &router, 1);
+    cpu_linear_run(compute, &input, &router, 1);
     thread_pool_run(compute->pool, route_task, &run, n_rows);
     sort_slots(&compute->experts, spec, n_rows);
     run_up(&run);

@@ -441,12 +441,72 @@ static void decode_q8_0(const void *blocks, float *out, size_t n)
     }
 }
 
+/* ---- activations in fixed point (packed.h) ---- */
+
+static void quantize_block(const float *x, float max, bool fine, ActBlock *out)
+{
+    const float top = fine ? 127.0f * 256.0f + 127.0f : 127.0f;
+    /* Smaller than this, and the quotient would overflow: next to anything it is zero. */
+    const bool zero = !(max > 1e-30f);
+    const F32x16 inverse = v_set1(zero ? 0.0f : top / max), byte = v_set1(256.0f);
+    const float unit = zero ? 0.0f : max / top;
+    out->fine = fine;
+    out->fine_scale = fine ? unit : unit * 0x1p-8f;
+    out->scale = fine ? unit * 256.0f : unit;
+    int32_t total[2] = {0, 0};
+    for (int half = 0; half < 2; half++) {
+        const F32x16 q = v_round(v_mul(v_load(x + half * 16), inverse));
+        F32x16 high = q, low = v_set1(0.0f);
+        if (fine) {
+            /* A little above q / 256, so that a half rounds up and low is in -128 … 127. */
+            high = v_round(v_fma(q, v_set1(0x1p-8f), v_set1(0x1p-10f)));
+            low = v_sub(q, v_mul(high, byte));
+        }
+        v_store_s8(out->high + half * 16, high);
+        v_store_s8(out->low + half * 16, low);
+        const int32_t sum_high = (int32_t)v_sum(high), sum_low = (int32_t)v_sum(low);
+        out->minus_high[half] = -sum_high;
+        out->minus_low[half] = -sum_low;
+        total[half] = 256 * sum_high + sum_low;
+        out->sum[half] = (float)total[half] * out->fine_scale;
+    }
+    out->minus_high[2] = out->minus_high[0] + out->minus_high[1];
+    out->minus_low[2] = out->minus_low[0] + out->minus_low[1];
+    out->sum[2] = (float)(total[0] + total[1]) * out->fine_scale;
+}
+
+static void quantize_row(const float *x, int32_t n, float fine_threshold, ActBlock *out)
+{
+    const int32_t blocks = n / BLOCK_COLS;
+    F32x16 poison = v_set1(0.0f);
+    float squares = 0.0f;
+    for (int32_t b = 0; b < blocks; b++) {
+        const F32x16 first = v_load(x + b * BLOCK_COLS), second = v_load(x + b * BLOCK_COLS + 16);
+        poison = v_fma(first, v_set1(0.0f), v_fma(second, v_set1(0.0f), poison));
+        const float max = v_reduce_max(v_max(v_abs(first), v_abs(second)));
+        out[b].scale = max;
+        squares += max * max;
+    }
+    /* Zero, or not a number when an infinity or one such is in the row: then so is every product with it. */
+    const float bad = v_sum(poison);
+    const float limit = fine_threshold * sqrtf(squares / (float)blocks);
+    for (int32_t b = 0; b < blocks; b++) {
+        if (bad == 0.0f) {
+            quantize_block(x + b * BLOCK_COLS, out[b].scale, out[b].scale > limit, &out[b]);
+        } else {
+            memset(&out[b], 0, sizeof out[b]);
+            out[b].scale = out[b].fine_scale = out[b].sum[0] = out[b].sum[1] = out[b].sum[2] = NAN;
+        }
+    }
+}
+
 /* ---- the table ---- */
 
 #define FLOAT_KERNELS                                                                                                  \
     .dot_tile = dot_tile, .sum = sum_of, .sum_of_squares = sum_of_squares, .max = max_of, .add_scaled = add_scaled,    \
     .scale = scale_by, .normalize = normalize, .finish_logits = finish_logits, .activate = activate,                   \
     .gate_sigmoid = gate_sigmoid, .sigmoid = sigmoid, .exp_sum = exp_sum, .rotate_half = rotate_half,                  \
+    .quantize_row = quantize_row,                                                                                      \
     .encode_kv = {[DT_F32] = encode_f32, [DT_F16] = encode_f16, [DT_BF16] = encode_bf16},                              \
     .attend_page = {[DT_F32] = attend_page_f32, [DT_F16] = attend_page_f16, [DT_BF16] = attend_page_bf16},             \
     .decode = {[DT_F16] = decode_f16, [DT_BF16] = decode_bf16, [DT_Q4_0] = decode_q4_0, [DT_Q4_1] = decode_q4_1,       \

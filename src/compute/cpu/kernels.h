@@ -13,11 +13,13 @@
 
 #include "compute/batch.h"
 #include "compute/cpu/cpu_backend.h"
+#include "compute/cpu/packed.h"
 #include "quant/dtype.h"
 
 enum {
     CPU_LANES = 16,
     DOT_TILE_ROWS = 4, /* weight rows of a dot_tile */
+    PACKED_ACTS = 64,
     DOT_TILE_ACTS = 6, /* most activation rows of a dot_tile: 24 accumulators, 4 weights and 1 activation in 32 registers */
 };
 
@@ -65,6 +67,12 @@ typedef struct CpuKernels {
     void (*sigmoid)(float *x, int32_t n);
     /* x = exp(x - max) and their sum. */
     float (*exp_sum)(float *x, float max, int32_t n);
+
+    /* Fixed point of a row of n values, a multiple of BLOCK_COLS; out: [n / BLOCK_COLS]. See ActPrecision. */
+    void (*quantize_row)(const float *x, int32_t n, float fine_threshold, ActBlock *out);
+    /* out[a][PANEL_ROWS] = panel x acts[a], n_acts at most PACKED_ACTS. `scratch` holds a PlainBlock for each block. */
+    void (*packed_multiply)(const PackedFormat *format, const uint8_t *panel, int64_t cols,
+                            const ActBlock *const acts[], int32_t n_acts, PlainBlock *scratch, float *out);
 
     /* Turns pairs (a[i], b[i]) by (c[i], s[i]); a and b are the halves of the turning dimensions. */
     void (*rotate_half)(float *a, float *b, const float *c, const float *s, int32_t n);

@@ -5,10 +5,12 @@
 #include "compute/cpu/simd_avx2.h"
 
 #include "compute/cpu/float_kernels.h"
+#include "compute/cpu/packed_avx2.h"
+#include "compute/cpu/packed_kernels.h"
 
 const CpuKernels *kernels_avx2(void)
 {
-    static const CpuKernels table = {.name = "AVX2", .isa = CPU_ISA_AVX2, FLOAT_KERNELS};
+    static const CpuKernels table = {.name = "AVX2", .isa = CPU_ISA_AVX2, FLOAT_KERNELS, .packed_multiply = packed_multiply};
     return &table;
 }
 #else

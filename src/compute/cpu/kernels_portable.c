@@ -2,9 +2,10 @@
 #include "compute/cpu/simd_portable.h"
 
 #include "compute/cpu/float_kernels.h"
+#include "compute/cpu/packed_kernels.h"
 
 const CpuKernels *kernels_portable(void)
 {
-    static const CpuKernels table = {.name = "portable", .isa = CPU_ISA_PORTABLE, FLOAT_KERNELS};
+    static const CpuKernels table = {.name = "portable", .isa = CPU_ISA_PORTABLE, FLOAT_KERNELS, .packed_multiply = packed_multiply};
     return &table;
 }

@@ -1,21 +1,87 @@
 /*
  * linear.c - the loop nest around the products: which rows, in which order, by which thread.
  *
- * A task is a block of weight rows, never a part of a sum, so threads do not meet. Inside it a panel of rows is decoded to
- * float32 once and multiplied with all activation rows, tile by tile; for one activation row the panel is a tile high and
- * stays in the first cache.
+ * A task is a block of weight rows, never a part of a sum, so threads do not meet.
+ *
+ * Quantized weights (packed.h): the input's rows are turned into fixed point once, then each panel of 16 weight rows is
+ * multiplied with all of them, PACKED_ACTS at a time. Panels come from `prepare`, or are re-laid here when the model was
+ * left as it is in the file.
+ *
+ * Float weights: a panel of rows is decoded to float32 and multiplied with all activation rows, tile by tile; for one
+ * activation row the panel is a tile high and stays in the first cache.
  */
 #include "compute/cpu/cpu_compute.h"
 
 #include <string.h>
 
-enum { TASK_ROWS = 32 };
+enum { TASK_ROWS = 64 };
 
 typedef struct LinearRun {
     CpuCompute *compute;
+    const LinearInput *input;
     const LinearJob *jobs;
     int32_t n_jobs;
 } LinearRun;
+
+/* Input row of a job's i-th row, and where its result goes. */
+static int32_t input_row(const LinearJob *job, int32_t i) { return job->x_rows != NULL ? job->x_rows[i] : i; }
+
+static float *output_row(const LinearJob *job, int32_t i)
+{
+    return job->y + (size_t)(job->y_rows != NULL ? job->y_rows[i] : i) * job->y_stride;
+}
+
+/* Row `row` of the input, which may itself be a choice of rows. */
+static const float *input_floats(const LinearInput *input, int32_t row)
+{
+    return input->x + (size_t)(input->rows != NULL ? input->rows[row] : row) * input->stride;
+}
+
+/* y = scale * sum + bias for n of a job's outputs from `first`. */
+static void store_sums(const LinearJob *job, const float *sums, int64_t first, int32_t n, float *y)
+{
+    for (int32_t j = 0; j < n; j++) {
+        const float sum = sums[j] * job->weight->scale;
+        y[first + j] = job->bias != NULL ? sum + job->bias[first + j] : sum;
+    }
+}
+
+/* ---- quantized ---- */
+
+static void quantize_task(void *context, int32_t row, int32_t thread)
+{
+    (void)thread;
+    const LinearRun *run = context;
+    const LinearInput *input = run->input;
+    run->compute->kernels->quantize_row(input_floats(input, row), input->cols, run->compute->fine_threshold,
+                                        run->compute->acts + (size_t)row * (size_t)(input->cols / BLOCK_COLS));
+}
+
+static void packed_panel(const LinearRun *run, const LinearJob *job, int64_t row, ThreadScratch *scratch)
+{
+    const CpuCompute *compute = run->compute;
+    const Weight *weight = job->weight;
+    const PackedFormat *format = packed_format(weight->type);
+    const int32_t n_rows = weight->rows - row < PANEL_ROWS ? (int32_t)(weight->rows - row) : PANEL_ROWS;
+    const size_t blocks = (size_t)weight->cols / BLOCK_COLS;
+    const uint8_t *panel = scratch->panel;
+    if (weight->prepared != NULL)
+        panel = (const uint8_t *)weight->prepared + (size_t)(row / PANEL_ROWS) * packed_panel_bytes(format, weight->cols);
+    else
+        packed_pack(format, weight->data + (size_t)row * weight->row_bytes, weight->row_bytes, n_rows, weight->cols,
+                    scratch->panel);
+    for (int32_t first = 0; first < job->n_rows; first += PACKED_ACTS) {
+        const int32_t n = min_i32(PACKED_ACTS, job->n_rows - first);
+        const ActBlock *acts[PACKED_ACTS];
+        float sums[PACKED_ACTS * PANEL_ROWS];
+        for (int32_t i = 0; i < n; i++) acts[i] = compute->acts + (size_t)input_row(job, first + i) * blocks;
+        compute->kernels->packed_multiply(format, panel, weight->cols, acts, n, scratch->blocks, sums);
+        for (int32_t i = 0; i < n; i++)
+            store_sums(job, sums + i * PANEL_ROWS, row, n_rows, output_row(job, first + i));
+    }
+}
+
+/* ---- float ---- */
 
 /* Pointers to `n` rows of a weight as float32: into the file where it is float32 already, else decoded into `panel`. */
 static void weight_rows(const CpuKernels *kernels, const Weight *weight, int64_t first, int32_t n, float *panel,
@@ -35,59 +101,57 @@ static void weight_rows(const CpuKernels *kernels, const Weight *weight, int64_t
 }
 
 /* One panel's rows times all activation rows of the job. */
-static void multiply_panel(const CpuKernels *kernels, const LinearJob *job, int64_t first, int32_t n,
-                           const float *rows[])
+static void float_panel(const LinearRun *run, const LinearJob *job, int64_t first, int32_t n, ThreadScratch *scratch)
 {
-    const Weight *weight = job->weight;
+    const CpuKernels *kernels = run->compute->kernels;
+    const float *rows[LINEAR_PANEL_ROWS];
+    weight_rows(kernels, job->weight, first, n, (float *)(void *)scratch->panel, rows);
     /* A tile always has DOT_TILE_ROWS rows: the last one's repeat stands in for those past the end. */
     for (int32_t r = n; r < round_up_i32(n, DOT_TILE_ROWS); r++) rows[r] = rows[n - 1];
     for (int32_t a = 0; a < job->n_rows; a += DOT_TILE_ACTS) {
         const int32_t n_acts = min_i32(DOT_TILE_ACTS, job->n_rows - a);
         const float *acts[DOT_TILE_ACTS];
-        for (int32_t i = 0; i < n_acts; i++) {
-            const int32_t row = job->x_rows != NULL ? job->x_rows[a + i] : a + i;
-            acts[i] = job->x + (size_t)row * job->x_stride;
-        }
+        for (int32_t i = 0; i < n_acts; i++) acts[i] = input_floats(run->input, input_row(job, a + i));
         for (int32_t r = 0; r < n; r += DOT_TILE_ROWS) {
             float sums[DOT_TILE_ACTS * DOT_TILE_ROWS];
-            kernels->dot_tile(rows + r, acts, n_acts, (int32_t)weight->cols, sums, DOT_TILE_ROWS);
-            for (int32_t i = 0; i < n_acts; i++) {
-                const int32_t row = job->y_rows != NULL ? job->y_rows[a + i] : a + i;
-                float *y = job->y + (size_t)row * job->y_stride + first + r;
-                for (int32_t j = 0; j < min_i32(DOT_TILE_ROWS, n - r); j++) {
-                    const float sum = sums[i * DOT_TILE_ROWS + j] * weight->scale;
-                    y[j] = job->bias != NULL ? sum + job->bias[first + r + j] : sum;
-                }
-            }
+            kernels->dot_tile(rows + r, acts, n_acts, (int32_t)job->weight->cols, sums, DOT_TILE_ROWS);
+            for (int32_t i = 0; i < n_acts; i++)
+                store_sums(job, sums + i * DOT_TILE_ROWS, first + r, min_i32(DOT_TILE_ROWS, n - r),
+                           output_row(job, a + i));
         }
     }
 }
+
+/* ---- the loop ---- */
 
 static void linear_task(void *context, int32_t task, int32_t thread)
 {
     const LinearRun *run = context;
     const LinearJob *job = run->jobs;
     while (job + 1 < run->jobs + run->n_jobs && task >= job[1].first_task) job++;
-    const CpuKernels *kernels = run->compute->kernels;
+    ThreadScratch *scratch = &run->compute->threads[thread];
     const int64_t first = (int64_t)(task - job->first_task) * TASK_ROWS;
     const int64_t end = first + TASK_ROWS < job->weight->rows ? first + TASK_ROWS : job->weight->rows;
-    const int32_t panel_rows = job->n_rows == 1 ? DOT_TILE_ROWS : LINEAR_PANEL_ROWS;
-    for (int64_t row = first; row < end; row += panel_rows) {
-        const int32_t n = end - row < panel_rows ? (int32_t)(end - row) : panel_rows;
-        const float *rows[LINEAR_PANEL_ROWS];
-        weight_rows(kernels, job->weight, row, n, run->compute->threads[thread].panel, rows);
-        multiply_panel(kernels, job, row, n, rows);
+    if (packed_format(job->weight->type) != NULL) {
+        for (int64_t row = first; row < end; row += PANEL_ROWS) packed_panel(run, job, row, scratch);
+        return;
     }
+    const int32_t panel_rows = job->n_rows == 1 ? DOT_TILE_ROWS : LINEAR_PANEL_ROWS;
+    for (int64_t row = first; row < end; row += panel_rows)
+        float_panel(run, job, row, end - row < panel_rows ? (int32_t)(end - row) : panel_rows, scratch);
 }
 
-void cpu_linear_run(CpuCompute *compute, LinearJob *jobs, int32_t n_jobs)
+void cpu_linear_run(CpuCompute *compute, const LinearInput *input, LinearJob *jobs, int32_t n_jobs)
 {
     int32_t n_tasks = 0;
+    bool packed = false;
     for (int32_t i = 0; i < n_jobs; i++) {
         jobs[i].first_task = n_tasks;
         n_tasks += (int32_t)((jobs[i].weight->rows + TASK_ROWS - 1) / TASK_ROWS);
+        packed = packed || packed_format(jobs[i].weight->type) != NULL;
     }
-    LinearRun run = {compute, jobs, n_jobs};
+    LinearRun run = {compute, input, jobs, n_jobs};
+    if (packed) thread_pool_run(compute->pool, quantize_task, &run, input->n_rows);
     thread_pool_run(compute->pool, linear_task, &run, n_tasks);
 }
 
@@ -95,6 +159,8 @@ void cpu_linear(Compute *base, Act x, const LinearOutput *outputs, int32_t n_out
 {
     enum { TOGETHER = 8 };
     CpuCompute *compute = cpu_compute(base);
+    const int32_t n_rows = compute->batch->n_rows;
+    const LinearInput input = {.x = x.data, .stride = (size_t)x.width, .n_rows = n_rows, .cols = x.width};
     for (int32_t done = 0; done < n_outputs; done += TOGETHER) {
         const int32_t n = min_i32(TOGETHER, n_outputs - done);
         LinearJob jobs[TOGETHER];
@@ -103,14 +169,12 @@ void cpu_linear(Compute *base, Act x, const LinearOutput *outputs, int32_t n_out
             jobs[i] = (LinearJob){
                 .weight = output->weight,
                 .bias = output->bias != NULL ? output->bias->data : NULL,
-                .x = x.data,
-                .x_stride = (size_t)x.width,
                 .y = output->y.data,
                 .y_stride = (size_t)output->y.width,
-                .n_rows = compute->batch->n_rows,
+                .n_rows = n_rows,
             };
         }
-        cpu_linear_run(compute, jobs, n);
+        cpu_linear_run(compute, &input, jobs, n);
     }
 }
 
@@ -147,17 +211,22 @@ static void logits_task(void *context, int32_t task, int32_t thread)
 void cpu_logits(Compute *base, const Model *model, Act x, float *logits)
 {
     CpuCompute *compute = cpu_compute(base);
+    const Batch *batch = compute->batch;
+    const LinearInput input = {
+        .x = x.data,
+        .stride = (size_t)x.width,
+        .rows = batch->logit_rows,
+        .n_rows = batch->n_logits,
+        .cols = x.width,
+    };
     LinearJob job = {
         .weight = &model->head,
-        .x = x.data,
-        .x_stride = (size_t)x.width,
-        .x_rows = compute->batch->logit_rows,
         .y = logits,
         .y_stride = (size_t)model->n_vocab,
-        .n_rows = compute->batch->n_logits,
+        .n_rows = batch->n_logits,
     };
-    cpu_linear_run(compute, &job, 1);
+    cpu_linear_run(compute, &input, &job, 1);
     if (model->head_bias.data == NULL && model->logit_multiplier == 1.0f && model->logit_softcap == 0.0f) return;
     LogitsRun run = {compute, model, logits};
-    thread_pool_run(compute->pool, logits_task, &run, compute->batch->n_logits);
+    thread_pool_run(compute->pool, logits_task, &run, batch->n_logits);
 }

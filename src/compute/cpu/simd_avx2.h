@@ -44,6 +44,11 @@ static inline F32x16 v_from_s8(__m128i bytes)
            _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(bytes, 8))));
 }
 static inline F32x16 v_load_s8(const int8_t *p) { return v_from_s8(v_bytes(p)); }
+static inline F32x16 v_load_s32(const int32_t *p)
+{
+    V_BOTH(_mm256_cvtepi32_ps(_mm256_loadu_si256((const __m256i *)(const void *)p)),
+           _mm256_cvtepi32_ps(_mm256_loadu_si256((const __m256i *)(const void *)(p + 8))));
+}
 static inline F32x16 v_load_nibbles_low(const uint8_t *p)
 {
     return v_from_s8(_mm_and_si128(v_bytes(p), _mm_set1_epi8(15)));
@@ -67,6 +72,14 @@ static inline void v_store_f16(uint16_t *p, F32x16 a)
 {
     _mm_storeu_si128((__m128i *)(void *)p, _mm256_cvtps_ph(a.low, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
     _mm_storeu_si128((__m128i *)(void *)(p + 8), _mm256_cvtps_ph(a.high, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+
+static inline void v_store_s8(int8_t *p, F32x16 a)
+{
+    const __m256i pairs = _mm256_packs_epi32(_mm256_cvtps_epi32(a.low), _mm256_cvtps_epi32(a.high));
+    const __m256i words = _mm256_permute4x64_epi64(pairs, 0xD8);
+    _mm_storeu_si128((__m128i *)(void *)p,
+                     _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1)));
 }
 
 static inline F32x16 v_add(F32x16 a, F32x16 b) { V_BOTH(_mm256_add_ps(a.low, b.low), _mm256_add_ps(a.high, b.high)); }

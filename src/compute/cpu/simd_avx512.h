@@ -23,6 +23,7 @@ static inline F32x16 v_load_bf16(const uint16_t *p)
 }
 static inline __m128i v_bytes(const void *p) { return _mm_loadu_si128((const __m128i *)p); }
 static inline F32x16 v_load_s8(const int8_t *p) { return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(v_bytes(p))); }
+static inline F32x16 v_load_s32(const int32_t *p) { return _mm512_cvtepi32_ps(_mm512_loadu_si512(p)); }
 static inline F32x16 v_load_nibbles_low(const uint8_t *p)
 {
     return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_and_si128(v_bytes(p), _mm_set1_epi8(15))));
@@ -37,6 +38,11 @@ static inline void v_store_n(float *p, F32x16 a, int n) { _mm512_mask_storeu_ps(
 static inline void v_store_f16(uint16_t *p, F32x16 a)
 {
     _mm256_storeu_si256((__m256i *)(void *)p, _mm512_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+
+static inline void v_store_s8(int8_t *p, F32x16 a)
+{
+    _mm_storeu_si128((__m128i *)(void *)p, _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(a)));
 }
 
 static inline F32x16 v_add(F32x16 a, F32x16 b) { return _mm512_add_ps(a, b); }

@@ -41,6 +41,7 @@ V_INLINE F32x16 v_load_n(const float *p, int n) { V_EACH(l < n ? p[l] : 0.0f); }
 V_INLINE F32x16 v_load_f16(const uint16_t *p) { V_EACH(f16_to_f32(p[l])); }
 V_INLINE F32x16 v_load_bf16(const uint16_t *p) { V_EACH(bf16_to_f32(p[l])); }
 V_INLINE F32x16 v_load_s8(const int8_t *p) { V_EACH((float)p[l]); }
+V_INLINE F32x16 v_load_s32(const int32_t *p) { V_EACH((float)p[l]); }
 V_INLINE F32x16 v_load_nibbles_low(const uint8_t *p) { V_EACH((float)(p[l] & 15)); }
 V_INLINE F32x16 v_load_nibbles_high(const uint8_t *p) { V_EACH((float)(p[l] >> 4)); }
 
@@ -55,6 +56,12 @@ V_INLINE void v_store_n(float *p, F32x16 a, int n)
 V_INLINE void v_store_f16(uint16_t *p, F32x16 a)
 {
     for (int l = 0; l < 16; l++) p[l] = f32_to_f16(a.lane[l]);
+}
+
+/* Whole numbers from -128 to 127. */
+V_INLINE void v_store_s8(int8_t *p, F32x16 a)
+{
+    for (int l = 0; l < 16; l++) p[l] = (int8_t)a.lane[l];
 }
 
 V_INLINE F32x16 v_add(F32x16 a, F32x16 b) { V_EACH(a.lane[l] + b.lane[l]); }

@@ -226,6 +226,130 @@ static void decoders_agree_with_codecs(void **state)
     }
 }
 
+/* ---- quantized products ---- */
+
+enum { PACKED_COLS = 768, MOST_ACTS = 21 };
+
+static void assert_same_acts(const ActBlock *a, const ActBlock *b, int32_t blocks)
+{
+    for (int32_t i = 0; i < blocks; i++) {
+        assert_same(&a[i].scale, &b[i].scale, 1, "quantize_row's scale");
+        assert_same(&a[i].fine_scale, &b[i].fine_scale, 1, "quantize_row's fine scale");
+        assert_same(a[i].sum, b[i].sum, 3, "quantize_row's sums");
+        assert_int_equal(a[i].fine, b[i].fine);
+        assert_memory_equal(a[i].high, b[i].high, sizeof a[i].high);
+        assert_memory_equal(a[i].low, b[i].low, sizeof a[i].low);
+        assert_memory_equal(a[i].minus_high, b[i].minus_high, sizeof a[i].minus_high);
+        assert_memory_equal(a[i].minus_low, b[i].minus_low, sizeof a[i].minus_low);
+    }
+}
+
+/* Rows whose blocks differ in size, so that thresholds part them. */
+static void fill_acts(uint64_t *seed, float *x, bool extreme)
+{
+    fill(seed, x, PACKED_COLS, extreme);
+    for (int i = 0; i < PACKED_COLS && !extreme; i++) x[i] *= (float)(1 + (i / 32) % 5 * 3);
+}
+
+static void fixed_point_is_close_and_the_same_everywhere(void **state)
+{
+    (void)state;
+    uint64_t seed = 5;
+    float x[PACKED_COLS];
+    ActBlock expected[PACKED_COLS / BLOCK_COLS], got[PACKED_COLS / BLOCK_COLS];
+    const float thresholds[] = {0.0f, 1.0f, INFINITY};
+    for (int round = 0; round < 60; round++) {
+        fill_acts(&seed, x, round % 4 == 3);
+        if (round == 0) memset(x, 0, sizeof x);
+        const float threshold = thresholds[round % 3];
+        kernels_portable()->quantize_row(x, PACKED_COLS, threshold, expected);
+        int n_fine = 0;
+        for (int b = 0; b < PACKED_COLS / BLOCK_COLS && round % 4 != 3; b++) {
+            const ActBlock *block = &expected[b];
+            n_fine += block->fine != 0;
+            for (int i = 0; i < BLOCK_COLS; i++) {
+                const double value = (double)block->fine_scale * (256.0 * block->high[i] + block->low[i]);
+                const double step = (double)(block->fine != 0 ? block->fine_scale : block->scale);
+                assert_true(fabs(value - (double)x[b * BLOCK_COLS + i]) <= 0.51 * step);
+            }
+        }
+        if (round % 4 != 3 && round > 0) {
+            if (round % 3 == 0) assert_int_equal(n_fine, PACKED_COLS / BLOCK_COLS);
+            if (round % 3 == 1) assert_true(n_fine > 0 && n_fine < PACKED_COLS / BLOCK_COLS);
+            if (round % 3 == 2) assert_int_equal(n_fine, 0);
+        }
+        for (int level = 0; level < n_levels; level++) {
+            levels[level]->quantize_row(x, PACKED_COLS, threshold, got);
+            assert_same_acts(expected, got, PACKED_COLS / BLOCK_COLS);
+        }
+    }
+}
+
+/* Random rows of a type whose scales are ordinary numbers. */
+static void random_rows(uint64_t *seed, DType type, uint8_t *rows, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i++) rows[i] = (uint8_t)random_bits(seed);
+    const size_t block = dtype_info(type)->block_bytes;
+    for (size_t i = 0; i < bytes; i += block) {
+        /* Half-precision scales below 4: clear the upper exponent bits wherever they are. */
+        const size_t at[] = {type == DT_Q2_K ? 80 : type == DT_Q3_K ? 108 : type == DT_Q6_K ? 208 : 0,
+                             type == DT_Q2_K ? 82 : 2};
+        const bool two = type == DT_Q2_K || type == DT_Q4_1 || type == DT_Q5_1 || type == DT_Q4_K || type == DT_Q5_K;
+        if (type == DT_MXFP4) rows[i] = (uint8_t)(100 + rows[i] % 40);
+        else if (type != DT_NVFP4)
+            for (int k = 0; k < (two ? 2 : 1); k++) rows[i + at[k] + 1] &= 0xBF;
+    }
+}
+
+static void packed_products_agree(void **state)
+{
+    (void)state;
+    enum { ROWS = 13 };
+    uint64_t seed = 6;
+    static uint8_t rows[ROWS * PACKED_COLS * 2], panel[PANEL_ROWS * PACKED_COLS * 2];
+    static float x[MOST_ACTS][PACKED_COLS], w[PACKED_COLS];
+    static ActBlock acts[MOST_ACTS][PACKED_COLS / BLOCK_COLS];
+    static PlainBlock scratch[PACKED_COLS / BLOCK_COLS];
+    for (int type = 0; type < DT_COUNT; type++) {
+        const PackedFormat *format = packed_format((DType)type);
+        if (format == NULL) continue;
+        size_t row_bytes;
+        assert_true(dtype_row_bytes((DType)type, PACKED_COLS, &row_bytes));
+        /* Re-laid, a model may grow by a twentieth. */
+        assert_true((double)packed_panel_bytes(format, PACKED_COLS) <= 1.05 * PANEL_ROWS * (double)row_bytes);
+        for (int round = 0; round < 12; round++) {
+            random_rows(&seed, (DType)type, rows, ROWS * row_bytes);
+            packed_pack(format, rows, row_bytes, ROWS, PACKED_COLS, panel);
+            const ActBlock *pointers[MOST_ACTS];
+            for (int a = 0; a < MOST_ACTS; a++) {
+                fill_acts(&seed, x[a], round == 11);
+                kernels_portable()->quantize_row(x[a], PACKED_COLS, (float)(round % 3), acts[a]);
+                pointers[a] = acts[a];
+            }
+            float expected[MOST_ACTS * PANEL_ROWS], got[MOST_ACTS * PANEL_ROWS];
+            kernels_portable()->packed_multiply(format, panel, PACKED_COLS, pointers, MOST_ACTS, scratch, expected);
+            for (int level = 0; level < n_levels; level++)
+                for (int n = 1; n <= MOST_ACTS; n += n < 10 ? 1 : 11) {
+                    levels[level]->packed_multiply(format, panel, PACKED_COLS, pointers, n, scratch, got);
+                    assert_same(expected, got, (size_t)n * PANEL_ROWS, dtype_info((DType)type)->name);
+                }
+            if (round == 11 || round % 3 != 0) continue;
+            /* Against the codec, in double. */
+            for (int r = 0; r < ROWS; r++) {
+                dtype_info((DType)type)->decode(rows + (size_t)r * row_bytes, w, PACKED_COLS);
+                double exact = 0.0, magnitude = 0.0;
+                for (int i = 0; i < PACKED_COLS; i++) {
+                    exact += (double)w[i] * (double)x[3][i];
+                    magnitude += fabs((double)w[i]) * 15.0;
+                }
+                if (!(fabs((double)expected[3 * PANEL_ROWS + r] - exact) <= 4e-5 * magnitude))
+                    fail_msg("%s: %g, not %g", dtype_info((DType)type)->name,
+                             (double)expected[3 * PANEL_ROWS + r], exact);
+            }
+        }
+    }
+}
+
 /* Units in the last place between a float and the exact value. */
 static double ulps(float got, double exact)
 {
@@ -274,6 +398,8 @@ int main(void)
         cmocka_unit_test(dot_tiles_agree),
         cmocka_unit_test(pages_agree),
         cmocka_unit_test(decoders_agree_with_codecs),
+        cmocka_unit_test(fixed_point_is_close_and_the_same_everywhere),
+        cmocka_unit_test(packed_products_agree),
         cmocka_unit_test(elementary_functions_are_accurate),
     };
     return cmocka_run_group_tests(tests, find_levels, NULL);

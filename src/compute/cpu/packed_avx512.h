@@ -1,0 +1,308 @@
+/*
+ * packed_avx512.h - products with packed panels by VNNI: 64 products of a code and an activation byte an instruction.
+ *
+ * A few activation rows: a block is expanded in registers and used at once; its bytes are read exactly once, in order,
+ * which is what a decode step lives on. Many: the panel is expanded to memory that the second cache holds, and tiles of
+ * 8 activation rows pass over it, 8 integer and 8 float sums in registers.
+ * Every format is the same code with its constants folded in.
+ */
+#ifndef IMP_COMPUTE_CPU_PACKED_AVX512_H
+#define IMP_COMPUTE_CPU_PACKED_AVX512_H
+
+#include "compute/cpu/kernels.h"
+
+#include <immintrin.h>
+#include <string.h>
+
+enum { FEW_ACTS = 4, TILE_ACTS = 8 };
+
+/* An expanded block in registers. */
+typedef struct VectorBlock {
+    __m512i codes[8];
+    __m512 scale[2], minimum[2];
+} VectorBlock;
+
+/* ---- expanding: shifts may drag bits over from the neighbour byte, a mask always follows ---- */
+
+KERNEL_INLINE __m512i load_vector(const uint8_t *p) { return _mm512_loadu_si512(p); }
+
+/* a | (b & mask) */
+KERNEL_INLINE __m512i merge_bits(__m512i a, __m512i b, __m512i mask)
+{
+    return _mm512_ternarylogic_epi64(a, b, mask, 0xF8);
+}
+
+KERNEL_INLINE void expand_codes(int bits, const uint8_t *table, const uint8_t *in, __m512i codes[8])
+{
+    const __m512i fifteen = _mm512_set1_epi8(15), three = _mm512_set1_epi8(3);
+    if (bits == 8) {
+        for (int g = 0; g < 8; g++) codes[g] = load_vector(in + g * 64);
+        return;
+    }
+    if (bits >= 4) {
+        for (int v = 0; v < 4; v++) {
+            const __m512i pair = load_vector(in + v * 64);
+            codes[2 * v] = _mm512_and_si512(pair, fifteen);
+            codes[2 * v + 1] = _mm512_and_si512(_mm512_srli_epi32(pair, 4), fifteen);
+        }
+        in += 256;
+    } else {
+        for (int g = 0; g < 8; g++)
+            codes[g] = _mm512_and_si512(_mm512_srli_epi32(load_vector(in + g / 4 * 64), (unsigned)(g % 4 * 2)), three);
+        in += 128;
+    }
+    if (table != NULL) {
+        const __m512i values = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(const void *)table));
+        for (int g = 0; g < 8; g++) codes[g] = _mm512_shuffle_epi8(values, codes[g]);
+    }
+    if (bits == 6) {
+        const __m512i mask = _mm512_set1_epi8(0x30);
+        for (int g = 0; g < 8; g++) {
+            const __m512i high = load_vector(in + g / 4 * 64);
+            const int left = 4 - g % 4 * 2;
+            codes[g] = merge_bits(codes[g], left >= 0 ? _mm512_slli_epi32(high, (unsigned)left)
+                                                      : _mm512_srli_epi32(high, (unsigned)-left), mask);
+        }
+    } else if (bits == 5 || bits == 3) {
+        const int at = bits == 5 ? 4 : 2;
+        const __m512i high = load_vector(in), mask = _mm512_set1_epi8((char)(1 << at));
+        for (int g = 0; g < 8; g++)
+            codes[g] = merge_bits(codes[g], g <= at ? _mm512_slli_epi32(high, (unsigned)(at - g))
+                                                    : _mm512_srli_epi32(high, (unsigned)(g - at)), mask);
+    }
+}
+
+KERNEL_INLINE __m512 load_f16(const uint8_t *p)
+{
+    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)p));
+}
+KERNEL_INLINE __m128i load_bytes(const uint8_t *p) { return _mm_loadu_si128((const __m128i *)(const void *)p); }
+
+KERNEL_INLINE __m512 e8m0_halves(const uint8_t *p)
+{
+    const __m512i code = _mm512_cvtepu8_epi32(load_bytes(p));
+    const __m512i normal = _mm512_slli_epi32(_mm512_sub_epi32(code, _mm512_set1_epi32(1)), 23);
+    const __m512i tiny = _mm512_sllv_epi32(_mm512_set1_epi32(0x00200000), code);
+    const __mmask16 small = _mm512_cmplt_epi32_mask(code, _mm512_set1_epi32(2));
+    return _mm512_castsi512_ps(_mm512_mask_blend_epi32(small, normal, tiny));
+}
+
+KERNEL_INLINE __m512 ue4m3_halves(const uint8_t *p)
+{
+    const __m512i code = _mm512_cvtepu8_epi32(load_bytes(p));
+    const __m512i magnitude = _mm512_slli_epi32(_mm512_and_si512(code, _mm512_set1_epi32(0x7F)), 20);
+    const __mmask16 valid = _mm512_cmpneq_epi32_mask(code, _mm512_set1_epi32(0x7F));
+    return _mm512_maskz_mul_ps(valid, _mm512_castsi512_ps(magnitude), _mm512_set1_ps(0x1p119f));
+}
+
+/* `header` opens the superblock, `block` is one of its blocks. */
+KERNEL_INLINE void expand_block(const PackedFormat *f, const uint8_t *header, const uint8_t *block, VectorBlock *out)
+{
+    expand_codes(f->bits, f->table, block + f->group_bytes, out->codes);
+    const __m512 zero = _mm512_setzero_ps();
+    const __m512 d = f->header_bytes > 0 ? load_f16(header) : zero;
+    __m512 m = f->has_min ? load_f16(header + 32) : zero;
+    if (f->has_min && !f->adds_min) m = _mm512_xor_ps(m, _mm512_set1_ps(-0.0f));
+    for (int half = 0; half < f->halves; half++) {
+        const uint8_t *group = block + 16 * half;
+        out->scale[half] = d;
+        out->minimum[half] = m;
+        if (f->scale == SCALE_D_GROUP) {
+            out->scale[half] = _mm512_mul_ps(d, _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(load_bytes(group))));
+            if (f->has_min)
+                out->minimum[half] = _mm512_mul_ps(m, _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(load_bytes(block + 16))));
+        } else if (f->scale == SCALE_D_NIBBLE) {
+            const __m512i bytes = _mm512_cvtepu8_epi32(load_bytes(group));
+            const __m512i low = _mm512_and_si512(bytes, _mm512_set1_epi32(15));
+            out->scale[half] = _mm512_mul_ps(d, _mm512_cvtepi32_ps(low));
+            out->minimum[half] = _mm512_mul_ps(m, _mm512_cvtepi32_ps(_mm512_srli_epi32(bytes, 4)));
+        } else if (f->scale == SCALE_E8M0) {
+            out->scale[half] = e8m0_halves(group);
+        } else if (f->scale == SCALE_UE4M3) {
+            out->scale[half] = ue4m3_halves(group);
+        }
+    }
+}
+
+/* ---- few activation rows ---- */
+
+KERNEL_INLINE __m512i four_acts(const int8_t *p)
+{
+    int32_t four;
+    memcpy(&four, p, sizeof four);
+    return _mm512_set1_epi32(four);
+}
+
+/* The codes of one half (or the whole) times one plane, from minus the offset. */
+KERNEL_INLINE __m512i plane_dot(const PackedFormat *f, const __m512i *codes, const int8_t *plane, int32_t minus)
+{
+    const int groups = 8 / f->halves;
+    __m512i sum = f->offset_shift != 0 ? _mm512_set1_epi32(minus * (1 << f->offset_shift)) : _mm512_setzero_si512();
+    for (int g = 0; g < groups; g++) sum = _mm512_dpbusd_epi32(sum, codes[g], four_acts(plane + 4 * g));
+    return sum;
+}
+
+KERNEL_INLINE __m512 add_block(const PackedFormat *f, const VectorBlock *block, const ActBlock *act, __m512 total)
+{
+    for (int half = 0; half < f->halves; half++) {
+        const __m512i *codes = block->codes + half * 4;
+        const int which = f->halves == 1 ? 2 : half;
+        __m512i sum = plane_dot(f, codes, act->high + half * 16, act->minus_high[which]);
+        float scale = act->scale;
+        if (act->fine != 0) {
+            const __m512i low = plane_dot(f, codes, act->low + half * 16, act->minus_low[which]);
+            sum = _mm512_add_epi32(_mm512_slli_epi32(sum, 8), low);
+            scale = act->fine_scale;
+        }
+        const __m512 scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), block->scale[half]);
+        total = _mm512_fmadd_ps(scaled, _mm512_set1_ps(scale), total);
+        if (f->has_min) total = _mm512_fmadd_ps(block->minimum[half], _mm512_set1_ps(act->sum[which]), total);
+    }
+    return total;
+}
+
+KERNEL_INLINE void multiply_few(const PackedFormat *f, const uint8_t *panel, int64_t cols, const ActBlock *const acts[],
+                                int n_acts, float *out)
+{
+    const int blocks = f->super / BLOCK_COLS;
+    __m512 total[FEW_ACTS];
+    for (int a = 0; a < n_acts; a++) total[a] = _mm512_setzero_ps();
+    for (int64_t b = 0; b < cols / BLOCK_COLS; b += blocks) {
+        const uint8_t *header = panel;
+        panel += f->header_bytes;
+        for (int i = 0; i < blocks; i++, panel += f->block_bytes) {
+            VectorBlock block;
+            expand_block(f, header, panel, &block);
+            for (int a = 0; a < n_acts; a++) total[a] = add_block(f, &block, &acts[a][b + i], total[a]);
+        }
+    }
+    for (int a = 0; a < n_acts; a++) _mm512_storeu_ps(out + a * PANEL_ROWS, total[a]);
+}
+
+/* ---- many ---- */
+
+KERNEL_INLINE void expand_panel(const PackedFormat *f, const uint8_t *panel, int64_t cols, PlainBlock *out)
+{
+    const int blocks = f->super / BLOCK_COLS;
+    for (int64_t b = 0; b < cols / BLOCK_COLS; b += blocks) {
+        const uint8_t *header = panel;
+        panel += f->header_bytes;
+        for (int i = 0; i < blocks; i++, panel += f->block_bytes, out++) {
+            VectorBlock block;
+            expand_block(f, header, panel, &block);
+            for (int g = 0; g < 8; g++) _mm512_store_si512(out->codes + 64 * g, block.codes[g]);
+            for (int half = 0; half < f->halves; half++) {
+                _mm512_store_ps(out->scale[half], block.scale[half]);
+                if (f->has_min) _mm512_store_ps(out->minimum[half], block.minimum[half]);
+            }
+        }
+    }
+}
+
+/* One plane of a tile: 8 independent sums hide the latency. */
+KERNEL_INLINE void tile_plane(int groups, const uint8_t *codes, const int8_t *const planes[TILE_ACTS],
+                              __m512i sums[TILE_ACTS])
+{
+    for (int g = 0; g < groups; g++) {
+        const __m512i vector = _mm512_load_si512(codes + 64 * g);
+        for (int a = 0; a < TILE_ACTS; a++)
+            sums[a] = _mm512_dpbusd_epi32(sums[a], vector, four_acts(planes[a] + 4 * g));
+    }
+}
+
+KERNEL_INLINE void multiply_tile(int halves, bool has_min, int offset_shift, const PlainBlock *blocks, int64_t n_blocks,
+                                 const ActBlock *const acts[TILE_ACTS], float *out)
+{
+    __m512 total[TILE_ACTS];
+    for (int a = 0; a < TILE_ACTS; a++) total[a] = _mm512_setzero_ps();
+    for (int64_t b = 0; b < n_blocks; b++) {
+        const PlainBlock *block = &blocks[b];
+        const ActBlock *act[TILE_ACTS];
+        uint32_t fine = 0;
+        for (int a = 0; a < TILE_ACTS; a++) {
+            act[a] = &acts[a][b];
+            fine |= act[a]->fine;
+        }
+        for (int half = 0; half < halves; half++) {
+            const uint8_t *codes = block->codes + half * (BLOCK_CODES / 2);
+            const int which = halves == 1 ? 2 : half;
+            const int8_t *planes[TILE_ACTS];
+            __m512i sums[TILE_ACTS];
+            for (int a = 0; a < TILE_ACTS; a++) {
+                planes[a] = act[a]->high + half * 16;
+                sums[a] = _mm512_slli_epi32(_mm512_set1_epi32(act[a]->minus_high[which]), (unsigned)offset_shift);
+                if (offset_shift == 0) sums[a] = _mm512_setzero_si512();
+            }
+            tile_plane(8 / halves, codes, planes, sums);
+            if (fine != 0) {
+                /* Rows whose block has no low plane multiply zeros: 256 times the sum with a 256th of the scale. */
+                for (int a = 0; a < TILE_ACTS; a++) {
+                    planes[a] = act[a]->low + half * 16;
+                    sums[a] = _mm512_slli_epi32(sums[a], 8);
+                    if (offset_shift != 0)
+                        sums[a] = _mm512_add_epi32(
+                            sums[a], _mm512_slli_epi32(_mm512_set1_epi32(act[a]->minus_low[which]),
+                                                       (unsigned)offset_shift));
+                }
+                tile_plane(8 / halves, codes, planes, sums);
+            }
+            const __m512 scale = _mm512_load_ps(block->scale[half]), minimum = _mm512_load_ps(block->minimum[half]);
+            for (int a = 0; a < TILE_ACTS; a++) {
+                const float act_scale = fine != 0 ? act[a]->fine_scale : act[a]->scale;
+                const __m512 scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(sums[a]), scale);
+                total[a] = _mm512_fmadd_ps(scaled, _mm512_set1_ps(act_scale), total[a]);
+                if (has_min) total[a] = _mm512_fmadd_ps(minimum, _mm512_set1_ps(act[a]->sum[which]), total[a]);
+            }
+        }
+    }
+    for (int a = 0; a < TILE_ACTS; a++) _mm512_storeu_ps(out + a * PANEL_ROWS, total[a]);
+}
+
+KERNEL_INLINE void multiply_many(const PackedFormat *f, const uint8_t *panel, int64_t cols, const ActBlock *const acts[],
+                                 int32_t n_acts, PlainBlock *scratch, float *out)
+{
+    expand_panel(f, panel, cols, scratch);
+    for (int32_t first = 0; first < n_acts; first += TILE_ACTS) {
+        const ActBlock *tile[TILE_ACTS];
+        float sums[TILE_ACTS * PANEL_ROWS];
+        const int32_t n = n_acts - first < TILE_ACTS ? n_acts - first : TILE_ACTS;
+        for (int32_t a = 0; a < TILE_ACTS; a++) tile[a] = acts[first + (a < n ? a : n - 1)];
+        multiply_tile(f->halves, f->has_min, f->offset_shift, scratch, cols / BLOCK_COLS, tile, sums);
+        memcpy(out + first * PANEL_ROWS, sums, (size_t)(n * PANEL_ROWS) * sizeof *sums);
+    }
+}
+
+/* ---- one instance a format ---- */
+
+KERNEL_INLINE void multiply_format(const PackedFormat *f, const uint8_t *panel, int64_t cols,
+                                   const ActBlock *const acts[], int32_t n_acts, PlainBlock *scratch, float *out)
+{
+    switch (n_acts) {
+    case 1: multiply_few(f, panel, cols, acts, 1, out); break;
+    case 2: multiply_few(f, panel, cols, acts, 2, out); break;
+    case 3: multiply_few(f, panel, cols, acts, 3, out); break;
+    default: multiply_many(f, panel, cols, acts, n_acts, scratch, out);
+    }
+}
+
+#define INSTANCE(name, ...)                                                                                            \
+    static void multiply_##name(const uint8_t *panel, int64_t cols, const ActBlock *const acts[], int32_t n_acts,      \
+                                PlainBlock *scratch, float *out)                                                       \
+    {                                                                                                                  \
+        static const PackedFormat format = PACKED_FORMAT(name, __VA_ARGS__);                                           \
+        multiply_format(&format, panel, cols, acts, n_acts, scratch, out);                                             \
+    }
+PACKED_FORMATS(INSTANCE)
+#undef INSTANCE
+
+static void packed_multiply_avx512(const PackedFormat *format, const uint8_t *panel, int64_t cols,
+                                   const ActBlock *const acts[], int32_t n_acts, PlainBlock *scratch, float *out)
+{
+#define ENTRY(name, ...) [DT_##name] = multiply_##name,
+    static void (*const instances[DT_COUNT])(const uint8_t *, int64_t, const ActBlock *const[], int32_t, PlainBlock *,
+                                             float *) = {PACKED_FORMATS(ENTRY)};
+#undef ENTRY
+    instances[format->type](panel, cols, acts, n_acts, scratch, out);
+}
+
+#endif

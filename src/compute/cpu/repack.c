@@ -1,0 +1,149 @@
+/*
+ * repack.c - one region for all panels, filled weight by weight.
+ *
+ * The region is as large as the tensors it holds, within a few percent. It is asked of the system in one piece, so that
+ * huge pages can back it, and is first touched by the threads that fill it.
+ */
+#include "compute/cpu/repack.h"
+
+#include "compute/cpu/packed.h"
+#include "core/log.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+enum { PANEL_ALIGN = 64, PANELS_PER_TASK = 4 };
+
+struct RepackedModel {
+    uint8_t *region;
+    size_t size;
+};
+
+typedef struct RepackRun {
+    const Model *model;
+    ThreadPool *pool;
+    const Progress *progress;
+    uint8_t *region; /* NULL: only sizes are wanted */
+    size_t used, size;
+} RepackRun;
+
+/* ---- one weight ---- */
+
+typedef struct WeightRun {
+    const Weight *weight;
+    const PackedFormat *format;
+    uint8_t *panels;
+    size_t panel_bytes;
+    int64_t n_panels;
+} WeightRun;
+
+static void pack_task(void *context, int32_t task, int32_t thread)
+{
+    (void)thread;
+    const WeightRun *run = context;
+    const Weight *weight = run->weight;
+    const int64_t first = (int64_t)task * PANELS_PER_TASK;
+    for (int64_t p = first; p < first + PANELS_PER_TASK && p < run->n_panels; p++) {
+        const int64_t row = p * PANEL_ROWS, left = weight->rows - row;
+        packed_pack(run->format, weight->data + (size_t)row * weight->row_bytes, weight->row_bytes,
+                    left < PANEL_ROWS ? (int32_t)left : PANEL_ROWS, weight->cols,
+                    run->panels + (size_t)p * run->panel_bytes);
+    }
+}
+
+static int64_t panels_of(const Weight *weight) { return (weight->rows + PANEL_ROWS - 1) / PANEL_ROWS; }
+
+/* Whether a weight is multiplied at all: an embedding that is not the head too is only looked up. */
+static bool wanted(const RepackRun *run, const Weight *weight)
+{
+    return weight != &run->model->embedding && weight_present(weight) && packed_format(weight->type) != NULL;
+}
+
+static ImpStatus visit(Weight *weight, void *context)
+{
+    RepackRun *run = context;
+    if (!wanted(run, weight)) return IMP_OK;
+    const PackedFormat *format = packed_format(weight->type);
+    WeightRun part = {weight, format, NULL, packed_panel_bytes(format, weight->cols), panels_of(weight)};
+    const size_t bytes = ((size_t)part.n_panels * part.panel_bytes + PANEL_ALIGN - 1) & ~(size_t)(PANEL_ALIGN - 1);
+    if (run->region != NULL) {
+        part.panels = run->region + run->used;
+        thread_pool_run(run->pool, pack_task, &part,
+                        (int32_t)((part.n_panels + PANELS_PER_TASK - 1) / PANELS_PER_TASK));
+        weight->prepared = part.panels;
+    }
+    run->used += bytes;
+    const Progress *progress = run->progress;
+    if (run->region != NULL && progress != NULL && progress->callback != NULL &&
+        !progress->callback(progress->user, "re-laying weights", run->used, run->size))
+        return imp_fail(IMP_ERR_CANCELLED, "cancelled while weights were re-laid");
+    return IMP_OK;
+}
+
+static ImpStatus forget(Weight *weight, void *context)
+{
+    (void)context;
+    weight->prepared = NULL;
+    return IMP_OK;
+}
+
+/* ---- the model ---- */
+
+/* MemAvailable of /proc/meminfo in bytes; SIZE_MAX where there is none. */
+static size_t available_memory(void)
+{
+    FILE *file = fopen("/proc/meminfo", "r");
+    if (file == NULL) return SIZE_MAX;
+    char line[128];
+    unsigned long long kib = 0;
+    bool found = false;
+    while (!found && fgets(line, sizeof line, file) != NULL) found = sscanf(line, "MemAvailable: %llu", &kib) == 1;
+    (void)fclose(file);
+    return found ? (size_t)kib * 1024 : SIZE_MAX;
+}
+
+ImpStatus repack_model(Model *model, CpuRepack mode, ThreadPool *pool, const Progress *progress, RepackedModel **out)
+{
+    *out = NULL;
+    if (mode == CPU_REPACK_NEVER) return IMP_OK;
+    RepackRun run = {.model = model, .pool = pool, .progress = progress};
+    IMP_TRY(model_visit_weights(model, visit, &run));
+    if (run.used == 0) return IMP_OK;
+    if (mode == CPU_REPACK_AUTO && run.used > available_memory() / 2) {
+        log_line(LOG_WARNING, "weights stay as they are in the file: re-laying them takes %zu MiB, more than half of what "
+                              "is available (cpu.repack = always insists)", run.used >> 20);
+        return IMP_OK;
+    }
+    RepackedModel *repacked = calloc(1, sizeof *repacked);
+    if (repacked == NULL) return imp_fail_memory(sizeof *repacked);
+    repacked->size = run.used;
+    void *region = mmap(NULL, run.used, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (region == MAP_FAILED) {
+        free(repacked);
+        return imp_fail_memory(run.used);
+    }
+#ifdef MADV_HUGEPAGE
+    (void)madvise(region, run.used, MADV_HUGEPAGE);
+#endif
+    repacked->region = region;
+    run.region = region;
+    run.size = run.used;
+    run.used = 0;
+    const ImpStatus status = model_visit_weights(model, visit, &run);
+    if (status != IMP_OK) {
+        repack_release(model, repacked);
+        return status;
+    }
+    *out = repacked;
+    return IMP_OK;
+}
+
+void repack_release(Model *model, RepackedModel *repacked)
+{
+    if (repacked == NULL) return;
+    (void)model_visit_weights(model, forget, NULL);
+    (void)munmap(repacked->region, repacked->size);
+    free(repacked);
+}
