@@ -1,8 +1,12 @@
 /*
- * thread_pool.c - a generation counter starts a job, an atomic index hands out its tasks, a countdown ends it.
+ * thread_pool.c - one atomic word hands out the tasks of a job, a countdown ends it.
  *
- * Workers look at the generation in a short spin after each job, because a decode step is hundreds of jobs microseconds
- * apart, and then sleep on a condition variable, because a chat waits for its user most of the time.
+ * The word holds the job's number and the next task. A worker takes a task by moving it on, which fails when the job is
+ * over: so the caller waits for tasks that are being run and never for workers that did not come, and a processor that is
+ * busy with something else costs its share of the speed and no more.
+ *
+ * Workers look for work in a short spin after each job, because a decode step is hundreds of jobs microseconds apart, and then
+ * sleep on a condition variable, because a chat waits for its user most of the time.
  */
 #include "core/thread_pool.h"
 
@@ -24,12 +28,13 @@ typedef struct Worker {
 struct ThreadPool {
     Worker *workers; /* [n_threads - 1] */
     int32_t n_threads;
-    /* The job: written by the caller before `generation` moves, read by workers after. */
-    ThreadTask *task;
-    void *context;
-    int32_t n_tasks;
-    _Alignas(64) atomic_int next_task;
-    _Alignas(64) atomic_int busy_workers;
+    /* The job: written by the caller while nobody can take a task. Atomic, because a worker may still be reading what the last
+     * job was when the next one is written; it finds out when it tries to take a task. */
+    _Atomic(ThreadTask *) task;
+    _Atomic(void *) context;
+    atomic_int n_tasks;
+    _Alignas(64) atomic_uint_fast64_t next; /* job number << 32 | next task */
+    _Alignas(64) atomic_int unfinished;
     _Alignas(64) atomic_uint generation;
     atomic_bool stop;
     atomic_int parked;
@@ -44,12 +49,21 @@ static inline void cpu_relax(void)
 #endif
 }
 
-static void take_tasks(ThreadPool *pool, int32_t thread)
+/* Takes and runs tasks of job `number` until none is left. */
+static void take_tasks(ThreadPool *pool, unsigned number, int32_t thread)
 {
-    for (;;) {
-        const int task = atomic_fetch_add_explicit(&pool->next_task, 1, memory_order_relaxed);
-        if (task >= pool->n_tasks) return;
-        pool->task(pool->context, task, thread);
+    uint_fast64_t next = atomic_load_explicit(&pool->next, memory_order_acquire);
+    while ((unsigned)(next >> 32) == number) {
+        ThreadTask *task = atomic_load_explicit(&pool->task, memory_order_relaxed);
+        void *context = atomic_load_explicit(&pool->context, memory_order_relaxed);
+        const int32_t index = (int32_t)(next & 0x7FFFFFFF);
+        if (index >= atomic_load_explicit(&pool->n_tasks, memory_order_relaxed)) return;
+        if (!atomic_compare_exchange_weak_explicit(&pool->next, &next, next + 1, memory_order_acq_rel, memory_order_acquire))
+            continue;
+        /* The job cannot end before this task has: what was read above is its own. */
+        task(context, index, thread);
+        atomic_fetch_sub_explicit(&pool->unfinished, 1, memory_order_release);
+        next = atomic_load_explicit(&pool->next, memory_order_acquire);
     }
 }
 
@@ -78,16 +92,15 @@ static void *worker_main(void *argument)
     for (;;) {
         seen = wait_for_job(pool, seen);
         if (atomic_load(&pool->stop)) return NULL;
-        take_tasks(pool, worker->index);
-        atomic_fetch_sub_explicit(&pool->busy_workers, 1, memory_order_release);
+        take_tasks(pool, seen, worker->index);
     }
 }
 
 /* Moves the generation and wakes whoever parked. The counters are sequentially consistent: either the worker sees the
  * new generation before it sleeps, or the caller sees it parked. */
-static void announce(ThreadPool *pool)
+static void announce(ThreadPool *pool, unsigned number)
 {
-    atomic_fetch_add(&pool->generation, 1);
+    atomic_store(&pool->generation, number);
     if (atomic_load(&pool->parked) > 0) {
         pthread_mutex_lock(&pool->mutex);
         pthread_cond_broadcast(&pool->wake);
@@ -136,7 +149,7 @@ void thread_pool_free(ThreadPool *pool)
 {
     if (pool == NULL) return;
     atomic_store(&pool->stop, true);
-    announce(pool);
+    announce(pool, atomic_load(&pool->generation) + 1);
     for (int32_t i = 1; i < pool->n_threads; i++) (void)pthread_join(pool->workers[i - 1].handle, NULL);
     (void)pthread_cond_destroy(&pool->wake);
     (void)pthread_mutex_destroy(&pool->mutex);
@@ -152,16 +165,17 @@ void thread_pool_run(ThreadPool *pool, ThreadTask *task, void *context, int32_t 
         for (int32_t i = 0; i < n_tasks; i++) task(context, i, 0);
         return;
     }
-    pool->task = task;
-    pool->context = context;
-    pool->n_tasks = n_tasks;
-    atomic_store_explicit(&pool->next_task, 0, memory_order_relaxed);
-    atomic_store_explicit(&pool->busy_workers, pool->n_threads - 1, memory_order_relaxed);
-    announce(pool);
-    take_tasks(pool, 0);
-    for (int round = 0; atomic_load_explicit(&pool->busy_workers, memory_order_acquire) > 0; round++) {
+    const unsigned number = atomic_load_explicit(&pool->generation, memory_order_relaxed) + 1;
+    atomic_store_explicit(&pool->task, task, memory_order_relaxed);
+    atomic_store_explicit(&pool->context, context, memory_order_relaxed);
+    atomic_store_explicit(&pool->n_tasks, n_tasks, memory_order_relaxed);
+    atomic_store_explicit(&pool->unfinished, n_tasks, memory_order_relaxed);
+    atomic_store_explicit(&pool->next, (uint_fast64_t)number << 32, memory_order_release);
+    announce(pool, number);
+    take_tasks(pool, number, 0);
+    for (int round = 0; atomic_load_explicit(&pool->unfinished, memory_order_acquire) > 0; round++) {
         cpu_relax();
-        /* On fewer processors than threads the last worker may need this one's. */
-        if (round % 4096 == 4095) (void)sched_yield();
+        /* On fewer processors than threads the last task's thread may need this one's. */
+        if (round % 1024 == 1023) (void)sched_yield();
     }
 }

@@ -1,0 +1,162 @@
+#!/usr/bin/env python3
+"""Loads imp-server, and a peer's server on the same file, on loopback.
+
+Reports, as JSON and as a table: throughput, time to first token and inter-token latency percentiles for each number of
+clients; how much of the first request's time to first token the second one needs behind a shared prefix. Rounds of the two servers are interleaved, because machines drift.
+
+    python bench/serve_load.py --model MODEL.gguf [--peer 'COMMAND with {model} and {port}'] [--clients 1,4,16]
+
+The peer is any server with /v1/completions, such as
+    python -m llama_cpp.server --model {model} --port {port} --n_ctx 8192
+"""
+
+import argparse
+import json
+import platform
+import shlex
+import socket
+import statistics
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from http.client import HTTPConnection
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PROMPT = "The quick brown fox jumps over the lazy dog. In the beginning there was nothing but {n}, and then"
+WORDS = "river stone cloud winter garden letter engine silver harbor candle mountain paper".split()
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+class Server:
+    def __init__(self, name, command, model):
+        self.name, self.port = name, free_port()
+        words = [word.format(model=model, port=self.port) for word in shlex.split(command)]
+        self.process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for _ in range(600):
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{self.port}/v1/models", timeout=5).read()
+                return
+            except OSError:
+                if self.process.poll() is not None:
+                    sys.exit(f"{name} did not start: {' '.join(words)}")
+                time.sleep(0.1)
+        sys.exit(f"{name} did not answer")
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(timeout=60)
+
+    def complete(self, prompt, max_tokens):
+        """(time to first token, gaps between tokens, tokens) of one streamed completion."""
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=600)
+        body = json.dumps({"model": "m", "prompt": prompt, "max_tokens": max_tokens, "temperature": 0, "stream": True,
+                           "ignore_eos": True, "seed": 1})
+        start = time.perf_counter()
+        connection.request("POST", "/v1/completions", body, {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        assert response.status == 200, response.read()
+        times = []
+        while line := response.readline():
+            if line.startswith(b"data: {"):
+                choice = json.loads(line[6:])["choices"]
+                if choice and choice[0].get("text"):
+                    times.append(time.perf_counter())
+        connection.close()
+        if not times:
+            return time.perf_counter() - start, [], 0
+        return times[0] - start, [b - a for a, b in zip(times, times[1:])], len(times)
+
+
+def percentiles(values):
+    ordered = sorted(values)
+    return {f"p{p}": ordered[min(len(ordered) - 1, int(len(ordered) * p / 100))] for p in (50, 90, 99)} if ordered else {}
+
+
+def load(server, clients, requests, max_tokens):
+    first, gaps, tokens, lock = [], [], [0], threading.Lock()
+    numbers = iter(range(requests))
+
+    def client():
+        while True:
+            with lock:
+                n = next(numbers, None)
+            if n is None:
+                return
+            ttft, between, count = server.complete(PROMPT.format(n=f"{n} {server.name}"), max_tokens)
+            with lock:
+                first.append(ttft)
+                gaps.extend(between)
+                tokens[0] += count
+
+    start = time.perf_counter()
+    threads = [threading.Thread(target=client) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    seconds = time.perf_counter() - start
+    return {"clients": clients, "tokens_per_second": tokens[0] / seconds, "ttft": percentiles(first), "gap": percentiles(gaps)}
+
+
+def shared_prefix(server, length):
+    """Times to first token of two requests that share about `length` tokens."""
+    prefix = " ".join(WORDS[(i * i + i // 7) % len(WORDS)] for i in range(length))
+    return [server.complete(prefix + question, 1)[0] for question in (" Then what happened?", " And who was it, really?")]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--imp", default=f"{ROOT}/build/bin/imp-server --model {{model}} --port {{port}} --max-seq-len 8192")
+    parser.add_argument("--peer", default="")
+    parser.add_argument("--clients", default="1,4,16")
+    parser.add_argument("--tokens", type=int, default=48)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--prefix", type=int, default=3600, help="words of the shared prefix; 0: leave it out")
+    parser.add_argument("--out")
+    options = parser.parse_args()
+
+    servers = [Server("imp", options.imp, options.model)]
+    if options.peer:
+        servers.append(Server("peer", options.peer, options.model))
+    runs = {server.name: {} for server in servers}
+    for clients in map(int, options.clients.split(",")):
+        for _ in range(options.rounds):
+            for server in servers:
+                runs[server.name].setdefault(clients, []).append(load(server, clients, 2 * clients, options.tokens))
+    report = {"machine": platform.processor() or platform.machine(), "model": Path(options.model).name, "imp": options.imp,
+              "peer": options.peer, "results": {}}
+    for name, by_clients in runs.items():
+        for clients, rounds in by_clients.items():
+            rates = [r["tokens_per_second"] for r in rounds]
+            report["results"].setdefault(name, {})[clients] = {
+                "tokens_per_second": statistics.median(rates), "spread": [min(rates), max(rates)],
+                "ttft_p50": statistics.median(r["ttft"]["p50"] for r in rounds),
+                "gap_p50": statistics.median(r["gap"].get("p50", 0) for r in rounds),
+                "gap_p99": statistics.median(r["gap"].get("p99", 0) for r in rounds),
+            }
+    if options.prefix:
+        first, second = shared_prefix(servers[0], options.prefix)
+        report["shared_prefix"] = {"words": options.prefix, "first_ttft": first, "second_ttft": second, "ratio": second / first}
+    for server in servers:
+        server.stop()
+    print(f"{'server':8}{'clients':>8}{'tok/s':>10}{'ttft p50':>10}{'gap p50':>10}{'gap p99':>10}")
+    for name, by_clients in report["results"].items():
+        for clients, row in by_clients.items():
+            print(f"{name:8}{clients:>8}{row['tokens_per_second']:>10.1f}{row['ttft_p50']:>10.3f}{row['gap_p50']:>10.4f}{row['gap_p99']:>10.4f}")
+    if "shared_prefix" in report:
+        print("shared prefix: second time to first token is {ratio:.1%} of the first's".format(**report["shared_prefix"]))
+    if options.out:
+        Path(options.out).write_text(json.dumps(report, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
