@@ -7,8 +7,8 @@
  *     for each block:  x += multiplier * post_norm(block(norm(x)))
  *     logits = head(final_norm(x))
  *
- * A layer of the table gives up to two blocks, its mixer and its feed-forward. The addition of one block and the norm of
- * the next are one operation, because that is how a backend wants them: the stream is read once.
+ * A layer of the table gives up to two blocks, its mixer and its feed-forward. The addition of one block and the norm
+ * of the next are one operation, because that is how a backend wants them: the stream is read once.
  */
 #include "compute/forward.h"
 
@@ -18,7 +18,7 @@ typedef struct Block {
     enum { BLOCK_MIXER, BLOCK_FFN } kind;
     int32_t layer;
     const Norm *norm, *post_norm;
-    float scale;        /* of the stream after this block */
+    float scale; /* of the stream after this block */
     bool ends_layer;
 } Block;
 
@@ -35,7 +35,7 @@ struct Forward {
     Act bcx, conv;      /* short convolution */
     ForwardWatch *watch;
     void *watch_user;
-    float *watch_rows;  /* [max_rows][n_embd] while someone watches */
+    float *watch_rows; /* [max_rows][n_embd] while someone watches */
 };
 
 static void list_blocks(Forward *forward)
@@ -84,9 +84,17 @@ static ImpStatus create_workspace(Forward *forward)
         Act *act;
         int32_t width;
     } buffers[] = {
-        {&forward->x, model->n_embd}, {&forward->h, model->n_embd}, {&forward->y, model->n_embd},
-        {&forward->q, q}, {&forward->k, k}, {&forward->v, v}, {&forward->heads, heads},
-        {&forward->gate, ff}, {&forward->up, ff}, {&forward->bcx, bcx}, {&forward->conv, conv},
+        {&forward->x, model->n_embd},
+        {&forward->h, model->n_embd},
+        {&forward->y, model->n_embd},
+        {&forward->q, q},
+        {&forward->k, k},
+        {&forward->v, v},
+        {&forward->heads, heads},
+        {&forward->gate, ff},
+        {&forward->up, ff},
+        {&forward->bcx, bcx},
+        {&forward->conv, conv},
     };
     for (size_t i = 0; i < sizeof buffers / sizeof buffers[0]; i++)
         if (buffers[i].width > 0)

@@ -8,8 +8,8 @@
 
 typedef struct Forward Forward;
 
-/* Called after each layer with the residual stream (layer -1: the embeddings; layer n_layers: the final norm), as float32
- * [n_rows][n_embd]. Costs a copy a layer; for --dump-hidden and tests. */
+/* Called after each layer with the residual stream (layer -1: the embeddings; layer n_layers: the final norm), as
+ * float32 [n_rows][n_embd]. Costs a copy a layer; for --dump-hidden and tests. */
 typedef void ForwardWatch(void *user, int32_t layer, const float *rows, int32_t n_rows, int32_t width);
 
 /* Takes the workspace it needs from `compute`, which must outlive it. */

@@ -1,5 +1,6 @@
 /*
- * arena.h - memory that lives as long as its owner and is freed at once: load-time tables, parsed metadata, syntax trees.
+ * arena.h - memory that lives as long as its owner and is freed at once: load-time tables, parsed metadata, syntax
+ * trees.
  */
 #ifndef IMP_CORE_ARENA_H
 #define IMP_CORE_ARENA_H

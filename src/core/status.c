@@ -9,7 +9,8 @@ enum { MESSAGE_BYTES = 1024 };
 
 static _Thread_local char last_message[MESSAGE_BYTES];
 
-/* Sentences quote names out of hostile files: no control character may reach a terminal, no half character a JSON body. */
+/* Sentences quote names out of hostile files: no control character may reach a terminal, no half character a JSON body.
+ */
 static void sanitize(char *text)
 {
     size_t length = strlen(text);

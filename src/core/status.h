@@ -11,7 +11,8 @@
 #define IMP_PRINTF(fmt_index, args_index) __attribute__((format(printf, fmt_index, args_index)))
 
 /* Stores the sentence for imp_last_error() and returns `code`, so that a failing function ends in `return imp_fail(…)`.
- * Sentences over 1 KiB are cut at a character border; control characters in them are replaced, because they quote files. */
+ * Sentences over 1 KiB are cut at a character border; control characters in them are replaced, because they quote
+ * files. */
 ImpStatus imp_fail(ImpStatus code, const char *format, ...) IMP_PRINTF(2, 3);
 
 /* Puts "prefix: " in front of the waiting sentence and returns `code`: adds the file's name to what a parser said. */

@@ -9,8 +9,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Zero-initialize to start. `data` is NUL-terminated whenever it is not NULL; `failed` stays set once memory ran out, so
- * that a long run of appends needs one check at its end. */
+/* Zero-initialize to start. `data` is NUL-terminated whenever it is not NULL; `failed` stays set once memory ran out,
+ * so that a long run of appends needs one check at its end. */
 typedef struct StrBuf {
     char *data;
     size_t length, capacity;

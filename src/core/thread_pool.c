@@ -2,11 +2,11 @@
  * thread_pool.c - one atomic word hands out the tasks of a job, a countdown ends it.
  *
  * The word holds the job's number and the next task. A worker takes a task by moving it on, which fails when the job is
- * over: so the caller waits for tasks that are being run and never for workers that did not come, and a processor that is
- * busy with something else costs its share of the speed and no more.
+ * over: so the caller waits for tasks that are being run and never for workers that did not come, and a processor that
+ * is busy with something else costs its share of the speed and no more.
  *
- * Workers look for work in a short spin after each job, because a decode step is hundreds of jobs microseconds apart, and then
- * sleep on a condition variable, because a chat waits for its user most of the time.
+ * Workers look for work in a short spin after each job, because a decode step is hundreds of jobs microseconds apart,
+ * and then sleep on a condition variable, because a chat waits for its user most of the time.
  */
 #include "core/thread_pool.h"
 
@@ -28,8 +28,8 @@ typedef struct Worker {
 struct ThreadPool {
     Worker *workers; /* [n_threads - 1] */
     int32_t n_threads;
-    /* The job: written by the caller while nobody can take a task. Atomic, because a worker may still be reading what the last
-     * job was when the next one is written; it finds out when it tries to take a task. */
+    /* The job: written by the caller while nobody can take a task. Atomic, because a worker may still be reading what
+     * the last job was when the next one is written; it finds out when it tries to take a task. */
     _Atomic(ThreadTask *) task;
     _Atomic(void *) context;
     atomic_int n_tasks;
@@ -58,7 +58,8 @@ static void take_tasks(ThreadPool *pool, unsigned number, int32_t thread)
         void *context = atomic_load_explicit(&pool->context, memory_order_relaxed);
         const int32_t index = (int32_t)(next & 0x7FFFFFFF);
         if (index >= atomic_load_explicit(&pool->n_tasks, memory_order_relaxed)) return;
-        if (!atomic_compare_exchange_weak_explicit(&pool->next, &next, next + 1, memory_order_acq_rel, memory_order_acquire))
+        if (!atomic_compare_exchange_weak_explicit(&pool->next, &next, next + 1, memory_order_acq_rel,
+                                                   memory_order_acquire))
             continue;
         /* The job cannot end before this task has: what was read above is its own. */
         task(context, index, thread);

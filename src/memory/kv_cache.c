@@ -14,12 +14,12 @@
 
 typedef struct Sequence {
     bool open;
-    int32_t length;    /* committed tokens */
-    int32_t n_entries; /* filled entries of each group's list */
-    int32_t *tokens;   /* [max_tokens] */
+    int32_t length;                            /* committed tokens */
+    int32_t n_entries;                         /* filled entries of each group's list */
+    int32_t *tokens;                           /* [max_tokens] */
     int32_t *pages[MODEL_MAX_PAGE_GROUPS];     /* [max_entries]; -1: released, behind the window */
     int32_t first_kept[MODEL_MAX_PAGE_GROUPS]; /* entries before it are -1 */
-    int32_t node;      /* of its last full page that is in the index; PREFIX_ROOT: none */
+    int32_t node;                              /* of its last full page that is in the index; PREFIX_ROOT: none */
 } Sequence;
 
 struct KvCache {
@@ -138,7 +138,8 @@ static void evict_node(KvCache *cache, int32_t i)
 /* The least recently used leaf goes. False when nothing can. */
 static bool evict_oldest(KvCache *cache)
 {
-    for (int32_t i = cache->index.oldest; cache->index.capacity > 0 && i != PREFIX_NONE; i = cache->index.nodes[i].newer) {
+    for (int32_t i = cache->index.oldest; cache->index.capacity > 0 && i != PREFIX_NONE;
+         i = cache->index.nodes[i].newer) {
         if (!prefix_is_evictable(&cache->index, i)) continue;
         evict_node(cache, i);
         return true;
@@ -150,7 +151,8 @@ static bool evict_oldest(KvCache *cache)
 static bool evict_windowed_page(KvCache *cache, int32_t group)
 {
     PagePool *pool = &cache->pools[group];
-    for (int32_t i = cache->index.oldest; cache->index.capacity > 0 && i != PREFIX_NONE; i = cache->index.nodes[i].newer) {
+    for (int32_t i = cache->index.oldest; cache->index.capacity > 0 && i != PREFIX_NONE;
+         i = cache->index.nodes[i].newer) {
         PrefixNode *node = &cache->index.nodes[i];
         if (node->pins > 0 || node->pages[group] < 0 || pool->holders[node->pages[group]] > 1) continue;
         page_pool_release(pool, node->pages[group]);
@@ -303,7 +305,8 @@ int32_t kv_sequence_snapshot(KvCache *cache, int32_t sequence)
     if (!cache->has_state || entry->node == PREFIX_ROOT || entry->length % KV_PAGE_TOKENS != 0) return -1;
     PrefixNode *node = &cache->index.nodes[entry->node];
     if ((node->depth + 1) * KV_PAGE_TOKENS != entry->length || node->snapshot >= 0) return -1;
-    for (int32_t i = cache->index.oldest; cache->n_free_snapshots == 0 && i != PREFIX_NONE; i = cache->index.nodes[i].newer)
+    for (int32_t i = cache->index.oldest; cache->n_free_snapshots == 0 && i != PREFIX_NONE;
+         i = cache->index.nodes[i].newer)
         if (cache->index.nodes[i].pins == 0) release_snapshot(cache, &cache->index.nodes[i]);
     if (cache->n_free_snapshots == 0) return -1;
     node->snapshot = cache->free_snapshots[--cache->n_free_snapshots];
@@ -407,7 +410,8 @@ KvStart kv_sequence_start(KvCache *cache, int32_t sequence, const int32_t *token
     empty_sequence(cache, entry);
     cache->index.nodes[start].users--;
     attach(cache, entry, start, tokens);
-    return (KvStart){.n_kept = entry->length, .from_snapshot = cache->has_state ? cache->index.nodes[start].snapshot : -1};
+    return (KvStart){.n_kept = entry->length,
+                     .from_snapshot = cache->has_state ? cache->index.nodes[start].snapshot : -1};
 }
 
 /* ---- pins ---- */

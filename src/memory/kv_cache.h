@@ -2,10 +2,10 @@
  * kv_cache.h - which pages and which recurrent state slot belong to which sequence, and what is kept for those to come.
  *
  * Pages are numbers here; the bytes behind them are the backend's. Each page group of the model has its own pool. A
- * sequence holds, for each group, a list of pages indexed by position / KV_PAGE_TOKENS; in a windowed group pages behind
- * the window are given back and their entries become -1. With a prefix index every full page is also remembered by the
- * tokens before and in it, so that a later sequence starts where their common prefix ends; recurrent layers do the same
- * through snapshots of their state at page borders. Nothing allocates after creation.
+ * sequence holds, for each group, a list of pages indexed by position / KV_PAGE_TOKENS; in a windowed group pages
+ * behind the window are given back and their entries become -1. With a prefix index every full page is also remembered
+ * by the tokens before and in it, so that a later sequence starts where their common prefix ends; recurrent layers do
+ * the same through snapshots of their state at page borders. Nothing allocates after creation.
  */
 #ifndef IMP_MEMORY_KV_CACHE_H
 #define IMP_MEMORY_KV_CACHE_H
@@ -16,13 +16,13 @@ typedef struct KvCache KvCache;
 
 typedef struct KvOptions {
     int32_t max_sequences;
-    int32_t max_tokens;   /* of one sequence */
-    bool prefix_index;    /* remember full pages for later sequences */
-    int32_t pin_percent;  /* share of the first group's pages that pins may hold */
+    int32_t max_tokens;  /* of one sequence */
+    bool prefix_index;   /* remember full pages for later sequences */
+    int32_t pin_percent; /* share of the first group's pages that pins may hold */
 } KvOptions;
 
-/* Pages and state slots as in the ComputeSizes of the Compute that holds the bytes: slots 0 … max_sequences-1 belong to the
- * sequences, the rest to snapshots. */
+/* Pages and state slots as in the ComputeSizes of the Compute that holds the bytes: slots 0 … max_sequences-1 belong to
+ * the sequences, the rest to snapshots. */
 ImpStatus kv_cache_create(const Model *model, const ComputeSizes *sizes, const KvOptions *options, KvCache **out);
 void kv_cache_free(KvCache *cache);
 
@@ -45,12 +45,12 @@ KvStart kv_sequence_start(KvCache *cache, int32_t sequence, const int32_t *token
 ImpStatus kv_sequence_grow(KvCache *cache, int32_t sequence, int32_t n_tokens);
 /* These tokens were computed: they count as past now, pages behind windows are released, full pages enter the index. */
 void kv_sequence_commit(KvCache *cache, int32_t sequence, const int32_t *tokens, int32_t n_tokens);
-/* After a commit that ended on a page border of a model with recurrent state: the slot that the state should be copied to;
- * -1 when no snapshot is wanted. */
+/* After a commit that ended on a page border of a model with recurrent state: the slot that the state should be copied
+ * to; -1 when no snapshot is wanted. */
 int32_t kv_sequence_snapshot(KvCache *cache, int32_t sequence);
-/* Gives back room that was grown and not used, and forgets all but the first n_tokens, which must be what kv_sequence_start
- * could keep: its own length, or fewer where nothing recurrent or windowed stands against it. Returns what was kept; 0 when
- * everything must be recomputed. */
+/* Gives back room that was grown and not used, and forgets all but the first n_tokens, which must be what
+ * kv_sequence_start could keep: its own length, or fewer where nothing recurrent or windowed stands against it. Returns
+ * what was kept; 0 when everything must be recomputed. */
 int32_t kv_sequence_rewind(KvCache *cache, int32_t sequence, int32_t n_tokens);
 
 /* Keeps the sequence's full pages in the index until the unpin, within the pin budget; false when it is spent. */

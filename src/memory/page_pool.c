@@ -6,8 +6,10 @@
 ImpStatus page_pool_create(PagePool *pool, int32_t n_pages)
 {
     const size_t count = n_pages > 0 ? (size_t)n_pages : 1;
-    *pool = (PagePool){.free = malloc(count * sizeof(int32_t)), .holders = calloc(count, sizeof(int32_t)),
-                       .n_free = n_pages, .n_pages = n_pages};
+    *pool = (PagePool){.free = malloc(count * sizeof(int32_t)),
+                       .holders = calloc(count, sizeof(int32_t)),
+                       .n_free = n_pages,
+                       .n_pages = n_pages};
     if (pool->free == NULL || pool->holders == NULL) {
         page_pool_free(pool);
         return imp_fail_memory(2 * count * sizeof(int32_t));

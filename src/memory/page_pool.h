@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 typedef struct PagePool {
-    int32_t *free;   /* [n_pages], a stack of page ids */
+    int32_t *free;    /* [n_pages], a stack of page ids */
     int32_t *holders; /* [n_pages] sequences and prefix nodes that hold the page */
     int32_t n_free, n_pages;
 } PagePool;

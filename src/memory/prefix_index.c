@@ -60,10 +60,14 @@ int32_t prefix_find(const PrefixIndex *index, int32_t parent, const int32_t *tok
 static void unlink_recency(PrefixIndex *index, int32_t i)
 {
     PrefixNode *node = &index->nodes[i];
-    if (node->newer == PREFIX_NONE) index->newest = node->older;
-    else index->nodes[node->newer].older = node->older;
-    if (node->older == PREFIX_NONE) index->oldest = node->newer;
-    else index->nodes[node->older].newer = node->newer;
+    if (node->newer == PREFIX_NONE)
+        index->newest = node->older;
+    else
+        index->nodes[node->newer].older = node->older;
+    if (node->older == PREFIX_NONE)
+        index->oldest = node->newer;
+    else
+        index->nodes[node->older].newer = node->newer;
 }
 
 static void link_newest(PrefixIndex *index, int32_t i)
@@ -71,8 +75,10 @@ static void link_newest(PrefixIndex *index, int32_t i)
     PrefixNode *node = &index->nodes[i];
     node->newer = PREFIX_NONE;
     node->older = index->newest;
-    if (index->newest == PREFIX_NONE) index->oldest = i;
-    else index->nodes[index->newest].newer = i;
+    if (index->newest == PREFIX_NONE)
+        index->oldest = i;
+    else
+        index->nodes[index->newest].newer = i;
     index->newest = i;
 }
 

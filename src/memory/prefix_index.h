@@ -1,9 +1,10 @@
 /*
- * prefix_index.h - a tree of pages by content: what was computed once for a run of tokens is found again by those tokens.
+ * prefix_index.h - a tree of pages by content: what was computed once for a run of tokens is found again by those
+ * tokens.
  *
  * A node stands for one full page of tokens after its parent's; the path from the root spells a prefix. It holds that
- * page's number in each page group (a windowed group's may be missing) and perhaps a snapshot of the recurrent state after
- * its last token. Least recently used leaves go first.
+ * page's number in each page group (a windowed group's may be missing) and perhaps a snapshot of the recurrent state
+ * after its last token. Least recently used leaves go first.
  */
 #ifndef IMP_MEMORY_PREFIX_INDEX_H
 #define IMP_MEMORY_PREFIX_INDEX_H
@@ -17,10 +18,10 @@
 enum { PREFIX_ROOT = -1, PREFIX_NONE = -2 };
 
 typedef struct PrefixNode {
-    int32_t parent;                       /* PREFIX_ROOT at depth 0 */
-    int32_t depth;                        /* index of its page in a sequence */
+    int32_t parent; /* PREFIX_ROOT at depth 0 */
+    int32_t depth;  /* index of its page in a sequence */
     int32_t n_children;
-    int32_t users;                        /* running sequences that end here */
+    int32_t users; /* running sequences that end here */
     int32_t pins;
     int32_t snapshot;                     /* state slot, -1: none */
     int32_t pages[MODEL_MAX_PAGE_GROUPS]; /* -1: none */
@@ -33,8 +34,8 @@ typedef struct PrefixNode {
 } PrefixNode;
 
 typedef struct PrefixIndex {
-    PrefixNode *nodes;   /* [capacity] */
-    int32_t *buckets;    /* [n_buckets] */
+    PrefixNode *nodes; /* [capacity] */
+    int32_t *buckets;  /* [n_buckets] */
     int32_t capacity, n_buckets, n_live;
     int32_t free_list;
     int32_t newest, oldest;

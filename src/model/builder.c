@@ -24,7 +24,8 @@ const DenseNames builder_dense_names = {
     .down = {"blk.*.ffn_down", "layers.*.mlp.down_proj"},
 };
 
-/* Where the text model's tensors start: plain causal models, the two generations of multimodal wrappers, bare bodies. */
+/* Where the text model's tensors start: plain causal models, the two generations of multimodal wrappers, bare bodies.
+ */
 static const char *find_prefix(const ModelFile *file)
 {
     static const char *const prefixes[] = {"model.", "model.language_model.", "language_model.model.", ""};
@@ -58,7 +59,8 @@ static ImpStatus bind_head(Builder *builder, bool tied_by_default)
         IMP_TRY(hparams_bool(&builder->hparams, NULL, "tie_word_embeddings", tied_by_default, &tied));
         IMP_TRY(hparams_bool(&builder->hparams, NULL, "tie_embedding", tied, &tied)); /* LFM2's older name */
     }
-    static const TensorName names[] = {{"output", "/lm_head"}, {NULL, "/language_model.lm_head"}, {NULL, "/model.lm_head"}};
+    static const TensorName names[] = {
+        {"output", "/lm_head"}, {NULL, "/language_model.lm_head"}, {NULL, "/model.lm_head"}};
     for (size_t i = 0; i < sizeof names / sizeof names[0] && !tied && !weight_present(&model->head); i++) {
         const TensorPlace place = at_layer(names[i], 0);
         IMP_TRY(builder_matrix(builder, place, model->n_vocab, model->n_embd, OPTIONAL, &model->head));
@@ -73,10 +75,12 @@ ImpStatus builder_begin(Builder *builder, const ClassDefaults *defaults, TensorN
 {
     const Hparams *hparams = &builder->hparams;
     Model *model = builder->model;
-    IMP_TRY(hparams_int(hparams, "block_count", "num_hidden_layers", HPARAMS_REQUIRED, 1, MAX_LAYERS, &model->n_layers));
+    IMP_TRY(
+        hparams_int(hparams, "block_count", "num_hidden_layers", HPARAMS_REQUIRED, 1, MAX_LAYERS, &model->n_layers));
     IMP_TRY(hparams_int(hparams, "embedding_length", "hidden_size", HPARAMS_REQUIRED, 1, MAX_WIDTH, &model->n_embd));
     IMP_TRY(hparams_int(hparams, "context_length", "max_position_embeddings", 0, 0, INT32_MAX, &model->n_ctx_train));
-    IMP_TRY(hparams_float(hparams, "attention.layer_norm_rms_epsilon", eps_key, defaults->norm_eps, &builder->norm_eps));
+    IMP_TRY(
+        hparams_float(hparams, "attention.layer_norm_rms_epsilon", eps_key, defaults->norm_eps, &builder->norm_eps));
     model->layers = arena_alloc(&model->arena, (size_t)model->n_layers, sizeof *model->layers);
     if (model->layers == NULL) return imp_fail_memory((size_t)model->n_layers * sizeof *model->layers);
     for (int32_t i = 0; i < model->n_layers; i++) {
@@ -96,8 +100,8 @@ ImpStatus builder_attention_sizes(Builder *builder, int32_t layer, const ClassDe
 {
     const Hparams *hparams = &builder->hparams;
     const Model *model = builder->model;
-    IMP_TRY(hparams_int_at(hparams, "attention.head_count", "num_attention_heads", layer, HPARAMS_REQUIRED, 1, MAX_HEADS,
-                           &out->n_heads));
+    IMP_TRY(hparams_int_at(hparams, "attention.head_count", "num_attention_heads", layer, HPARAMS_REQUIRED, 1,
+                           MAX_HEADS, &out->n_heads));
     const bool plain = builder->gguf || hparams_is_null(hparams, "num_key_value_heads");
     const int32_t kv_default = plain || defaults->n_kv_heads == 0 ? out->n_heads : defaults->n_kv_heads;
     IMP_TRY(hparams_int_at(hparams, "attention.head_count_kv", "num_key_value_heads", layer, kv_default, 1, MAX_HEADS,
@@ -109,7 +113,8 @@ ImpStatus builder_attention_sizes(Builder *builder, int32_t layer, const ClassDe
     IMP_TRY(hparams_int(hparams, "attention.key_length", "head_dim",
                         even ? model->n_embd / out->n_heads : defaults->head_dim, 1, MAX_HEAD_DIM, &out->head_dim));
     if (out->head_dim < 1 || out->head_dim > MAX_HEAD_DIM)
-        return imp_fail(IMP_ERR_FORMAT, "%s: heads of %d dimensions are not possible", hparams->path, (int)out->head_dim);
+        return imp_fail(IMP_ERR_FORMAT, "%s: heads of %d dimensions are not possible", hparams->path,
+                        (int)out->head_dim);
     IMP_TRY(hparams_int(hparams, "attention.value_length", NULL, out->head_dim, 1, MAX_HEAD_DIM, &out->head_dim_v));
     out->scale = 1.0f / sqrtf((float)out->head_dim);
     return IMP_OK;
@@ -137,8 +142,10 @@ static ImpStatus bind_qk_norms(Builder *builder, int32_t layer, const AttentionN
     if (out->qk_norm != QK_NORM_HEAD && out->qk_norm != QK_NORM_ROW) return IMP_OK;
     const bool row = out->qk_norm == QK_NORM_ROW;
     Norm q, k;
-    IMP_TRY(builder_norm(builder, at_layer(names->q_norm, layer), row ? out->n_heads * out->head_dim : out->head_dim, &q));
-    IMP_TRY(builder_norm(builder, at_layer(names->k_norm, layer), row ? out->n_kv_heads * out->head_dim : out->head_dim, &k));
+    IMP_TRY(
+        builder_norm(builder, at_layer(names->q_norm, layer), row ? out->n_heads * out->head_dim : out->head_dim, &q));
+    IMP_TRY(builder_norm(builder, at_layer(names->k_norm, layer), row ? out->n_kv_heads * out->head_dim : out->head_dim,
+                         &k));
     out->q_norm = q.weight;
     out->k_norm = k.weight;
     out->qk_norm_eps = q.eps;
@@ -165,7 +172,8 @@ ImpStatus builder_attention(Builder *builder, int32_t layer, const AttentionName
     return bind_qk_norms(builder, layer, names, out);
 }
 
-ImpStatus builder_dense(Builder *builder, int32_t layer, const DenseNames *names, Activation activation, FeedForward *out)
+ImpStatus builder_dense(Builder *builder, int32_t layer, const DenseNames *names, Activation activation,
+                        FeedForward *out)
 {
     const int64_t n_embd = builder->model->n_embd;
     const TensorPlace gate = at_layer(names->gate, layer), up = at_layer(names->up, layer);
@@ -183,8 +191,8 @@ ImpStatus builder_dense(Builder *builder, int32_t layer, const DenseNames *names
 }
 
 /* One projection of all experts: a stack, or one tensor each. rows 0: as many as the first has. */
-static ImpStatus bind_projection(Builder *builder, int32_t layer, TensorName stack, TensorName single, int32_t n_experts,
-                                 int64_t rows, int64_t cols, Weight *out)
+static ImpStatus bind_projection(Builder *builder, int32_t layer, TensorName stack, TensorName single,
+                                 int32_t n_experts, int64_t rows, int64_t cols, Weight *out)
 {
     if (builder_has(builder, at_layer(stack, layer), ".weight") || builder_has(builder, at_layer(stack, layer), ""))
         return builder_matrix_stack(builder, at_layer(stack, layer), n_experts, rows, cols, REQUIRED, out);
@@ -205,7 +213,8 @@ static ImpStatus bind_gate_up_stack(Builder *builder, int32_t layer, const Exper
     for (int32_t i = 0; i < out->n_experts; i++) {
         Weight *gate = &out->gate[i];
         if (gate->rows % 2 != 0)
-            return imp_fail(IMP_ERR_FORMAT, "%s: tensor %s has an odd number of rows", builder->hparams.path, gate->name);
+            return imp_fail(IMP_ERR_FORMAT, "%s: tensor %s has an odd number of rows", builder->hparams.path,
+                            gate->name);
         gate->rows /= 2;
         out->up[i] = *gate;
         out->up[i].data += (size_t)gate->rows * gate->row_bytes;
@@ -218,7 +227,8 @@ ImpStatus builder_experts(Builder *builder, int32_t layer, const ExpertNames *na
     Model *model = builder->model;
     const int32_t n = out->n_experts;
     if (n < 1 || n > MAX_EXPERTS || out->n_used < 1 || out->n_used > n)
-        return imp_fail(IMP_ERR_FORMAT, "%s: %d of %d experts cannot be used", builder->hparams.path, (int)out->n_used, (int)n);
+        return imp_fail(IMP_ERR_FORMAT, "%s: %d of %d experts cannot be used", builder->hparams.path, (int)out->n_used,
+                        (int)n);
     IMP_TRY(builder_matrix(builder, at_layer(names->router, layer), n, model->n_embd, REQUIRED, &out->router));
     Weight *weights = arena_alloc(&model->arena, (size_t)n * 3, sizeof *weights);
     if (weights == NULL) return imp_fail_memory((size_t)n * 3 * sizeof *weights);
@@ -230,7 +240,8 @@ ImpStatus builder_experts(Builder *builder, int32_t layer, const ExpertNames *na
         IMP_TRY(bind_gate_up_stack(builder, layer, names, out));
     } else {
         IMP_TRY(bind_projection(builder, layer, names->up_stack, names->up, n, 0, model->n_embd, out->up));
-        IMP_TRY(bind_projection(builder, layer, names->gate_stack, names->gate, n, out->up[0].rows, model->n_embd, out->gate));
+        IMP_TRY(bind_projection(builder, layer, names->gate_stack, names->gate, n, out->up[0].rows, model->n_embd,
+                                out->gate));
     }
     if (out->up[0].rows > MAX_WIDTH)
         return imp_fail(IMP_ERR_FORMAT, "%s: tensor %s is too wide", builder->hparams.path, out->up[0].name);
@@ -244,8 +255,8 @@ ImpStatus builder_activation(const Builder *builder, const char *config_key, Act
         const char *name;
         Activation activation;
     } table[] = {
-        {"silu", ACT_SILU}, {"swish", ACT_SILU}, {"gelu", ACT_GELU}, {"gelu_pytorch_tanh", ACT_GELU_TANH},
-        {"gelu_new", ACT_GELU_TANH}, {"relu", ACT_RELU}, {"relu2", ACT_RELU2},
+        {"silu", ACT_SILU},          {"swish", ACT_SILU}, {"gelu", ACT_GELU},   {"gelu_pytorch_tanh", ACT_GELU_TANH},
+        {"gelu_new", ACT_GELU_TANH}, {"relu", ACT_RELU},  {"relu2", ACT_RELU2},
     };
     char name[32];
     *out = fallback;
@@ -283,8 +294,10 @@ ImpStatus builder_finish(Builder *builder)
         if (layer->mixer == MIXER_SHORT_CONV) model->has_state = true;
         if (layer->mixer != MIXER_ATTENTION) continue;
         Attention *attention = &layer->attention;
-        if (attention->kv_layer == i) IMP_TRY(assign_page_group(builder, attention));
-        else attention->page_group = model->layers[attention->kv_layer].attention.page_group;
+        if (attention->kv_layer == i)
+            IMP_TRY(assign_page_group(builder, attention));
+        else
+            attention->page_group = model->layers[attention->kv_layer].attention.page_group;
     }
     return IMP_OK;
 }

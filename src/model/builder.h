@@ -2,8 +2,8 @@
  * builder.h - what an architecture file builds a model with: tensors bound by name and checked by shape, rotary tables,
  * and the blocks that most families share.
  *
- * Every tensor has a name in GGUF and one in a Hugging Face checkpoint; an architecture writes both side by side and never
- * asks which format it is reading, except where the formats hold different numbers.
+ * Every tensor has a name in GGUF and one in a Hugging Face checkpoint; an architecture writes both side by side and
+ * never asks which format it is reading, except where the formats hold different numbers.
  */
 #ifndef IMP_MODEL_BUILDER_H
 #define IMP_MODEL_BUILDER_H
@@ -16,9 +16,9 @@ typedef struct Builder {
     Hparams hparams;
     Model *model;
     bool gguf;
-    float norm_eps;       /* of every norm that builder_norm binds */
-    float norm_offset;    /* added to norm weights: 1 for checkpoints that store w of 1 + w; GGUF has it folded in */
-    char prefix[32];      /* of the text model's tensors in a Hugging Face checkpoint: "model." */
+    float norm_eps;    /* of every norm that builder_norm binds */
+    float norm_offset; /* added to norm weights: 1 for checkpoints that store w of 1 + w; GGUF has it folded in */
+    char prefix[32];   /* of the text model's tensors in a Hugging Face checkpoint: "model." */
 } Builder;
 
 /* A tensor's name without its last part (".weight", ".bias"). A '*' stands for the layer, a second one for the expert.
@@ -35,8 +35,10 @@ typedef struct TensorPlace {
     int32_t layer, expert;
 } TensorPlace;
 
-/* name.weight as a matrix of exactly rows × cols (0 rows: as many as there are). Absent and OPTIONAL: *out is cleared. */
-ImpStatus builder_matrix(Builder *builder, TensorPlace place, int64_t rows, int64_t cols, Presence presence, Weight *out);
+/* name.weight as a matrix of exactly rows × cols (0 rows: as many as there are). Absent and OPTIONAL: *out is cleared.
+ */
+ImpStatus builder_matrix(Builder *builder, TensorPlace place, int64_t rows, int64_t cols, Presence presence,
+                         Weight *out);
 /* A stack of `count` matrices in one tensor [count][rows][cols], split into out[count]. */
 ImpStatus builder_matrix_stack(Builder *builder, TensorPlace place, int32_t count, int64_t rows, int64_t cols,
                                Presence presence, Weight *out);
@@ -50,12 +52,12 @@ ImpStatus builder_norm(Builder *builder, TensorPlace place, int32_t size, Norm *
 /* Where one rotary embedding's numbers stand. */
 typedef struct RopeSource {
     int32_t head_dim;
-    const char *layer_type;    /* member of rope_parameters when that is one object a layer type; NULL: none */
-    const char *gguf_base;     /* "rope.freq_base" */
-    const char *config_base;   /* "rope_theta" */
+    const char *layer_type;  /* member of rope_parameters when that is one object a layer type; NULL: none */
+    const char *gguf_base;   /* "rope.freq_base" */
+    const char *config_base; /* "rope_theta" */
     float default_base;
-    bool unscaled;             /* ignore the file's scaling (Gemma-3's local layers) */
-    RopeKind gguf_kind;        /* Hugging Face checkpoints are always ROPE_HALF here */
+    bool unscaled;      /* ignore the file's scaling (Gemma-3's local layers) */
+    RopeKind gguf_kind; /* Hugging Face checkpoints are always ROPE_HALF here */
 } RopeSource;
 
 ImpStatus builder_rope(Builder *builder, const RopeSource *source, Rope *out);
@@ -66,7 +68,7 @@ typedef struct ClassDefaults {
     int32_t head_dim;   /* 0: n_embd / n_heads */
     float rope_base;
     float norm_eps;
-    bool tied;          /* embeddings serve as the head */
+    bool tied; /* embeddings serve as the head */
 } ClassDefaults;
 
 /* Opens the file's hyperparameters and an empty model. */
@@ -81,7 +83,8 @@ ImpStatus builder_attention_sizes(Builder *builder, int32_t layer, const ClassDe
 
 /* Whether layer i has the window: layer_types in config.json; sliding_window_pattern in GGUF, one value a layer; or, as
  * `period_key` in config.json too, a period whose last layer is global (0: none is). */
-ImpStatus builder_windowed(const Builder *builder, int32_t i, const char *period_key, int32_t default_period, bool *out);
+ImpStatus builder_windowed(const Builder *builder, int32_t i, const char *period_key, int32_t default_period,
+                           bool *out);
 
 typedef struct AttentionNames {
     TensorName q, k, v, o, q_norm, k_norm;
@@ -100,13 +103,14 @@ typedef struct DenseNames {
 extern const DenseNames builder_dense_names;
 
 /* Gated feed-forward; its width is that of the tensors. */
-ImpStatus builder_dense(Builder *builder, int32_t layer, const DenseNames *names, Activation activation, FeedForward *out);
+ImpStatus builder_dense(Builder *builder, int32_t layer, const DenseNames *names, Activation activation,
+                        FeedForward *out);
 
 typedef struct ExpertNames {
     TensorName router;
-    TensorName gate, up, down;          /* one tensor an expert; GGUF: the old files of one tensor an expert */
+    TensorName gate, up, down;                   /* one tensor an expert; GGUF: the old files of one tensor an expert */
     TensorName gate_stack, up_stack, down_stack; /* one tensor for all */
-    TensorName gate_up_stack;           /* [experts][2 * n_ff]: gate rows, then up rows */
+    TensorName gate_up_stack;                    /* [experts][2 * n_ff]: gate rows, then up rows */
 } ExpertNames;
 
 /* Router and experts. n_experts, n_used must be set; the width is that of the tensors. */

@@ -9,7 +9,8 @@
 
 enum { NAME_BYTES = 256 };
 
-/* Replaces the first '*' by the layer, the second by the expert, and appends the suffix. False: absent in this format. */
+/* Replaces the first '*' by the layer, the second by the expert, and appends the suffix. False: absent in this format.
+ */
 static bool expand_name(const Builder *builder, TensorPlace place, const char *suffix, char *out)
 {
     const char *pattern = builder->gguf ? place.name.gguf : place.name.hf;
@@ -59,9 +60,10 @@ static ImpStatus wrong_shape(const Builder *builder, const FileTensor *tensor, c
     char shape[NAME_BYTES] = "";
     size_t length = 0;
     for (int32_t i = 0; i < tensor->n_dims && length < sizeof shape - 24; i++)
-        length += (size_t)snprintf(shape + length, sizeof shape - length, "%s%" PRId64, i == 0 ? "" : " × ", tensor->dims[i]);
-    return imp_fail(IMP_ERR_FORMAT, "%s: tensor %s has the shape %s, %s was expected", builder->hparams.path, tensor->name,
-                    shape, expected);
+        length +=
+            (size_t)snprintf(shape + length, sizeof shape - length, "%s%" PRId64, i == 0 ? "" : " × ", tensor->dims[i]);
+    return imp_fail(IMP_ERR_FORMAT, "%s: tensor %s has the shape %s, %s was expected", builder->hparams.path,
+                    tensor->name, shape, expected);
 }
 
 static ImpStatus check_matrix_type(const Builder *builder, const FileTensor *tensor)
@@ -71,14 +73,15 @@ static ImpStatus check_matrix_type(const Builder *builder, const FileTensor *ten
         return imp_fail(IMP_ERR_UNSUPPORTED, "%s: tensor %s has the integer type %s, which no weight may have",
                         builder->hparams.path, tensor->name, info->name);
     if (tensor->type == DT_F8_E4M3 || tensor->type == DT_F8_E5M2)
-        return imp_fail(IMP_ERR_UNSUPPORTED, "%s: tensor %s is %s: FP8 checkpoints with separate scales are not supported",
+        return imp_fail(IMP_ERR_UNSUPPORTED,
+                        "%s: tensor %s is %s: FP8 checkpoints with separate scales are not supported",
                         builder->hparams.path, tensor->name, info->name);
     return IMP_OK;
 }
 
 /* Fills `count` weights from a tensor of count × rows × cols elements. */
-static ImpStatus bind_matrices(Builder *builder, TensorPlace place, const FileTensor *tensor, int32_t count, int64_t rows,
-                               int64_t cols, Weight *out)
+static ImpStatus bind_matrices(Builder *builder, TensorPlace place, const FileTensor *tensor, int32_t count,
+                               int64_t rows, int64_t cols, Weight *out)
 {
     const int64_t elements = element_count(tensor);
     const int64_t last = tensor->n_dims > 0 ? tensor->dims[tensor->n_dims - 1] : 0;
@@ -93,13 +96,17 @@ static ImpStatus bind_matrices(Builder *builder, TensorPlace place, const FileTe
     IMP_TRY(check_matrix_type(builder, tensor));
     size_t row_bytes;
     if (!dtype_row_bytes(tensor->type, (uint64_t)cols, &row_bytes))
-        return imp_fail(IMP_ERR_FORMAT, "%s: rows of tensor %s are not a whole number of %s blocks", builder->hparams.path,
-                        tensor->name, dtype_info(tensor->type)->name);
+        return imp_fail(IMP_ERR_FORMAT, "%s: rows of tensor %s are not a whole number of %s blocks",
+                        builder->hparams.path, tensor->name, dtype_info(tensor->type)->name);
     /* NVFP4 and its like: one more scale for the whole matrix, beside it. */
     Vector scale = {0};
     if (builder->gguf) IMP_TRY(builder_vector(builder, place, ".scale", count, OPTIONAL, &scale));
     for (int32_t i = 0; i < count; i++)
-        out[i] = (Weight){.name = tensor->name, .type = tensor->type, .rows = rows, .cols = cols, .row_bytes = row_bytes,
+        out[i] = (Weight){.name = tensor->name,
+                          .type = tensor->type,
+                          .rows = rows,
+                          .cols = cols,
+                          .row_bytes = row_bytes,
                           .data = tensor->data + (size_t)i * (size_t)rows * row_bytes,
                           .scale = vector_present(&scale) ? scale.data[i] : 1.0f};
     return IMP_OK;
@@ -117,7 +124,8 @@ ImpStatus builder_matrix_stack(Builder *builder, TensorPlace place, int32_t coun
     return bind_matrices(builder, place, tensor, count, rows, cols, out);
 }
 
-ImpStatus builder_matrix(Builder *builder, TensorPlace place, int64_t rows, int64_t cols, Presence presence, Weight *out)
+ImpStatus builder_matrix(Builder *builder, TensorPlace place, int64_t rows, int64_t cols, Presence presence,
+                         Weight *out)
 {
     char name[NAME_BYTES];
     const FileTensor *tensor = find(builder, place, ".weight", name);
@@ -140,8 +148,8 @@ ImpStatus builder_vector(Builder *builder, TensorPlace place, const char *suffix
     }
     const DTypeInfo *info = dtype_info(tensor->type);
     if (info->decode == NULL || size % info->block_elems != 0)
-        return imp_fail(IMP_ERR_UNSUPPORTED, "%s: tensor %s cannot be of the type %s", builder->hparams.path, tensor->name,
-                        info->name);
+        return imp_fail(IMP_ERR_UNSUPPORTED, "%s: tensor %s cannot be of the type %s", builder->hparams.path,
+                        tensor->name, info->name);
     float *data = arena_alloc(&builder->model->arena, (size_t)size, sizeof *data);
     if (data == NULL) return imp_fail_memory((size_t)size * sizeof *data);
     info->decode(tensor->data, data, (size_t)size);

@@ -141,13 +141,14 @@ ImpStatus hparams_int_at(const Hparams *hparams, const char *gguf_key, const cha
     return IMP_OK;
 }
 
-ImpStatus hparams_int(const Hparams *hparams, const char *gguf_key, const char *config_key, int64_t fallback, int64_t min,
-                      int64_t max, int32_t *out)
+ImpStatus hparams_int(const Hparams *hparams, const char *gguf_key, const char *config_key, int64_t fallback,
+                      int64_t min, int64_t max, int32_t *out)
 {
     return hparams_int_at(hparams, gguf_key, config_key, 0, fallback, min, max, out);
 }
 
-ImpStatus hparams_float(const Hparams *hparams, const char *gguf_key, const char *config_key, double fallback, float *out)
+ImpStatus hparams_float(const Hparams *hparams, const char *gguf_key, const char *config_key, double fallback,
+                        float *out)
 {
     const char *name = key_name(hparams, gguf_key, config_key);
     double value = fallback;
@@ -201,7 +202,8 @@ ImpStatus hparams_string(const Hparams *hparams, const char *gguf_key, const cha
     return IMP_OK;
 }
 
-ImpStatus hparams_json_float(const Hparams *hparams, const json_t *object, const char *key, double fallback, double *out)
+ImpStatus hparams_json_float(const Hparams *hparams, const json_t *object, const char *key, double fallback,
+                             double *out)
 {
     const json_t *value = json_object_get(object, key);
     *out = fallback;

@@ -26,12 +26,12 @@ typedef enum RopeKind { ROPE_NONE, ROPE_HALF, ROPE_PAIRS } RopeKind;
  * computes it), cos and sin are multiplied by `magnitude`. */
 typedef struct Rope {
     RopeKind kind;
-    int32_t n_dims;        /* leading dimensions of the head that turn; the rest pass through */
-    const float *inv_freq; /* [n_dims / 2] */
+    int32_t n_dims;             /* leading dimensions of the head that turn; the rest pass through */
+    const float *inv_freq;      /* [n_dims / 2] */
     const float *inv_freq_long; /* LongRoPE: used once the sequence is longer than original_context; else NULL */
     int32_t original_context;
     float magnitude;
-    int32_t sections[4];   /* multi-section rotary: pairs of each position component; all 0: one component */
+    int32_t sections[4]; /* multi-section rotary: pairs of each position component; all 0: one component */
 } Rope;
 
 typedef enum QkNorm { QK_NORM_NONE, QK_NORM_HEAD, QK_NORM_ROW, QK_NORM_HEAD_UNWEIGHTED } QkNorm;
@@ -47,29 +47,29 @@ typedef struct Attention {
     QkNorm qk_norm;
     float qk_norm_eps;
     bool qk_norm_after_rope;
-    Vector q_norm, k_norm;        /* [head_dim] or [n_heads * head_dim] */
-    bool v_norm;                  /* unweighted RMS norm of V per head */
+    Vector q_norm, k_norm; /* [head_dim] or [n_heads * head_dim] */
+    bool v_norm;           /* unweighted RMS norm of V per head */
     Rope rope;
-    float scale;                  /* of q·k; set by the loader, never 0 */
-    float softcap;                /* 0: none; else cap * tanh(s / cap) */
-    int32_t window;               /* key j is seen from query i when i - j < window; 0: all */
-    int32_t chunk;                /* only keys of the query's own chunk of this length; 0: none */
-    Vector sinks;                 /* [n_heads] one more softmax column each, without a value */
-    OutputGate gate;              /* wq then has 2 * head_dim rows a head: query, gate */
-    float temperature_scale;      /* query *= 1 + t * ln(1 + floor((p + 1) / temperature_floor)); 0: none */
+    float scale;             /* of q·k; set by the loader, never 0 */
+    float softcap;           /* 0: none; else cap * tanh(s / cap) */
+    int32_t window;          /* key j is seen from query i when i - j < window; 0: all */
+    int32_t chunk;           /* only keys of the query's own chunk of this length; 0: none */
+    Vector sinks;            /* [n_heads] one more softmax column each, without a value */
+    OutputGate gate;         /* wq then has 2 * head_dim rows a head: query, gate */
+    float temperature_scale; /* query *= 1 + t * ln(1 + floor((p + 1) / temperature_floor)); 0: none */
     int32_t temperature_floor;
-    bool bidirectional;           /* not causal (encoders) */
-    int32_t kv_layer;             /* index of the layer whose keys and values are read; own index when it has its own */
-    int32_t page_group;           /* which of the model's page groups holds its keys and values */
+    bool bidirectional; /* not causal (encoders) */
+    int32_t kv_layer;   /* index of the layer whose keys and values are read; own index when it has its own */
+    int32_t page_group; /* which of the model's page groups holds its keys and values */
 } Attention;
 
 /* LFM2: B, C, x = in_proj(h); y = out_proj(C * conv(B * x)), causal depthwise convolution of `width` taps. */
 typedef struct ShortConv {
     int32_t width;
     int32_t channels;
-    Weight in_proj;  /* [3 * channels][n_embd]: B, C, x */
+    Weight in_proj; /* [3 * channels][n_embd]: B, C, x */
     Vector in_bias;
-    Vector taps;     /* [channels][width], tap width-1 meets the current token */
+    Vector taps; /* [channels][width], tap width-1 meets the current token */
     Vector conv_bias;
     Weight out_proj;
     Vector out_bias;
@@ -83,7 +83,7 @@ typedef enum MixerKind {
 
 typedef enum Activation {
     ACT_SILU,
-    ACT_GELU,       /* erf */
+    ACT_GELU, /* erf */
     ACT_GELU_TANH,
     ACT_RELU,
     ACT_RELU2,
@@ -110,22 +110,22 @@ typedef enum GroupScore { GROUP_BEST, GROUP_BEST_TWO } GroupScore;
 typedef struct Experts {
     int32_t n_experts, n_used;
     RouterKind router_kind;
-    Weight router;            /* [n_experts][n_embd] */
-    Vector router_bias;       /* added to the router's output */
-    Vector choice_bias;       /* added to the scores for the choice only */
+    Weight router;                   /* [n_experts][n_embd] */
+    Vector router_bias;              /* added to the router's output */
+    Vector choice_bias;              /* added to the scores for the choice only */
     int32_t n_groups, n_groups_used; /* 0: no groups */
     GroupScore group_score;
-    bool renormalize;         /* the chosen weights sum to 1 */
-    float renormalize_eps;    /* added to that sum */
-    float scale;              /* multiplies the weights; set by the loader, never 0 */
-    bool weight_on_input;     /* the weight multiplies the expert's input, not its output */
+    bool renormalize;      /* the chosen weights sum to 1 */
+    float renormalize_eps; /* added to that sum */
+    float scale;           /* multiplies the weights; set by the loader, never 0 */
+    bool weight_on_input;  /* the weight multiplies the expert's input, not its output */
     Activation activation;
     float limit;
     int32_t n_ff;
-    Weight *gate, *up, *down; /* [n_experts] each */
+    Weight *gate, *up, *down;                /* [n_experts] each */
     Vector *gate_bias, *up_bias, *down_bias; /* [n_experts] each, or NULL */
-    FeedForward shared;       /* n_ff == 0: none */
-    Weight shared_gate;       /* [1][n_embd]: shared output * sigmoid; absent: 1 */
+    FeedForward shared;                      /* n_ff == 0: none */
+    Weight shared_gate;                      /* [1][n_embd]: shared output * sigmoid; absent: 1 */
 } Experts;
 
 typedef enum FfnKind {

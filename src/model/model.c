@@ -14,14 +14,10 @@ typedef struct Architecture {
 } Architecture;
 
 static const Architecture architectures[] = {
-    {"llama", "llama", arch_build_llama},
-    {NULL, "mistral", arch_build_llama},
-    {NULL, "mixtral", arch_build_llama},
-    {"qwen2", "qwen2", arch_build_qwen},
-    {"qwen3", "qwen3", arch_build_qwen},
-    {"qwen3moe", "qwen3_moe", arch_build_qwen},
-    {"gemma3", "gemma3_text", arch_build_gemma3},
-    {"lfm2", "lfm2", arch_build_lfm2},
+    {"llama", "llama", arch_build_llama},         {NULL, "mistral", arch_build_llama},
+    {NULL, "mixtral", arch_build_llama},          {"qwen2", "qwen2", arch_build_qwen},
+    {"qwen3", "qwen3", arch_build_qwen},          {"qwen3moe", "qwen3_moe", arch_build_qwen},
+    {"gemma3", "gemma3_text", arch_build_gemma3}, {"lfm2", "lfm2", arch_build_lfm2},
     {"lfm2moe", "lfm2_moe", arch_build_lfm2},
 };
 enum { N_ARCHITECTURES = sizeof architectures / sizeof architectures[0] };
@@ -77,9 +73,20 @@ static int32_t layer_matrices(Layer *layer, Weight *out[LAYER_MATRICES])
 {
     Attention *attention = &layer->attention;
     Weight *const candidates[LAYER_MATRICES] = {
-        &attention->wq, &attention->wk, &attention->wv, &attention->wo, &layer->short_conv.in_proj,
-        &layer->short_conv.out_proj, &layer->dense.gate, &layer->dense.up, &layer->dense.down, &layer->experts.router,
-        &layer->experts.shared.gate, &layer->experts.shared.up, &layer->experts.shared.down, &layer->experts.shared_gate,
+        &attention->wq,
+        &attention->wk,
+        &attention->wv,
+        &attention->wo,
+        &layer->short_conv.in_proj,
+        &layer->short_conv.out_proj,
+        &layer->dense.gate,
+        &layer->dense.up,
+        &layer->dense.down,
+        &layer->experts.router,
+        &layer->experts.shared.gate,
+        &layer->experts.shared.up,
+        &layer->experts.shared.down,
+        &layer->experts.shared_gate,
     };
     int32_t count = 0;
     for (int32_t i = 0; i < LAYER_MATRICES; i++)

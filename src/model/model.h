@@ -20,22 +20,22 @@ typedef struct PageGroup {
 } PageGroup;
 
 typedef struct Model {
-    const char *arch;        /* name in the file: "llama", "LlamaForCausalLM" */
+    const char *arch; /* name in the file: "llama", "LlamaForCausalLM" */
     int32_t n_layers, n_embd, n_vocab;
-    int32_t n_ctx_train;     /* longest sequence it was trained for; 0: unknown */
-    Weight embedding;        /* [n_vocab][n_embd] */
+    int32_t n_ctx_train; /* longest sequence it was trained for; 0: unknown */
+    Weight embedding;    /* [n_vocab][n_embd] */
     float embedding_multiplier;
     Norm embedding_norm;
-    Layer *layers;           /* [n_layers] */
+    Layer *layers; /* [n_layers] */
     Norm final_norm;
-    Weight head;             /* [n_vocab][n_embd]; the embedding itself when tied */
+    Weight head; /* [n_vocab][n_embd]; the embedding itself when tied */
     Vector head_bias;
     float logit_multiplier;
-    float logit_softcap;     /* 0: none */
+    float logit_softcap; /* 0: none */
     int32_t n_page_groups;
     PageGroup page_groups[MODEL_MAX_PAGE_GROUPS];
-    bool has_state;          /* some layer keeps a recurrent state */
-    Arena arena;             /* owns the table and the decoded vectors */
+    bool has_state; /* some layer keeps a recurrent state */
+    Arena arena;    /* owns the table and the decoded vectors */
 } Model;
 
 /* Reads hyperparameters and binds every weight of `file`, which must outlive the model. An unsupported architecture's

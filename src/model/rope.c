@@ -2,8 +2,8 @@
  * rope.c - inverse frequencies of rotary embeddings, with every scaling folded in.
  *
  * Sources: RoFormer (arXiv 2104.09864); YaRN (arXiv 2309.00071); Llama 3.1's frequency bands as transformers'
- * modeling_rope_utils computes them. Two generations of config.json (rope_theta + rope_scaling, rope_parameters) and GGUF
- * keys become one RopeScaling.
+ * modeling_rope_utils computes them. Two generations of config.json (rope_theta + rope_scaling, rope_parameters) and
+ * GGUF keys become one RopeScaling.
  */
 #include "model/builder.h"
 
@@ -104,9 +104,12 @@ static ImpStatus scaling_from_config(const Builder *builder, const RopeSource *s
     if (!json_is_string(type)) type = json_object_get(object, "type");
     const char *name = json_is_string(type) ? json_string_value(type) : "default";
     if (strcmp(name, "default") == 0 || strcmp(name, "mrope") == 0) return IMP_OK;
-    if (strcmp(name, "linear") == 0) out->kind = SCALING_LINEAR;
-    else if (strcmp(name, "llama3") == 0) out->kind = SCALING_LLAMA3;
-    else if (strcmp(name, "yarn") == 0) out->kind = SCALING_YARN;
+    if (strcmp(name, "linear") == 0)
+        out->kind = SCALING_LINEAR;
+    else if (strcmp(name, "llama3") == 0)
+        out->kind = SCALING_LLAMA3;
+    else if (strcmp(name, "yarn") == 0)
+        out->kind = SCALING_YARN;
     else
         return imp_fail(IMP_ERR_UNSUPPORTED, "%s: rotary scaling %s is not supported (linear, llama3, yarn are)",
                         hparams->path, name);
@@ -118,7 +121,8 @@ static ImpStatus scaling_from_config(const Builder *builder, const RopeSource *s
     if (whole_model > 0 && source->layer_type == NULL) out->original_context = whole_model;
     IMP_TRY(hparams_json_float(hparams, object, "low_freq_factor", 1, &out->low_freq_factor));
     IMP_TRY(hparams_json_float(hparams, object, "high_freq_factor", 4, &out->high_freq_factor));
-    if (out->factor == 0 && out->original_context > 0) out->factor = builder->model->n_ctx_train / out->original_context;
+    if (out->factor == 0 && out->original_context > 0)
+        out->factor = builder->model->n_ctx_train / out->original_context;
     return out->kind == SCALING_YARN ? yarn_from_config(builder, object, out) : IMP_OK;
 }
 
@@ -131,17 +135,20 @@ static ImpStatus scaling_from_gguf(const Builder *builder, RopeScaling *out)
     IMP_TRY(hparams_float(hparams, "rope.scale_linear", NULL, 1, &factor));
     const bool old_linear = name[0] == '\0' && factor != 1.0f;
     IMP_TRY(hparams_float(hparams, "rope.scaling.factor", NULL, factor, &factor));
-    IMP_TRY(hparams_float(hparams, "rope.scaling.original_context_length", NULL, builder->model->n_ctx_train, &context));
+    IMP_TRY(
+        hparams_float(hparams, "rope.scaling.original_context_length", NULL, builder->model->n_ctx_train, &context));
     IMP_TRY(hparams_float(hparams, "rope.scaling.yarn_beta_fast", NULL, 32, &beta_fast));
     IMP_TRY(hparams_float(hparams, "rope.scaling.yarn_beta_slow", NULL, 1, &beta_slow));
     IMP_TRY(hparams_float(hparams, "rope.scaling.attn_factor", NULL, 1, &attention));
     /* A checkpoint's own attention_factor, which stands for what the factor would give. */
     IMP_TRY(hparams_float(hparams, "rope.scaling.yarn_attn_factor", NULL, yarn_magnitude(factor, 1), &yarn));
-    if (old_linear || strcmp(name, "linear") == 0) out->kind = SCALING_LINEAR;
-    else if (strcmp(name, "yarn") == 0) out->kind = SCALING_YARN;
+    if (old_linear || strcmp(name, "linear") == 0)
+        out->kind = SCALING_LINEAR;
+    else if (strcmp(name, "yarn") == 0)
+        out->kind = SCALING_YARN;
     else if (name[0] != '\0' && strcmp(name, "none") != 0)
-        return imp_fail(IMP_ERR_UNSUPPORTED, "%s: rotary scaling %s is not supported (linear and yarn are)", hparams->path,
-                        name);
+        return imp_fail(IMP_ERR_UNSUPPORTED, "%s: rotary scaling %s is not supported (linear and yarn are)",
+                        hparams->path, name);
     out->factor = factor;
     out->original_context = context;
     out->beta_fast = beta_fast;
@@ -154,8 +161,8 @@ static ImpStatus scaling_from_gguf(const Builder *builder, RopeScaling *out)
 static ImpStatus check_scaling(const Builder *builder, const RopeScaling *scaling, double base)
 {
     const bool factor_good = scaling->kind == SCALING_NONE || (scaling->factor > 0 && isfinite(scaling->factor));
-    const bool context_good = scaling->kind == SCALING_NONE || scaling->kind == SCALING_LINEAR ||
-                              scaling->original_context > 0;
+    const bool context_good =
+        scaling->kind == SCALING_NONE || scaling->kind == SCALING_LINEAR || scaling->original_context > 0;
     const bool bands_good = scaling->kind != SCALING_LLAMA3 ||
                             (scaling->low_freq_factor > 0 && scaling->high_freq_factor > scaling->low_freq_factor);
     const bool betas_good = scaling->kind != SCALING_YARN || (scaling->beta_fast > 0 && scaling->beta_slow > 0);
@@ -210,7 +217,9 @@ ImpStatus builder_rope(Builder *builder, const RopeSource *source, Rope *out)
     if (inv_freq == NULL) return imp_fail_memory((size_t)n_dims * 2);
     fill_frequencies(&scaling, n_dims, base, inv_freq);
     if (builder->gguf && !source->unscaled) IMP_TRY(divide_by_tensor(builder, n_dims, inv_freq));
-    *out = (Rope){.kind = builder->gguf ? source->gguf_kind : ROPE_HALF, .n_dims = n_dims, .inv_freq = inv_freq,
+    *out = (Rope){.kind = builder->gguf ? source->gguf_kind : ROPE_HALF,
+                  .n_dims = n_dims,
+                  .inv_freq = inv_freq,
                   .magnitude = (float)scaling.magnitude};
     return IMP_OK;
 }

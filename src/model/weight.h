@@ -17,8 +17,8 @@ typedef struct Weight {
     int64_t rows, cols;
     size_t row_bytes;
     const uint8_t *data;
-    float scale;       /* multiplies every element (NVFP4's and FP8's tensor scale); 1 when there is none */
-    void *prepared;    /* the backend's own form (re-laid, uploaded); owned by the backend, NULL: straight from `data` */
+    float scale;    /* multiplies every element (NVFP4's and FP8's tensor scale); 1 when there is none */
+    void *prepared; /* the backend's own form (re-laid, uploaded); owned by the backend, NULL: straight from `data` */
 } Weight;
 
 /* A small vector (norm weights, biases, sinks), decoded to float32 at load. Absent: data == NULL. */

@@ -28,16 +28,18 @@ static ImpStatus resolve_options(const Model *model, RunnerOptions *options)
 {
     if (options->max_tokens == 0) options->max_tokens = model->n_ctx_train > 0 ? model->n_ctx_train : FALLBACK_CONTEXT;
     if (options->max_tokens < 1 || options->max_sequences < 1 || options->chunk < 1 || options->max_logits < 0)
-        return imp_fail(IMP_ERR_INVALID_ARGUMENT, "a context needs at least one token, one sequence and one row a step");
+        return imp_fail(IMP_ERR_INVALID_ARGUMENT,
+                        "a context needs at least one token, one sequence and one row a step");
     const int64_t most_rows = (int64_t)options->max_tokens * options->max_sequences;
     if (options->chunk > most_rows) options->chunk = (int32_t)most_rows;
     if (options->chunk < options->max_sequences) options->chunk = options->max_sequences;
     if (options->max_logits == 0) options->max_logits = options->max_sequences;
     const int64_t most = (int64_t)options->max_sequences * options->max_tokens;
     if (most > INT32_MAX / 2)
-        return imp_fail(IMP_ERR_INVALID_ARGUMENT, "%d sequences of %d tokens are more than a cache can hold: lower "
-                        "runtime.max_seq_len or runtime.max_batch_size", (int)options->max_sequences,
-                        (int)options->max_tokens);
+        return imp_fail(IMP_ERR_INVALID_ARGUMENT,
+                        "%d sequences of %d tokens are more than a cache can hold: lower "
+                        "runtime.max_seq_len or runtime.max_batch_size",
+                        (int)options->max_sequences, (int)options->max_tokens);
     if (options->kv_tokens == 0) options->kv_tokens = (int32_t)most;
     if (options->kv_tokens < options->max_tokens) options->kv_tokens = options->max_tokens;
     return IMP_OK;
@@ -56,8 +58,10 @@ static int32_t group_pages(const PageGroup *group, const RunnerOptions *options)
 
 static ComputeSizes compute_sizes(const Model *model, const RunnerOptions *options)
 {
-    ComputeSizes sizes = {.max_rows = options->chunk, .max_sequences = options->max_sequences,
-                          .max_logits = options->max_logits, .kv_type = options->kv_type};
+    ComputeSizes sizes = {.max_rows = options->chunk,
+                          .max_sequences = options->max_sequences,
+                          .max_logits = options->max_logits,
+                          .kv_type = options->kv_type};
     if (model->has_state) sizes.n_state_slots = options->max_sequences + options->n_snapshots;
     for (int32_t g = 0; g < model->n_page_groups; g++) sizes.n_pages[g] = group_pages(&model->page_groups[g], options);
     return sizes;
@@ -87,8 +91,10 @@ ImpStatus runner_create(Backend *backend, const Model *model, const RunnerOption
     const ComputeSizes sizes = compute_sizes(model, &runner->options);
     IMP_GOTO(backend->ops->create_compute(backend, model, &sizes, &runner->compute));
     IMP_GOTO(forward_create(runner->compute, &runner->forward));
-    const KvOptions kv = {.max_sequences = runner->options.max_sequences, .max_tokens = runner->options.max_tokens,
-                          .prefix_index = runner->options.prefix_index, .pin_percent = runner->options.pin_percent};
+    const KvOptions kv = {.max_sequences = runner->options.max_sequences,
+                          .max_tokens = runner->options.max_tokens,
+                          .prefix_index = runner->options.prefix_index,
+                          .pin_percent = runner->options.pin_percent};
     IMP_GOTO(kv_cache_create(model, &sizes, &kv, &runner->kv));
     *out = runner;
     return IMP_OK;
@@ -119,8 +125,8 @@ static ImpStatus check_inputs(const Runner *runner, const StepInput *inputs, int
     const RunnerOptions *options = &runner->options;
     int64_t rows = 0, logits = 0;
     if (n_inputs < 1 || n_inputs > options->max_sequences)
-        return imp_fail(IMP_ERR_INVALID_ARGUMENT, "a step of %d sequences was asked for, 1 to %d are possible", (int)n_inputs,
-                        (int)options->max_sequences);
+        return imp_fail(IMP_ERR_INVALID_ARGUMENT, "a step of %d sequences was asked for, 1 to %d are possible",
+                        (int)n_inputs, (int)options->max_sequences);
     for (int32_t i = 0; i < n_inputs; i++) {
         const StepInput *input = &inputs[i];
         if (input->n_tokens < 1 || input->n_logits < 0 || input->n_logits > input->n_tokens)
@@ -145,7 +151,8 @@ static ImpStatus grow_all(Runner *runner, const StepInput *inputs, int32_t n_inp
         const ImpStatus status = kv_sequence_grow(runner->kv, inputs[i].sequence, inputs[i].n_tokens);
         if (status == IMP_OK) continue;
         for (int32_t j = 0; j < i; j++)
-            (void)kv_sequence_rewind(runner->kv, inputs[j].sequence, kv_sequence_length(runner->kv, inputs[j].sequence));
+            (void)kv_sequence_rewind(runner->kv, inputs[j].sequence,
+                                     kv_sequence_length(runner->kv, inputs[j].sequence));
         return status;
     }
     return IMP_OK;
@@ -167,8 +174,13 @@ static Batch lay_out(Runner *runner, const StepInput *inputs, int32_t n_inputs)
             if (t >= input->n_tokens - input->n_logits) runner->logit_rows[n_logits++] = row;
         }
     }
-    return (Batch){.n_rows = row, .tokens = runner->tokens, .positions = runner->positions, .n_sequences = n_inputs,
-                   .sequences = runner->sequences, .n_logits = n_logits, .logit_rows = runner->logit_rows};
+    return (Batch){.n_rows = row,
+                   .tokens = runner->tokens,
+                   .positions = runner->positions,
+                   .n_sequences = n_inputs,
+                   .sequences = runner->sequences,
+                   .n_logits = n_logits,
+                   .logit_rows = runner->logit_rows};
 }
 
 ImpStatus runner_step(Runner *runner, const StepInput *inputs, int32_t n_inputs, float *logits)
@@ -215,13 +227,16 @@ ImpStatus runner_prefill(Runner *runner, int32_t sequence, const int32_t *tokens
     for (int32_t done = 0; done < n_tokens;) {
         const int32_t left = n_tokens - done;
         const int32_t count = runner_chunk(runner, sequence, left, runner->options.chunk);
-        const StepInput input = {.sequence = sequence, .tokens = tokens + done, .n_tokens = count,
+        const StepInput input = {.sequence = sequence,
+                                 .tokens = tokens + done,
+                                 .n_tokens = count,
                                  .n_logits = logits != NULL && count == left ? 1 : 0};
         IMP_TRY(runner_step(runner, &input, 1, logits));
         done += count;
         if (progress != NULL && progress->callback != NULL &&
             !progress->callback(progress->user, "prompt", (uint64_t)done, (uint64_t)n_tokens))
-            return imp_fail(IMP_ERR_CANCELLED, "the prompt was cancelled after %d of %d tokens", (int)done, (int)n_tokens);
+            return imp_fail(IMP_ERR_CANCELLED, "the prompt was cancelled after %d of %d tokens", (int)done,
+                            (int)n_tokens);
     }
     return IMP_OK;
 }

@@ -37,15 +37,15 @@ typedef struct StepInput {
     int32_t sequence;      /* a kv_cache handle */
     const int32_t *tokens; /* [n_tokens], n_tokens >= 1 */
     int32_t n_tokens;
-    int32_t n_logits;      /* logits of its last n_logits tokens are wanted */
+    int32_t n_logits; /* logits of its last n_logits tokens are wanted */
 } StepInput;
 
-/* Makes a sequence stand for the longest prefix of `tokens` that is already computed, at most n_tokens-1 long, and returns
- * its length: the caller feeds the rest. */
+/* Makes a sequence stand for the longest prefix of `tokens` that is already computed, at most n_tokens-1 long, and
+ * returns its length: the caller feeds the rest. */
 int32_t runner_start(Runner *runner, int32_t sequence, const int32_t *tokens, int32_t n_tokens);
 
-/* How many of the next `n_left` tokens of a prompt should go into one step of at most `budget` rows: fewer where a recurrent
- * state is to be kept at a page border. */
+/* How many of the next `n_left` tokens of a prompt should go into one step of at most `budget` rows: fewer where a
+ * recurrent state is to be kept at a page border. */
 int32_t runner_chunk(const Runner *runner, int32_t sequence, int32_t n_left, int32_t budget);
 
 /* One step over several sequences (the sum of n_tokens at most `chunk`); logits [sum of n_logits][n_vocab] in order.

@@ -18,8 +18,8 @@ ImpStatus text_stream_open(TextStream *stream, const Tokenizer *tokenizer, bool 
                            int32_t n_stop);
 void text_stream_close(TextStream *stream);
 
-/* Appends what is certain after this token to `out`. *stop_index: the stop string that was found, -1 when none was; nothing
- * follows after one. */
+/* Appends what is certain after this token to `out`. *stop_index: the stop string that was found, -1 when none was;
+ * nothing follows after one. */
 ImpStatus text_stream_push(TextStream *stream, int32_t token, StrBuf *out, int32_t *stop_index);
 /* The text has ended: appends what was held back, up to a stop string that shows only now. */
 ImpStatus text_stream_finish(TextStream *stream, StrBuf *out, int32_t *stop_index);

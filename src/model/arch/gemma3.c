@@ -25,13 +25,21 @@ static ImpStatus read_scale(const Builder *builder, Attention *out)
 
 static ImpStatus read_rope(Builder *builder, bool windowed, Attention *out)
 {
-    const RopeSource global = {.head_dim = out->head_dim, .layer_type = "full_attention", .gguf_base = "rope.freq_base",
-                               .config_base = "rope_theta", .default_base = 1e6f, .gguf_kind = ROPE_HALF};
+    const RopeSource global = {.head_dim = out->head_dim,
+                               .layer_type = "full_attention",
+                               .gguf_base = "rope.freq_base",
+                               .config_base = "rope_theta",
+                               .default_base = 1e6f,
+                               .gguf_kind = ROPE_HALF};
     /* Old configurations and GGUF scale global layers only; the new ones say it for each kind. */
     const json_t *own = json_object_get(hparams_json(&builder->hparams, "rope_parameters"), "sliding_attention");
-    const RopeSource local = {.head_dim = out->head_dim, .layer_type = "sliding_attention",
-                              .gguf_base = "rope.freq_base_swa", .config_base = "rope_local_base_freq",
-                              .default_base = 1e4f, .unscaled = !json_is_object(own), .gguf_kind = ROPE_HALF};
+    const RopeSource local = {.head_dim = out->head_dim,
+                              .layer_type = "sliding_attention",
+                              .gguf_base = "rope.freq_base_swa",
+                              .config_base = "rope_local_base_freq",
+                              .default_base = 1e4f,
+                              .unscaled = !json_is_object(own),
+                              .gguf_kind = ROPE_HALF};
     return builder_rope(builder, windowed ? &local : &global, &out->rope);
 }
 
@@ -41,13 +49,14 @@ static ImpStatus build_attention(Builder *builder, int32_t i, const ClassDefault
     bool windowed;
     IMP_TRY(builder_attention_sizes(builder, i, defaults, out));
     IMP_TRY(read_scale(builder, out));
-    IMP_TRY(builder_windowed(builder, i, hparams_either(hparams, "_sliding_window_pattern", "sliding_window_pattern"), 6,
-                             &windowed));
+    IMP_TRY(builder_windowed(builder, i, hparams_either(hparams, "_sliding_window_pattern", "sliding_window_pattern"),
+                             6, &windowed));
     if (windowed)
         IMP_TRY(hparams_int(hparams, "attention.sliding_window", "sliding_window",
                             builder->gguf || hparams_is_null(hparams, "sliding_window") ? 0 : 4096, 0, INT32_MAX,
                             &out->window));
-    /* attn_logit_softcapping is Gemma-2's: configurations may carry the key, but Gemma-3's attention does not read it. */
+    /* attn_logit_softcapping is Gemma-2's: configurations may carry the key, but Gemma-3's attention does not read it.
+     */
     IMP_TRY(read_rope(builder, windowed, out));
     out->qk_norm = QK_NORM_HEAD;
     return builder_attention(builder, i, &builder_attention_names, out);
@@ -81,12 +90,14 @@ ImpStatus arch_build_gemma3(Builder *builder)
     if (json_is_true(bidirectional))
         return imp_fail(IMP_ERR_UNSUPPORTED, "%s: Gemma-3 encoders (use_bidirectional_attention) are not supported",
                         builder->hparams.path);
-    static const ClassDefaults defaults = {.n_kv_heads = 4, .head_dim = 256, .rope_base = 1e6f, .norm_eps = 1e-6f, .tied = true};
+    static const ClassDefaults defaults = {
+        .n_kv_heads = 4, .head_dim = 256, .rope_base = 1e6f, .norm_eps = 1e-6f, .tied = true};
     Model *model = builder->model;
     builder->norm_offset = 1.0f;
     IMP_TRY(builder_begin(builder, &defaults, (TensorName){"output_norm", "norm"}, "rms_norm_eps"));
     model->embedding_multiplier = (float)sqrt((double)model->n_embd);
-    IMP_TRY(hparams_float(&builder->hparams, "final_logit_softcapping", "final_logit_softcapping", 0, &model->logit_softcap));
+    IMP_TRY(hparams_float(&builder->hparams, "final_logit_softcapping", "final_logit_softcapping", 0,
+                          &model->logit_softcap));
     for (int32_t i = 0; i < model->n_layers; i++) IMP_TRY(build_layer(builder, i, &defaults));
     return IMP_OK;
 }

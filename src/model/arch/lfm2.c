@@ -1,6 +1,6 @@
 /*
- * lfm2.c - LFM2 and LFM2-MoE: gated short convolutions with a few attention layers between them; in the mixture the first
- * layers are dense and the router is a sigmoid whose bias decides the choice only.
+ * lfm2.c - LFM2 and LFM2-MoE: gated short convolutions with a few attention layers between them; in the mixture the
+ * first layers are dense and the router is a sigmoid whose bias decides the choice only.
  */
 #include "model/arch/arch.h"
 
@@ -59,8 +59,11 @@ static ImpStatus build_attention(Builder *builder, int32_t i, const ClassDefault
     Attention *attention = &layer->attention;
     layer->mixer = MIXER_ATTENTION;
     IMP_TRY(builder_attention_sizes(builder, i, defaults, attention));
-    const RopeSource rope = {.head_dim = attention->head_dim, .gguf_base = "rope.freq_base", .config_base = "rope_theta",
-                             .default_base = builder->gguf ? 10000.0f : defaults->rope_base, .gguf_kind = ROPE_HALF};
+    const RopeSource rope = {.head_dim = attention->head_dim,
+                             .gguf_base = "rope.freq_base",
+                             .config_base = "rope_theta",
+                             .default_base = builder->gguf ? 10000.0f : defaults->rope_base,
+                             .gguf_kind = ROPE_HALF};
     IMP_TRY(builder_rope(builder, &rope, &attention->rope));
     attention->qk_norm = QK_NORM_HEAD;
     return builder_attention(builder, i, &attention_names, attention);
@@ -72,8 +75,8 @@ static ImpStatus build_short_conv(Builder *builder, int32_t i, Layer *layer)
     ShortConv *conv = &layer->short_conv;
     layer->mixer = MIXER_SHORT_CONV;
     conv->channels = n_embd;
-    IMP_TRY(hparams_int(&builder->hparams, "shortconv.l_cache", "conv_L_cache", builder->gguf ? HPARAMS_REQUIRED : 3, 1, 64,
-                        &conv->width));
+    IMP_TRY(hparams_int(&builder->hparams, "shortconv.l_cache", "conv_L_cache", builder->gguf ? HPARAMS_REQUIRED : 3, 1,
+                        64, &conv->width));
     const TensorPlace in = at_layer((TensorName){"blk.*.shortconv.in_proj", "layers.*.conv.in_proj"}, i);
     const TensorPlace taps = at_layer((TensorName){"blk.*.shortconv.conv", "layers.*.conv.conv"}, i);
     const TensorPlace out = at_layer((TensorName){"blk.*.shortconv.out_proj", "layers.*.conv.out_proj"}, i);
@@ -92,10 +95,10 @@ static ImpStatus build_experts(Builder *builder, int32_t i, Layer *layer)
     bool use_bias;
     layer->ffn = FFN_EXPERTS;
     *experts = (Experts){.router_kind = ROUTER_SIGMOID, .renormalize_eps = 1e-6f, .activation = ACT_SILU};
-    IMP_TRY(hparams_int(hparams, "expert_count", hparams_either(hparams, "num_local_experts", "num_experts"), builder->gguf ? HPARAMS_REQUIRED : 32, 1, 4096,
-                        &experts->n_experts));
-    IMP_TRY(hparams_int(hparams, "expert_used_count", "num_experts_per_tok", builder->gguf ? HPARAMS_REQUIRED : 4, 1, 4096,
-                        &experts->n_used));
+    IMP_TRY(hparams_int(hparams, "expert_count", hparams_either(hparams, "num_local_experts", "num_experts"),
+                        builder->gguf ? HPARAMS_REQUIRED : 32, 1, 4096, &experts->n_experts));
+    IMP_TRY(hparams_int(hparams, "expert_used_count", "num_experts_per_tok", builder->gguf ? HPARAMS_REQUIRED : 4, 1,
+                        4096, &experts->n_used));
     IMP_TRY(hparams_bool(hparams, "expert_weights_norm", "norm_topk_prob", true, &experts->renormalize));
     IMP_TRY(hparams_float(hparams, "expert_weights_scale", "routed_scaling_factor", 1, &experts->scale));
     IMP_TRY(hparams_bool(hparams, NULL, "use_expert_bias", true, &use_bias));
@@ -119,8 +122,8 @@ ImpStatus arch_build_lfm2(Builder *builder)
     for (int32_t i = 0; i < model->n_layers; i++) {
         Layer *layer = &model->layers[i];
         bool attention;
-        IMP_TRY(builder_norm(builder, at_layer((TensorName){"blk.*.attn_norm", "layers.*.operator_norm"}, i), model->n_embd,
-                             &layer->mixer_norm));
+        IMP_TRY(builder_norm(builder, at_layer((TensorName){"blk.*.attn_norm", "layers.*.operator_norm"}, i),
+                             model->n_embd, &layer->mixer_norm));
         IMP_TRY(builder_norm(builder, at_layer((TensorName){"blk.*.ffn_norm", "layers.*.ffn_norm"}, i), model->n_embd,
                              &layer->ffn_norm));
         IMP_TRY(is_attention(builder, i, &attention));

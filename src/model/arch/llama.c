@@ -27,9 +27,13 @@ static ImpStatus build_feed_forward(Builder *builder, int32_t i, int32_t n_exper
     }
     layer->ffn = FFN_EXPERTS;
     Experts *experts = &layer->experts;
-    *experts = (Experts){.n_experts = n_experts, .router_kind = ROUTER_SOFTMAX, .renormalize = true, .scale = 1,
+    *experts = (Experts){.n_experts = n_experts,
+                         .router_kind = ROUTER_SOFTMAX,
+                         .renormalize = true,
+                         .scale = 1,
                          .activation = activation};
-    IMP_TRY(hparams_int(&builder->hparams, "expert_used_count", "num_experts_per_tok", 2, 1, n_experts, &experts->n_used));
+    IMP_TRY(
+        hparams_int(&builder->hparams, "expert_used_count", "num_experts_per_tok", 2, 1, n_experts, &experts->n_used));
     ExpertNames names = expert_names;
     if (!builder_has(builder, at_layer(names.router, i), ".weight")) names.router.hf = "layers.*.mlp.gate";
     return builder_experts(builder, i, &names, experts);
@@ -55,8 +59,11 @@ static ImpStatus build_layer(Builder *builder, int32_t i, const ClassDefaults *d
                          builder->model->n_embd, &layer->mixer_norm));
     IMP_TRY(builder_attention_sizes(builder, i, defaults, attention));
     IMP_TRY(read_window(hparams, &attention->window));
-    const RopeSource rope = {.head_dim = attention->head_dim, .gguf_base = "rope.freq_base", .config_base = "rope_theta",
-                             .default_base = builder->gguf ? 10000.0f : defaults->rope_base, .gguf_kind = ROPE_PAIRS};
+    const RopeSource rope = {.head_dim = attention->head_dim,
+                             .gguf_base = "rope.freq_base",
+                             .config_base = "rope_theta",
+                             .default_base = builder->gguf ? 10000.0f : defaults->rope_base,
+                             .gguf_kind = ROPE_PAIRS};
     IMP_TRY(builder_rope(builder, &rope, &attention->rope));
     IMP_TRY(builder_attention(builder, i, &builder_attention_names, attention));
     IMP_TRY(builder_norm(builder, at_layer((TensorName){"blk.*.ffn_norm", "layers.*.post_attention_layernorm"}, i),
@@ -74,8 +81,8 @@ ImpStatus arch_build_llama(Builder *builder)
     const bool is_mixtral = strcmp(arch, "mixtral") == 0;
     const ClassDefaults *defaults = is_mixtral ? &mixtral : strcmp(arch, "mistral") == 0 ? &mistral : &llama;
     int32_t n_experts;
-    IMP_TRY(hparams_int(&builder->hparams, "expert_count", is_mixtral ? "num_local_experts" : NULL, is_mixtral ? 8 : 0, 0,
-                        4096, &n_experts));
+    IMP_TRY(hparams_int(&builder->hparams, "expert_count", is_mixtral ? "num_local_experts" : NULL, is_mixtral ? 8 : 0,
+                        0, 4096, &n_experts));
     IMP_TRY(builder_begin(builder, defaults, (TensorName){"output_norm", "norm"}, "rms_norm_eps"));
     for (int32_t i = 0; i < builder->model->n_layers; i++) IMP_TRY(build_layer(builder, i, defaults, n_experts));
     return IMP_OK;

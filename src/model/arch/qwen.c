@@ -38,10 +38,10 @@ static ImpStatus read_options(const Builder *builder, QwenOptions *out)
     IMP_TRY(hparams_int(hparams, NULL, out->moe ? NULL : "max_window_layers", builder->gguf || out->moe ? 0 : 28, 0,
                         INT32_MAX, &out->first_windowed_layer));
     if (!out->moe) return IMP_OK;
-    IMP_TRY(hparams_int(hparams, "expert_count", hparams_either(hparams, "num_local_experts", "num_experts"), builder->gguf ? HPARAMS_REQUIRED : 128, 0, 4096,
-                        &out->n_experts));
-    IMP_TRY(hparams_int(hparams, "expert_used_count", "num_experts_per_tok", builder->gguf ? HPARAMS_REQUIRED : 8, 1, 4096,
-                        &out->n_used));
+    IMP_TRY(hparams_int(hparams, "expert_count", hparams_either(hparams, "num_local_experts", "num_experts"),
+                        builder->gguf ? HPARAMS_REQUIRED : 128, 0, 4096, &out->n_experts));
+    IMP_TRY(hparams_int(hparams, "expert_used_count", "num_experts_per_tok", builder->gguf ? HPARAMS_REQUIRED : 8, 1,
+                        4096, &out->n_used));
     IMP_TRY(hparams_int(hparams, NULL, "decoder_sparse_step", 1, 1, INT32_MAX, &out->sparse_step));
     /* Most GGUF files do not say it: the common runtime always renormalizes. */
     return hparams_bool(hparams, "expert_weights_norm", "norm_topk_prob", builder->gguf, &out->renormalize);
@@ -81,8 +81,11 @@ static ImpStatus build_layer(Builder *builder, int32_t i, const QwenOptions *opt
     attention->qk_norm = options->qk_norm ? QK_NORM_HEAD : QK_NORM_NONE;
     IMP_TRY(is_windowed(builder, options, i, &windowed));
     if (windowed) attention->window = options->window;
-    const RopeSource rope = {.head_dim = attention->head_dim, .gguf_base = "rope.freq_base", .config_base = "rope_theta",
-                             .default_base = 10000, .gguf_kind = ROPE_HALF};
+    const RopeSource rope = {.head_dim = attention->head_dim,
+                             .gguf_base = "rope.freq_base",
+                             .config_base = "rope_theta",
+                             .default_base = 10000,
+                             .gguf_kind = ROPE_HALF};
     IMP_TRY(builder_rope(builder, &rope, &attention->rope));
     IMP_TRY(builder_attention(builder, i, &builder_attention_names, attention));
     IMP_TRY(builder_norm(builder, at_layer((TensorName){"blk.*.ffn_norm", "layers.*.post_attention_layernorm"}, i),
@@ -92,8 +95,12 @@ static ImpStatus build_layer(Builder *builder, int32_t i, const QwenOptions *opt
         return builder_dense(builder, i, &builder_dense_names, options->activation, &layer->dense);
     }
     layer->ffn = FFN_EXPERTS;
-    layer->experts = (Experts){.n_experts = options->n_experts, .n_used = options->n_used, .router_kind = ROUTER_SOFTMAX,
-                               .renormalize = options->renormalize, .scale = 1, .activation = options->activation};
+    layer->experts = (Experts){.n_experts = options->n_experts,
+                               .n_used = options->n_used,
+                               .router_kind = ROUTER_SOFTMAX,
+                               .renormalize = options->renormalize,
+                               .scale = 1,
+                               .activation = options->activation};
     return builder_experts(builder, i, &expert_names, &layer->experts);
 }
 

@@ -112,8 +112,8 @@ static void pool_runs_every_task_once(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(failure_leaves_a_sentence),  cmocka_unit_test(long_sentence_is_cut_at_a_character),
-        cmocka_unit_test(arena_aligns_zeroes_and_limits), cmocka_unit_test(strbuf_grows),
+        cmocka_unit_test(failure_leaves_a_sentence),       cmocka_unit_test(long_sentence_is_cut_at_a_character),
+        cmocka_unit_test(arena_aligns_zeroes_and_limits),  cmocka_unit_test(strbuf_grows),
         cmocka_unit_test(files_name_themselves_in_errors), cmocka_unit_test(pool_runs_every_task_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

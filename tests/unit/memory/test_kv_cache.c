@@ -11,7 +11,8 @@ enum { FULL, WINDOWED, WINDOW = 20 };
 /* One group that keeps everything and one with a window of 20 tokens; contexts of up to 100 tokens. */
 static KvCache *make_cache(Model *model, bool has_state, bool prefix_index, int32_t n_pages)
 {
-    *model = (Model){.n_page_groups = 2, .page_groups = {{.window = 0, .n_layers = 1}, {.window = WINDOW, .n_layers = 1}}};
+    *model =
+        (Model){.n_page_groups = 2, .page_groups = {{.window = 0, .n_layers = 1}, {.window = WINDOW, .n_layers = 1}}};
     model->has_state = has_state;
     const ComputeSizes sizes = {.n_pages = {n_pages, n_pages}, .n_state_slots = has_state ? 5 : 0};
     const KvOptions options = {.max_sequences = 3, .max_tokens = 100, .prefix_index = prefix_index, .pin_percent = 50};
