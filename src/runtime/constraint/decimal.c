@@ -1,0 +1,216 @@
+/*
+ * decimal.c - arithmetic on digits * 10^exponent in 128 bits. Every operation says when its result would not fit; nothing is
+ * rounded, because a schema that asks for multiples of 0.01 means hundredths, not the doubles near them.
+ */
+#include "runtime/constraint/decimal.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool is_digit(char c) { return c >= '0' && c <= '9'; }
+
+DecimalDigits decimal_power(int32_t power)
+{
+    DecimalDigits result = 1;
+    for (int32_t i = 0; i < power; i++) result *= 10;
+    return result;
+}
+
+int32_t decimal_digit_count(DecimalDigits digits)
+{
+    int32_t count = 0;
+    for (; digits != 0; digits /= 10) count++;
+    return count;
+}
+
+Decimal decimal_normalize(Decimal value)
+{
+    if (value.digits == 0) return (Decimal){0};
+    while (value.digits % 10 == 0) {
+        value.digits /= 10;
+        value.exponent++;
+    }
+    return value;
+}
+
+/* Reads digits into `value`; leading zeros are free, trailing ones are held back in case nothing follows them. */
+static bool read_digits(const char **p, const char *end, Decimal *value, bool fraction)
+{
+    const char *start = *p;
+    while (*p < end && is_digit(**p)) {
+        if (decimal_digit_count(value->digits) >= DECIMAL_MAX_DIGITS - 1) {
+            if (**p != '0') return false;
+            if (!fraction) value->exponent++;
+        } else {
+            value->digits = value->digits * 10U + (unsigned)(**p - '0');
+            if (fraction) value->exponent--;
+        }
+        (*p)++;
+    }
+    return *p > start;
+}
+
+bool decimal_parse(const char *text, size_t length, Decimal *out)
+{
+    const char *p = text;
+    const char *end = text + length;
+    Decimal value = {0};
+    if (p < end && *p == '-') {
+        value.negative = true;
+        p++;
+    }
+    if (!read_digits(&p, end, &value, false)) return false;
+    if (p < end && *p == '.') {
+        p++;
+        if (!read_digits(&p, end, &value, true)) return false;
+    }
+    if (p < end && (*p == 'e' || *p == 'E')) {
+        p++;
+        bool negative = p < end && *p == '-';
+        if (p < end && (*p == '-' || *p == '+')) p++;
+        int32_t exponent = 0;
+        const char *digits = p;
+        for (; p < end && is_digit(*p); p++) {
+            exponent = exponent * 10 + (*p - '0');
+            if (exponent > 100000) return false;
+        }
+        if (p == digits) return false;
+        value.exponent += negative ? -exponent : exponent;
+    }
+    if (p != end) return false;
+    *out = decimal_normalize(value);
+    return true;
+}
+
+Decimal decimal_from_double(double number)
+{
+    char text[40];
+    for (int precision = 15; precision <= 17; precision++) {
+        (void)snprintf(text, sizeof text, "%.*g", precision, number);
+        if (strtod(text, NULL) == number) break;
+    }
+    Decimal value = {0};
+    (void)decimal_parse(text, strlen(text), &value);
+    return value;
+}
+
+Decimal decimal_from_integer(int64_t value)
+{
+    const bool negative = value < 0;
+    const uint64_t magnitude = negative ? 0 - (uint64_t)value : (uint64_t)value;
+    return decimal_normalize((Decimal){magnitude, 0, negative});
+}
+
+double decimal_to_double(Decimal value)
+{
+    char digits[48];
+    size_t at = sizeof digits;
+    DecimalDigits rest = value.digits;
+    digits[--at] = '\0';
+    do {
+        digits[--at] = (char)('0' + (int)(rest % 10));
+        rest /= 10;
+    } while (rest != 0);
+    char text[80];
+    (void)snprintf(text, sizeof text, "%s%se%d", value.negative ? "-" : "", digits + at, (int)value.exponent);
+    return strtod(text, NULL);
+}
+
+int decimal_compare(Decimal a, Decimal b)
+{
+    if (a.digits == 0 && b.digits == 0) return 0;
+    if (a.digits == 0) return b.negative ? 1 : -1;
+    if (b.digits == 0) return a.negative ? -1 : 1;
+    if (a.negative != b.negative) return a.negative ? -1 : 1;
+    const int sign = a.negative ? -1 : 1;
+    const int64_t size_a = (int64_t)decimal_digit_count(a.digits) + a.exponent;
+    const int64_t size_b = (int64_t)decimal_digit_count(b.digits) + b.exponent;
+    if (size_a != size_b) return size_a < size_b ? -sign : sign;
+    /* The same magnitude: the difference of exponents is the difference of digit counts, at most 38. */
+    if (a.exponent > b.exponent) a.digits *= decimal_power(a.exponent - b.exponent);
+    if (b.exponent > a.exponent) b.digits *= decimal_power(b.exponent - a.exponent);
+    if (a.digits == b.digits) return 0;
+    return a.digits < b.digits ? -sign : sign;
+}
+
+bool decimal_is_integer(Decimal value) { return decimal_normalize(value).exponent >= 0; }
+
+bool decimal_is_multiple(Decimal value, Decimal step)
+{
+    if (value.digits == 0) return true;
+    value = decimal_normalize(value);
+    const int32_t shift = value.exponent - step.exponent;
+    if (shift < 0) {
+        if (-shift + decimal_digit_count(step.digits) > DECIMAL_MAX_DIGITS) return false;
+        return value.digits % (step.digits * decimal_power(-shift)) == 0;
+    }
+    DecimalDigits rest = value.digits % step.digits;
+    for (int32_t i = 0; i < shift && rest != 0; i++) rest = rest * 10 % step.digits;
+    return rest == 0;
+}
+
+/* Both to the smaller exponent; false when that overflows. */
+static bool align(Decimal *a, Decimal *b)
+{
+    Decimal *high = a->exponent > b->exponent ? a : b;
+    const Decimal *low = high == a ? b : a;
+    if (high->digits == 0) {
+        high->exponent = low->exponent;
+        return true;
+    }
+    const int32_t shift = high->exponent - low->exponent;
+    if (shift + decimal_digit_count(high->digits) > DECIMAL_MAX_DIGITS) return false;
+    high->digits *= decimal_power(shift);
+    high->exponent = low->exponent;
+    return true;
+}
+
+bool decimal_ceil_multiple(Decimal value, Decimal step, Decimal *out)
+{
+    if (decimal_is_multiple(value, step)) {
+        *out = value;
+        return true;
+    }
+    if (!align(&value, &step)) return false;
+    const DecimalDigits rest = value.digits % step.digits;
+    DecimalDigits digits = value.digits - rest;
+    if (!value.negative) digits += step.digits;
+    if (decimal_digit_count(digits) > DECIMAL_MAX_DIGITS) return false;
+    *out = decimal_normalize((Decimal){digits, value.exponent, value.negative && digits != 0});
+    return true;
+}
+
+bool decimal_add(Decimal a, Decimal b, Decimal *out)
+{
+    if (!align(&a, &b)) return false;
+    Decimal sum = {0, a.exponent, a.negative};
+    if (a.negative == b.negative) {
+        sum.digits = a.digits + b.digits;
+    } else if (a.digits >= b.digits) {
+        sum.digits = a.digits - b.digits;
+    } else {
+        sum.digits = b.digits - a.digits;
+        sum.negative = b.negative;
+    }
+    if (decimal_digit_count(sum.digits) > DECIMAL_MAX_DIGITS) return false;
+    *out = decimal_normalize(sum);
+    return true;
+}
+
+bool decimal_common_multiple(Decimal a, Decimal b, Decimal *out)
+{
+    if (!align(&a, &b)) return false;
+    DecimalDigits x = a.digits;
+    DecimalDigits y = b.digits;
+    while (y != 0) {
+        const DecimalDigits rest = x % y;
+        x = y;
+        y = rest;
+    }
+    const DecimalDigits quotient = a.digits / x;
+    if (decimal_digit_count(quotient) + decimal_digit_count(b.digits) > DECIMAL_MAX_DIGITS) return false;
+    *out = decimal_normalize((Decimal){quotient * b.digits, a.exponent, false});
+    return decimal_digit_count(out->digits) <= 18;
+}

@@ -1,0 +1,21 @@
+/*
+ * regex.h - regular expressions as schemas and requests write them, compiled to automata.
+ *
+ * The common ground of ECMA-262 and Python's re, with Python's meaning where they differ, because Python's jsonschema judges:
+ * classes are Unicode-aware, `.` is all but a newline, `$` stands before a final newline too. What is not regular
+ * (back-references) or not supported (look-behind, look-ahead inside a repetition, word borders) is refused by name.
+ */
+#ifndef IMP_RUNTIME_CONSTRAINT_REGEX_H
+#define IMP_RUNTIME_CONSTRAINT_REGEX_H
+
+#include "runtime/constraint/dfa.h"
+
+typedef enum RegexMode {
+    REGEX_SEARCH, /* accepts texts in which the pattern matches somewhere: JSON Schema's `pattern` */
+    REGEX_WHOLE,  /* accepts texts that the pattern matches from end to end */
+} RegexMode;
+
+/* IMP_ERR_FORMAT, IMP_ERR_UNSUPPORTED or IMP_ERR_LIMIT with the byte and the construct. */
+ImpStatus regex_compile(Arena *arena, const char *pattern, size_t length, RegexMode mode, const Dfa **out);
+
+#endif
