@@ -1,0 +1,81 @@
+/*
+ * format.c - the formats of JSON Schema as patterns (RFC 3339, 3986, 4122, 5321, 6570, 6901, 1123, 4291). Names that the drafts do
+ * not define assert nothing, as the drafts say. "regex" has no entry although it asserts something: see keyword.c.
+ */
+#include "runtime/constraint/conjunction.h"
+
+#include <string.h>
+
+#define YEAR "(?:[1-9][0-9]{3}|0[1-9][0-9]{2}|00[1-9][0-9]|000[1-9])"
+#define LEAP_YEAR                                                                                                      \
+    "(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:0[48]|[2468][048]|[13579][26])00)"
+#define DATE                                                                                                           \
+    "(?:" YEAR "-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)"                \
+    "|02-(?:0[1-9]|1[0-9]|2[0-8]))|" LEAP_YEAR "-02-29)"
+#define CLOCK "(?:[01][0-9]|2[0-3]):[0-5][0-9]"
+#define TIME CLOCK ":[0-5][0-9](?:\\.[0-9]+)?(?:[Zz]|[+-]" CLOCK ")"
+#define DURATION_DATE "(?:[0-9]+D|[0-9]+M(?:[0-9]+D)?|[0-9]+Y(?:[0-9]+M(?:[0-9]+D)?)?)"
+#define DURATION_TIME "T(?:[0-9]+S|[0-9]+M(?:[0-9]+S)?|[0-9]+H(?:[0-9]+M(?:[0-9]+S)?)?)"
+#define LABEL "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+#define HOSTNAME LABEL "(?:\\." LABEL ")*"
+#define EMAIL_ATOM "[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+#define OCTET "(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+#define IPV4 OCTET "(?:\\." OCTET "){3}"
+#define H16 "[0-9A-Fa-f]{1,4}"
+#define LS32 "(?:" H16 ":" H16 "|" IPV4 ")"
+#define IPV6                                                                                                           \
+    "(?:(?:" H16 ":){6}" LS32 "|::(?:" H16 ":){5}" LS32 "|(?:" H16 ")?::(?:" H16 ":){4}" LS32 "|(?:(?:" H16            \
+    ":){0,1}" H16 ")?::(?:" H16 ":){3}" LS32 "|(?:(?:" H16 ":){0,2}" H16 ")?::(?:" H16 ":){2}" LS32 "|(?:(?:" H16      \
+    ":){0,3}" H16 ")?::" H16 ":" LS32 "|(?:(?:" H16 ":){0,4}" H16 ")?::" LS32 "|(?:(?:" H16 ":){0,5}" H16 ")?::" H16   \
+    "|(?:(?:" H16 ":){0,6}" H16 ")?::)"
+#define SCHEME "[A-Za-z][A-Za-z0-9+.-]*:"
+#define PERCENT "%[0-9A-Fa-f]{2}"
+/* `x` adds what an IRI allows beyond a URI. */
+#define UNRESERVED(x) "A-Za-z0-9._~!$&'()*+,;=" x "-"
+#define PCHAR(x) "(?:[" UNRESERVED(x) ":@]|" PERCENT ")"
+#define AUTHORITY(x)                                                                                                   \
+    "(?:(?:[" UNRESERVED(x) ":]|" PERCENT ")*@)?(?:\\[[0-9A-Fa-f:.]+\\]|(?:[" UNRESERVED(x) "]|" PERCENT ")*)(?::[0-9]*)?"
+#define TAIL(x) "(?:\\?(?:" PCHAR(x) "|[/?])*)?(?:#(?:" PCHAR(x) "|[/?])*)?"
+#define URI(x)                                                                                                         \
+    SCHEME "(?://" AUTHORITY(x) "(?:/" PCHAR(x) "*)*|/(?:" PCHAR(x) "+(?:/" PCHAR(x) "*)*)?|" PCHAR(x) "+(?:/" PCHAR(x)  \
+        "*)*)?" TAIL(x)
+#define RELATIVE(x)                                                                                                    \
+    "(?://" AUTHORITY(x) "(?:/" PCHAR(x) "*)*|/(?:" PCHAR(x) "+(?:/" PCHAR(x) "*)*)?|(?:[" UNRESERVED(x) "@]|" PERCENT   \
+        ")+(?:/" PCHAR(x) "*)*)?" TAIL(x)
+#define IRI_MORE "\\u00a0-\\ud7ff\\uf900-\\ufdcf\\ufdf0-\\uffef\\U00010000-\\U000efffd"
+#define POINTER "(?:/(?:[^~/]|~[01])*)*"
+#define IDN_LABEL "[A-Za-z0-9\\u00a0-\\U0010ffff](?:[A-Za-z0-9\\u00a0-\\U0010ffff-]{0,61}[A-Za-z0-9\\u00a0-\\U0010ffff])?"
+
+typedef struct Format {
+    const char *name, *pattern;
+} Format;
+
+static const Format formats[] = {
+    {"date", DATE},
+    {"time", TIME},
+    {"date-time", DATE "[Tt]" TIME},
+    {"duration", "P(?:" DURATION_DATE "(?:" DURATION_TIME ")?|" DURATION_TIME "|[0-9]+W)"},
+    {"email", EMAIL_ATOM "(?:\\." EMAIL_ATOM ")*@" HOSTNAME},
+    {"idn-email", "[^\\s@\"(),:;<>\\[\\]\\\\]+@" IDN_LABEL "(?:\\." IDN_LABEL ")*"},
+    {"hostname", HOSTNAME},
+    {"idn-hostname", IDN_LABEL "(?:\\." IDN_LABEL ")*"},
+    {"ipv4", IPV4},
+    {"ipv6", IPV6},
+    {"uri", URI("")},
+    {"uri-reference", "(?:" URI("") "|" RELATIVE("") ")"},
+    {"iri", URI(IRI_MORE)},
+    {"iri-reference", "(?:" URI(IRI_MORE) "|" RELATIVE(IRI_MORE) ")"},
+    {"uuid", "[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}"},
+    {"uri-template", "(?:[^\\x00-\\x20\"'%<>\\\\^`{|}]|" PERCENT "|\\{[+#./;?&=,!@|]?[A-Za-z0-9_%.]+(?::[1-9][0-9]{0,3}|\\*)?"
+                     "(?:,[A-Za-z0-9_%.]+(?::[1-9][0-9]{0,3}|\\*)?)*\\})*"},
+    {"json-pointer", POINTER},
+    {"relative-json-pointer", "(?:0|[1-9][0-9]*)(?:#|" POINTER ")"},
+};
+
+const char *format_pattern(const char *name)
+{
+    for (size_t i = 0; i < sizeof formats / sizeof formats[0]; i++) {
+        if (strcmp(formats[i].name, name) == 0) return formats[i].pattern;
+    }
+    return NULL;
+}
