@@ -173,6 +173,12 @@ bool decimal_ceil_multiple(Decimal value, Decimal step, Decimal *out)
         *out = value;
         return true;
     }
+    if (step.exponent > value.exponent &&
+        step.exponent - value.exponent + decimal_digit_count(step.digits) > DECIMAL_MAX_DIGITS) {
+        /* So small beside the step that the next multiple is 0 or the step. */
+        *out = value.negative ? (Decimal){0} : step;
+        return true;
+    }
     if (!align(&value, &step)) return false;
     const DecimalDigits rest = value.digits % step.digits;
     DecimalDigits digits = value.digits - rest;

@@ -8,13 +8,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-bool dfa_step_possible(const Dfa *dfa, uint32_t state, uint32_t low, uint32_t high, uint32_t room)
+bool dfa_step_possible(const Dfa *dfa, uint32_t state, uint32_t low, uint32_t high, uint32_t least, uint32_t most)
 {
-    if (room == 0) return false;
+    if (most == 0) return false;
+    const uint32_t least_after = least > 0 ? least - 1 : 0;
+    const uint32_t most_after = most == DFA_UNBOUNDED ? DFA_UNBOUNDED : most - 1;
     for (uint32_t i = 0; i < dfa->n_bounds && dfa->bounds[i] <= high; i++) {
         if (i + 1 < dfa->n_bounds && dfa->bounds[i + 1] <= low) continue;
         const uint32_t next = dfa->next[(size_t)state * dfa->n_classes + dfa->bound_class[i]];
-        if (next != DFA_DEAD && dfa->shortest[next] <= room - 1) return true;
+        if (dfa_within(dfa, next, least_after, most_after)) return true;
     }
     return false;
 }

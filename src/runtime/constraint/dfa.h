@@ -43,8 +43,14 @@ static inline uint32_t dfa_step(const Dfa *dfa, uint32_t state, uint32_t code_po
     return dfa->next[(size_t)state * dfa->n_classes + dfa_class(dfa, code_point)];
 }
 
-/* Some code point in low … high leads on from `state`, without needing more than `room` characters in all. */
-bool dfa_step_possible(const Dfa *dfa, uint32_t state, uint32_t low, uint32_t high, uint32_t room);
+/* Some code point in low … high leads on from `state` to a text with `least` to `most` characters from here. */
+bool dfa_step_possible(const Dfa *dfa, uint32_t state, uint32_t low, uint32_t high, uint32_t least, uint32_t most);
+/* From `state`, acceptance can come after `least` to `most` characters, as far as the nearest and farthest tell. */
+static inline bool dfa_within(const Dfa *dfa, uint32_t state, uint32_t least, uint32_t most)
+{
+    return state != DFA_DEAD && dfa->shortest[state] <= most && dfa->longest[state] >= least;
+}
+
 /* The label of a whole text (valid UTF-8). */
 uint32_t dfa_match(const Dfa *dfa, const char *text, size_t length);
 

@@ -2,6 +2,7 @@
  * shape_scalar.c - number and string shapes from conjunctions.
  */
 #include "runtime/constraint/goal.h"
+#include "runtime/constraint/number.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -162,7 +163,7 @@ ImpStatus build_number(GoalSet *set, const Conjunction *conjunction, GoalEntry *
     IMP_TRY(gather_steps(set, conjunction, shape));
     if (list != NULL) IMP_TRY(list_numbers(set, conjunction, list, shape));
     else IMP_TRY(list_refused(set, conjunction, shape));
-    if (shape->listed && shape->n_allowed == 0) return IMP_OK;
+    if (!number_live(shape, &(NumberText){0})) return IMP_OK;
     return push_shape(set, (void ***)(void *)&entry->goal.numbers, &entry->goal.n_numbers, &entry->number_capacity, shape);
 }
 

@@ -1,0 +1,332 @@
+/*
+ * json_key.c - keys of objects.
+ *
+ * All names of the schema are sorted in one table; a key being read is a range of it. For each possible shape of the object a
+ * key is either one of those names or a free key, followed by the shape's automaton. A shape with a maximum of properties
+ * keeps room for the keys that it still requires.
+ */
+#include "runtime/constraint/json_state.h"
+
+#include <string.h>
+
+static bool has_bit(const uint64_t *bits, uint32_t id) { return (bits[id / 64] >> id % 64 & 1) != 0; }
+
+static int count_bits(uint64_t word) { return __builtin_popcountll(word); }
+
+/* Word w of the keys that the shape still needs, those that present keys bring with them included. */
+static uint64_t needed_word(const ObjectShape *shape, const uint64_t *keys, size_t w)
+{
+    uint64_t needed = shape->required[w];
+    for (size_t d = 0; d < shape->n_dependents; d++) {
+        if (has_bit(keys, shape->dependents[d].id)) needed |= shape->dependents[d].needs[w];
+    }
+    return needed & ~keys[w];
+}
+
+bool json_keys_complete(const JsonMachine *machine, uint32_t offset, const JsonItem *item)
+{
+    const ObjectShape *shape = item->shape;
+    const JsonFrame *frame = json_frame(machine->tape, offset);
+    const uint64_t *keys = json_frame_keys(machine->tape, offset);
+    for (size_t w = 0; w < machine->shapes->words; w++) {
+        if (needed_word(shape, keys, w) != 0) return false;
+    }
+    return frame->count >= shape->min_properties && frame->count <= shape->max_properties &&
+           item->exists == (1U << shape->n_exists) - 1;
+}
+
+/* Keys that can be added beyond those that must still come. */
+static uint64_t spare_room(const JsonMachine *machine, uint32_t offset, const JsonItem *item)
+{
+    const ObjectShape *shape = item->shape;
+    const uint64_t *keys = json_frame_keys(machine->tape, offset);
+    if (shape->max_properties == SHAPE_UNBOUNDED) return SHAPE_UNBOUNDED;
+    uint64_t taken = json_frame(machine->tape, offset)->count;
+    for (size_t w = 0; w < machine->shapes->words; w++) taken += (uint64_t)count_bits(needed_word(shape, keys, w));
+    taken += shape->n_exists - (uint64_t)count_bits(item->exists);
+    return taken >= shape->max_properties ? 0 : shape->max_properties - taken;
+}
+
+/* The numbered key can be added, together with the keys that it brings with it. */
+static bool name_fits(const JsonMachine *machine, uint32_t offset, const ObjectShape *shape, uint64_t room, uint32_t id)
+{
+    const uint64_t *keys = json_frame_keys(machine->tape, offset);
+    if (!has_bit(shape->allowed, id) || has_bit(keys, id)) return false;
+    if (room == SHAPE_UNBOUNDED) return true;
+    uint64_t extra = 0;
+    for (size_t w = 0; w < machine->shapes->words; w++) {
+        uint64_t more = w == id / 64 ? 1ULL << id % 64 : 0;
+        for (size_t d = 0; d < shape->n_dependents; d++) {
+            if (shape->dependents[d].id == id) more |= shape->dependents[d].needs[w];
+        }
+        extra += (uint64_t)count_bits(more & ~keys[w] & ~needed_word(shape, keys, w));
+    }
+    return extra <= room;
+}
+
+/* The bits low … high-1 of word w. */
+static uint64_t range_word(uint32_t low, uint32_t high, size_t w)
+{
+    uint64_t mask = UINT64_MAX;
+    if (low > w * 64) mask = low - w * 64 >= 64 ? 0 : mask << (low - w * 64);
+    if (high < (w + 1) * 64) mask &= high <= w * 64 ? 0 : UINT64_MAX >> ((w + 1) * 64 - high);
+    return mask;
+}
+
+static bool some_name_fits(const JsonMachine *machine, uint32_t offset, const ObjectShape *shape, uint64_t room,
+                           uint32_t low, uint32_t high)
+{
+    const uint64_t *keys = json_frame_keys(machine->tape, offset);
+    for (size_t w = low / 64; w * 64 < high; w++) {
+        uint64_t candidates = shape->allowed[w] & ~keys[w] & range_word(low, high, w);
+        if (room == SHAPE_UNBOUNDED && candidates != 0) return true;
+        for (; candidates != 0; candidates &= candidates - 1) {
+            const uint32_t id = (uint32_t)(w * 64 + (size_t)__builtin_ctzll(candidates));
+            if (name_fits(machine, offset, shape, room, id)) return true;
+        }
+    }
+    return false;
+}
+
+/* Keys that the automaton accepts from here but that are taken: names with goals of their own, and keys already there. */
+static uint64_t taken_keys(const JsonMachine *machine, uint32_t offset, const ObjectShape *shape, const JsonState *state,
+                           uint32_t bytes, uint32_t low, uint32_t high)
+{
+    const Tape *tape = machine->tape;
+    const uint64_t *keys = json_frame_keys(tape, offset);
+    uint64_t taken = 0;
+    for (size_t w = low / 64; w * 64 < high; w++) {
+        const uint64_t seen = keys[w] & shape->allowed[w];
+        taken += (uint64_t)count_bits((shape->own[w] | seen) & range_word(low, high, w));
+    }
+    for (uint32_t at = json_frame(tape, offset)->seen; at != 0;) {
+        const JsonSeen *seen = tape_at(tape, at);
+        taken += seen->length >= bytes && memcmp(tape->text + seen->start, tape->text + state->text, bytes) == 0;
+        at = seen->next;
+    }
+    return taken;
+}
+
+/* A free key can still come of what was read: `automaton` is the state of the shape's automaton, if it has one. */
+static bool free_key_fits(const JsonMachine *machine, uint32_t offset, const ObjectShape *shape, uint64_t room,
+                          uint32_t automaton, const JsonState *state, uint32_t bytes, uint32_t low, uint32_t high)
+{
+    if (shape->n_classes == 0 || room == 0) return false;
+    if (shape->free_keys == NULL) return true;
+    if (automaton == DFA_DEAD) return false;
+    const uint32_t completions = shape->free_keys->completions[automaton];
+    return completions == DFA_UNBOUNDED || completions > taken_keys(machine, offset, shape, state, bytes, low, high);
+}
+
+static uint32_t first_automaton(const ObjectShape *shape)
+{
+    return shape->free_keys == NULL || shape->n_classes == 0 ? DFA_DEAD : shape->free_keys->start;
+}
+
+/* The item can take a key that begins like the one in `state`, of which `bytes` bytes are read; *is_free: a free one. */
+static bool key_lives(const JsonMachine *machine, const JsonState *state, const JsonItem *item, uint32_t automaton,
+                      uint32_t bytes, uint32_t low, uint32_t high, bool *is_free)
+{
+    const ObjectShape *shape = item->shape;
+    const uint64_t room = spare_room(machine, state->frame, item);
+    *is_free = free_key_fits(machine, state->frame, shape, room, automaton, state, bytes, low, high);
+    return *is_free || some_name_fits(machine, state->frame, shape, room, low, high);
+}
+
+bool json_can_add_key(const JsonMachine *machine, uint32_t frame)
+{
+    const JsonState state = {.frame = frame};
+    const uint32_t n_names = (uint32_t)machine->shapes->n_names;
+    for (uint32_t i = 0; i < json_frame(machine->tape, frame)->n_items; i++) {
+        const JsonItem *item = &json_frame_items(machine, frame)[i];
+        bool is_free = false;
+        if (key_lives(machine, &state, item, first_automaton(item->shape), 0, 0, n_names, &is_free)) return true;
+    }
+    return false;
+}
+
+uint32_t json_open_key(const JsonMachine *machine, uint32_t state)
+{
+    const Tape *tape = machine->tape;
+    const uint32_t frame = json_state(tape, state)->frame;
+    const uint32_t n = json_frame(tape, frame)->n_items;
+    const uint32_t n_names = (uint32_t)machine->shapes->n_names;
+    const uint32_t next = json_new_state(machine, state, n);
+    if (next == 0) return 0;
+    JsonState *opened = json_state(tape, next);
+    opened->mode = MODE_KEY_STRING;
+    opened->escape = JSON_PLAIN;
+    opened->characters = opened->bytes = 0;
+    opened->names_low = 0;
+    opened->names_high = n_names;
+    opened->content_hash = 0;
+    opened->n_leaves = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        const JsonItem *item = &json_frame_items(machine, frame)[i];
+        const uint32_t automaton = first_automaton(item->shape);
+        bool is_free = false;
+        if (!key_lives(machine, opened, item, automaton, 0, 0, n_names, &is_free)) continue;
+        json_leaves(tape, next)[opened->n_leaves++] =
+            (JsonLeaf){.shape = item->shape, .target = i, .a = automaton, .b = is_free};
+    }
+    return opened->n_leaves == 0 ? 0 : next;
+}
+
+uint32_t json_key_character(const JsonMachine *machine, uint32_t state, uint32_t code_point)
+{
+    const Tape *tape = machine->tape;
+    char bytes[4];
+    const size_t size = utf8_put(code_point, bytes);
+    const JsonState *before = json_state(tape, state);
+    if (!tape_put(machine->tape, before->text + before->bytes, bytes, size)) return 0;
+    const uint32_t next = json_new_state(machine, state, before->n_leaves);
+    if (next == 0) return 0;
+    JsonState *after = json_state(tape, next);
+    for (size_t i = 0; i < size; i++) {
+        json_narrow(machine->shapes->names, machine->shapes->name_lengths, &after->names_low, &after->names_high,
+                    after->bytes + i, (unsigned char)bytes[i]);
+    }
+    after->escape = JSON_PLAIN;
+    after->characters++;
+    after->bytes += (uint32_t)size;
+    after->content_hash = json_mix(after->content_hash, code_point);
+    const uint32_t n = after->n_leaves;
+    after->n_leaves = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        JsonLeaf leaf = json_leaves(tape, state)[i];
+        const ObjectShape *shape = leaf.shape;
+        const JsonItem *item = &json_frame_items(machine, after->frame)[leaf.target];
+        bool is_free = false;
+        if (leaf.a != DFA_DEAD) leaf.a = dfa_step(shape->free_keys, leaf.a, code_point);
+        if (!key_lives(machine, after, item, leaf.a, after->bytes, after->names_low, after->names_high, &is_free)) continue;
+        leaf.b = is_free;
+        json_leaves(tape, next)[after->n_leaves++] = leaf;
+    }
+    return after->n_leaves == 0 ? 0 : next;
+}
+
+/* Some name of the range that can be added goes on with a character in low … high. */
+static bool some_name_continues(const JsonMachine *machine, const JsonState *state, const JsonItem *item, uint32_t low,
+                                uint32_t high)
+{
+    const uint64_t room = spare_room(machine, state->frame, item);
+    for (uint32_t id = state->names_low; id < state->names_high; id++) {
+        size_t at = state->bytes;
+        if (machine->shapes->name_lengths[id] <= at) continue;
+        const uint32_t c = utf8_next(machine->shapes->names[id], machine->shapes->name_lengths[id], &at);
+        if (c >= low && c <= high && name_fits(machine, state->frame, item->shape, room, id)) return true;
+    }
+    return false;
+}
+
+bool json_key_possible(const JsonMachine *machine, uint32_t offset, uint32_t low, uint32_t high)
+{
+    if (low == high) return json_key_character(machine, offset, low) != 0;
+    const JsonState *state = json_state(machine->tape, offset);
+    const JsonLeaf *leaves = json_leaves(machine->tape, offset);
+    for (uint32_t i = 0; i < state->n_leaves; i++) {
+        const ObjectShape *shape = leaves[i].shape;
+        const JsonItem *item = &json_frame_items(machine, state->frame)[leaves[i].target];
+        if (some_name_continues(machine, state, item, low, high)) return true;
+        if (leaves[i].b == 0) continue;
+        if (shape->free_keys == NULL) return true;
+        /* Where free keys are few, one might be taken: then only whole characters are looked at. */
+        if (shape->free_keys->completions[leaves[i].a] != DFA_UNBOUNDED) continue;
+        if (dfa_step_possible(shape->free_keys, leaves[i].a, low, high, 0, DFA_UNBOUNDED)) return true;
+    }
+    return false;
+}
+
+/* The goals that a finished key gives its value in one shape; NULL when the shape cannot have it. */
+static const Goal *const *key_goals(const JsonMachine *machine, const JsonState *state, const JsonLeaf *leaf, bool named,
+                                    uint32_t id)
+{
+    const ObjectShape *shape = leaf->shape;
+    const JsonItem *item = &json_frame_items(machine, state->frame)[leaf->target];
+    const uint64_t room = spare_room(machine, state->frame, item);
+    if (named && !name_fits(machine, state->frame, shape, room, id)) return NULL;
+    size_t low = 0;
+    size_t high = named ? shape->n_names : 0;
+    while (low < high) {
+        const size_t middle = (low + high) / 2;
+        if (shape->names[middle].id < id) low = middle + 1;
+        else high = middle;
+    }
+    if (named && low < shape->n_names && shape->names[low].id == id) return shape->names[low].goals;
+    if (shape->n_classes == 0 || (!named && room == 0)) return NULL;
+    uint32_t label = 1;
+    if (shape->free_keys != NULL) label = shape->free_keys->label[leaf->a];
+    return label == 0 ? NULL : shape->class_goals + ((size_t)(label - 1) << shape->n_exists);
+}
+
+/* Adds, for each set of EXISTS demands that this key may meet, the possibility to the new frame. */
+static uint32_t add_possibilities(const JsonMachine *machine, uint32_t next, const JsonItem *item,
+                                  const Goal *const *goals, JsonItem *out)
+{
+    const ObjectShape *shape = item->shape;
+    uint32_t n = 0;
+    for (uint32_t subset = 0; subset < 1U << shape->n_exists; subset++) {
+        if ((subset & item->exists) != 0 || goals[subset] == NULL) continue;
+        out[n] = *item;
+        out[n].exists |= subset;
+        out[n++].child = json_join_goal(machine, next, goals[subset], false);
+    }
+    return n;
+}
+
+static bool key_was_seen(const JsonMachine *machine, const JsonState *state)
+{
+    const JsonSeen key = {
+        .type = JSON_VALUE_STRING, .start = state->text, .length = state->bytes, .hash = state->content_hash};
+    return json_was_seen(machine, state->frame, &key);
+}
+
+uint32_t json_close_key(const JsonMachine *machine, uint32_t offset)
+{
+    const Tape *tape = machine->tape;
+    const JsonState *state = json_state(tape, offset);
+    const uint32_t id = state->names_low;
+    const bool named = id < state->names_high && machine->shapes->name_lengths[id] == state->bytes;
+    if (!named && key_was_seen(machine, state)) return 0;
+    const uint32_t from = state->frame;
+    uint32_t room = 0;
+    for (uint32_t i = 0; i < state->n_leaves; i++)
+        room += 1U << ((const ObjectShape *)json_leaves(tape, offset)[i].shape)->n_exists;
+    const uint32_t frame = json_new_frame(machine, true, room);
+    const uint32_t next = frame == 0 ? 0 : json_new_state(machine, offset, room);
+    const uint32_t node = next == 0 ? 0 : tape_take(machine->tape, sizeof(JsonSeen));
+    if (node == 0) return 0;
+    state = json_state(tape, offset);
+    memcpy(json_frame(tape, frame), json_frame(tape, from), sizeof(JsonFrame) + machine->shapes->words * sizeof(uint64_t));
+    json_state(tape, next)->n_leaves = 0;
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < state->n_leaves; i++) {
+        const JsonLeaf *leaf = &json_leaves(tape, offset)[i];
+        const Goal *const *goals = key_goals(machine, state, leaf, named, id);
+        const JsonItem *item = &json_frame_items(machine, from)[leaf->target];
+        if (goals != NULL) n += add_possibilities(machine, next, item, goals, json_frame_items(machine, frame) + n);
+    }
+    if (n == 0) return 0;
+    JsonFrame *opened = json_frame(tape, frame);
+    JsonState *behind = json_state(tape, next);
+    opened->n_items = n;
+    opened->n_targets = behind->n_leaves;
+    opened->count++;
+    if (named) {
+        json_frame_keys(tape, frame)[id / 64] |= 1ULL << id % 64;
+    } else {
+        *(JsonSeen *)tape_at(tape, node) = (JsonSeen){.next = opened->seen,
+                                                      .type = JSON_VALUE_STRING,
+                                                      .start = state->text,
+                                                      .length = state->bytes,
+                                                      .hash = state->content_hash};
+        opened->seen = node;
+        opened->seen_hash += json_mix(state->content_hash, state->bytes);
+        behind->text = state->text + state->bytes;
+    }
+    json_seal_frame(machine, frame);
+    behind->frame = frame;
+    behind->mode = MODE_COLON;
+    behind->space = 0;
+    return next;
+}

@@ -1,0 +1,348 @@
+/*
+ * json_machine.c - the lexer: spacing, punctuation, escapes and UTF-8, and the dispatch of everything else.
+ */
+#include "runtime/constraint/json_state.h"
+
+#include <string.h>
+
+/* A run of spacing is bounded, or a model could go on forever: room for a line break and wide indentation. */
+enum { SPACE_BASE = 20, SPACE_PER_LEVEL = 8 };
+
+uint64_t json_mix(uint64_t hash, uint64_t value)
+{
+    hash = (hash ^ value) * 0x9e3779b97f4a7c15ULL;
+    return hash ^ hash >> 29;
+}
+
+uint32_t json_new_state(const JsonMachine *machine, uint32_t from, uint32_t n_leaves)
+{
+    const uint32_t offset = tape_take(machine->tape, sizeof(JsonState) + n_leaves * sizeof(JsonLeaf));
+    if (offset == 0) return 0;
+    JsonState *state = json_state(machine->tape, offset);
+    if (from != 0) *state = *json_state(machine->tape, from);
+    else *state = (JsonState){0};
+    state->n_leaves = n_leaves;
+    return offset;
+}
+
+/* A copy with all leaves. */
+static uint32_t copy_state(const JsonMachine *machine, uint32_t from)
+{
+    const uint32_t n = json_state(machine->tape, from)->n_leaves;
+    const uint32_t offset = json_new_state(machine, from, n);
+    if (offset != 0 && n != 0) {
+        memcpy(json_leaves(machine->tape, offset), json_leaves(machine->tape, from), n * sizeof(JsonLeaf));
+    }
+    return offset;
+}
+
+uint32_t json_start(const ShapeSet *shapes, Tape *tape)
+{
+    const JsonMachine machine = {shapes, tape};
+    const uint32_t offset = json_new_state(&machine, 0, 1);
+    if (offset == 0) return 0;
+    json_leaves(tape, offset)[0] = (JsonLeaf){.shape = shapes->root};
+    return offset;
+}
+
+static uint32_t space(const JsonMachine *machine, uint32_t offset)
+{
+    const JsonState *state = json_state(machine->tape, offset);
+    const uint32_t depth = state->frame == 0 ? 0 : json_frame(machine->tape, state->frame)->depth;
+    if (state->space >= SPACE_BASE + SPACE_PER_LEVEL * depth) return 0;
+    const uint32_t next = copy_state(machine, offset);
+    if (next != 0) json_state(machine->tape, next)->space++;
+    return next;
+}
+
+static uint32_t begin_value(const JsonMachine *machine, uint32_t offset, unsigned char byte)
+{
+    if (byte == '"') return json_open_string(machine, offset);
+    if (byte == '{' || byte == '[') return json_open_container(machine, offset, byte == '{');
+    if (byte == '-' || (byte >= '0' && byte <= '9')) return json_open_number(machine, offset, byte);
+    if (byte == 'n' || byte == 't' || byte == 'f') return json_open_literal(machine, offset, byte);
+    return 0;
+}
+
+static uint32_t after_value(const JsonMachine *machine, uint32_t offset, unsigned char byte)
+{
+    const uint32_t frame_offset = json_state(machine->tape, offset)->frame;
+    const bool is_object = json_frame(machine->tape, frame_offset)->is_object;
+    if (byte == (is_object ? '}' : ']')) return json_close_container(machine, offset);
+    if (byte != ',') return 0;
+    if (!is_object) return json_next_item(machine, offset);
+    if (!json_can_add_key(machine, frame_offset)) return 0;
+    const uint32_t next = json_new_state(machine, offset, 0);
+    if (next != 0) json_state(machine->tape, next)->mode = MODE_KEY;
+    if (next != 0) json_state(machine->tape, next)->space = 0;
+    return next;
+}
+
+static uint32_t colon(const JsonMachine *machine, uint32_t offset)
+{
+    const uint32_t next = copy_state(machine, offset);
+    if (next == 0) return 0;
+    json_state(machine->tape, next)->mode = MODE_VALUE;
+    json_state(machine->tape, next)->space = 0;
+    return next;
+}
+
+/*
+ * Characters of strings and keys.
+ */
+static uint32_t character(const JsonMachine *machine, uint32_t offset, uint32_t code_point)
+{
+    const bool key = json_state(machine->tape, offset)->mode == MODE_KEY_STRING;
+    return key ? json_key_character(machine, offset, code_point) : json_string_character(machine, offset, code_point);
+}
+
+static bool possible(const JsonMachine *machine, uint32_t offset, uint32_t low, uint32_t high)
+{
+    if (low > high) return false;
+    const bool key = json_state(machine->tape, offset)->mode == MODE_KEY_STRING;
+    return key ? json_key_possible(machine, offset, low, high) : json_string_possible(machine, offset, low, high);
+}
+
+/* As possible(), leaving out surrogates, which are no characters. */
+static bool possible_text(const JsonMachine *machine, uint32_t offset, uint32_t low, uint32_t high)
+{
+    if (low < 0xd800 && possible(machine, offset, low, high < 0xd800 ? high : 0xd7ff)) return true;
+    return high >= 0xe000 && possible(machine, offset, low > 0xe000 ? low : 0xe000, high);
+}
+
+static uint32_t with_escape(const JsonMachine *machine, uint32_t offset, JsonEscape escape, uint32_t point,
+                            uint32_t pending)
+{
+    const uint32_t next = copy_state(machine, offset);
+    if (next == 0) return 0;
+    JsonState *state = json_state(machine->tape, next);
+    state->escape = (uint8_t)escape;
+    state->point = point;
+    state->pending = (uint8_t)pending;
+    return next;
+}
+
+/* `state` has read all but `pending` continuation bytes of a character of `length` bytes. */
+static bool utf8_possible(const JsonMachine *machine, uint32_t offset, uint32_t point, uint32_t pending, uint32_t length)
+{
+    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+    uint32_t low = point << 6 * pending;
+    uint32_t high = low | ((1U << 6 * pending) - 1);
+    if (low < least[length]) low = least[length];
+    if (high > CODE_POINT_MAX) high = CODE_POINT_MAX;
+    return low <= high && possible_text(machine, offset, low, high);
+}
+
+static uint32_t begin_utf8(const JsonMachine *machine, uint32_t offset, unsigned char byte)
+{
+    const uint32_t length = byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : 2;
+    if (byte < 0xc2 || byte > 0xf4) return 0;
+    const uint32_t point = byte & (0x7fU >> length);
+    if (!utf8_possible(machine, offset, point, length - 1, length)) return 0;
+    const uint32_t next = with_escape(machine, offset, JSON_UTF8, point, length - 1);
+    if (next != 0) json_state(machine->tape, next)->utf8_length = (uint8_t)length;
+    return next;
+}
+
+static uint32_t continue_utf8(const JsonMachine *machine, uint32_t offset, unsigned char byte)
+{
+    const JsonState *state = json_state(machine->tape, offset);
+    if ((byte & 0xc0) != 0x80) return 0;
+    const uint32_t point = state->point << 6 | (byte & 0x3fU);
+    const uint32_t pending = state->pending - 1U;
+    if (!utf8_possible(machine, offset, point, pending, state->utf8_length)) return 0;
+    return pending == 0 ? character(machine, offset, point) : with_escape(machine, offset, JSON_UTF8, point, pending);
+}
+
+/* The code points that \u with the digits so far can become, surrogate pairs included. */
+static bool hex_possible(const JsonMachine *machine, uint32_t offset, uint32_t point, uint32_t pending)
+{
+    const uint32_t low = point << 4 * pending;
+    const uint32_t high = low | ((1U << 4 * pending) - 1);
+    if (possible_text(machine, offset, low, high)) return true;
+    const uint32_t first = low < 0xd800 ? 0xd800 : low;
+    const uint32_t last = high > 0xdbff ? 0xdbff : high;
+    if (first > last) return false;
+    return possible(machine, offset, 0x10000 + ((first - 0xd800) << 10), 0x10000 + ((last - 0xd800) << 10) + 0x3ff);
+}
+
+static bool low_surrogate_possible(const JsonMachine *machine, uint32_t offset, uint32_t high, uint32_t point,
+                                   uint32_t pending)
+{
+    uint32_t first = point << 4 * pending;
+    uint32_t last = first | ((1U << 4 * pending) - 1);
+    if (first < 0xdc00) first = 0xdc00;
+    if (last > 0xdfff) last = 0xdfff;
+    if (first > last) return false;
+    const uint32_t base = 0x10000 + ((high - 0xd800) << 10);
+    return possible(machine, offset, base + first - 0xdc00, base + last - 0xdc00);
+}
+
+static int hex_value(unsigned char byte)
+{
+    if (byte >= '0' && byte <= '9') return byte - '0';
+    const unsigned char lower = byte | 32;
+    return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
+}
+
+static uint32_t hex_digit(const JsonMachine *machine, uint32_t offset, unsigned char byte)
+{
+    const JsonState *state = json_state(machine->tape, offset);
+    const int digit = hex_value(byte);
+    if (digit < 0) return 0;
+    const uint32_t point = state->point << 4 | (uint32_t)digit;
+    const uint32_t pending = state->pending - 1U;
+    const uint32_t high = state->high;
+    if (state->escape == JSON_PAIR_HEX) {
+        if (!low_surrogate_possible(machine, offset, high, point, pending)) return 0;
+        if (pending > 0) return with_escape(machine, offset, JSON_PAIR_HEX, point, pending);
+        return character(machine, offset, 0x10000 + ((high - 0xd800) << 10) + (point - 0xdc00));
+    }
+    if (!hex_possible(machine, offset, point, pending)) return 0;
+    if (pending > 0) return with_escape(machine, offset, JSON_HEX, point, pending);
+    if (point < 0xd800 || point > 0xdbff) return character(machine, offset, point);
+    const uint32_t next = with_escape(machine, offset, JSON_PAIR, 0, 0);
+    if (next != 0) json_state(machine->tape, next)->high = point;
+    return next;
+}
+
+static uint32_t escaped(const JsonMachine *machine, uint32_t offset, unsigned char byte)
+{
+    static const char names[] = "\"\\/bfnrt";
+    static const char meanings[] = "\"\\/\b\f\n\r\t";
+    if (byte == 'u') return with_escape(machine, offset, JSON_HEX, 0, 4);
+    const char *found = byte == 0 ? NULL : strchr(names, byte);
+    if (found == NULL) return 0;
+    const uint32_t code_point = (unsigned char)meanings[found - names];
+    return possible(machine, offset, code_point, code_point) ? character(machine, offset, code_point) : 0;
+}
+
+static uint32_t string_byte(const JsonMachine *machine, uint32_t offset, unsigned char byte)
+{
+    const JsonState *state = json_state(machine->tape, offset);
+    switch ((JsonEscape)state->escape) {
+    case JSON_UTF8: return continue_utf8(machine, offset, byte);
+    case JSON_BACKSLASH: return escaped(machine, offset, byte);
+    case JSON_HEX:
+    case JSON_PAIR_HEX: return hex_digit(machine, offset, byte);
+    case JSON_PAIR: return byte == '\\' ? with_escape(machine, offset, JSON_PAIR_U, 0, 0) : 0;
+    case JSON_PAIR_U: return byte == 'u' ? with_escape(machine, offset, JSON_PAIR_HEX, 0, 4) : 0;
+    case JSON_PLAIN: break;
+    }
+    if (byte == '"') {
+        const bool key = state->mode == MODE_KEY_STRING;
+        return key ? json_close_key(machine, offset) : json_close_string(machine, offset);
+    }
+    if (byte == '\\') {
+        return possible_text(machine, offset, 0, CODE_POINT_MAX) ? with_escape(machine, offset, JSON_BACKSLASH, 0, 0) : 0;
+    }
+    if (byte < 0x20) return 0;
+    return byte < 0x80 ? character(machine, offset, byte) : begin_utf8(machine, offset, byte);
+}
+
+uint32_t json_step(const ShapeSet *shapes, Tape *tape, uint32_t offset, unsigned char byte)
+{
+    const JsonMachine machine = {shapes, tape};
+    const JsonMode mode = (JsonMode)json_state(tape, offset)->mode;
+    if (mode == MODE_STRING || mode == MODE_KEY_STRING) return string_byte(&machine, offset, byte);
+    if (mode == MODE_LITERAL) return json_literal_byte(&machine, offset, byte);
+    if (mode == MODE_NUMBER) return json_number_byte(&machine, offset, byte);
+    if (byte == ' ' || byte == '\n' || byte == '\r' || byte == '\t') return space(&machine, offset);
+    switch (mode) {
+    case MODE_VALUE: return begin_value(&machine, offset, byte);
+    case MODE_FIRST_ITEM:
+        if (byte == ']') return json_close_container(&machine, offset);
+        offset = json_next_item(&machine, offset);
+        return offset == 0 ? 0 : begin_value(&machine, offset, byte);
+    case MODE_FIRST_KEY:
+        if (byte == '}') return json_close_container(&machine, offset);
+        return byte == '"' ? json_open_key(&machine, offset) : 0;
+    case MODE_KEY: return byte == '"' ? json_open_key(&machine, offset) : 0;
+    case MODE_COLON: return byte == ':' ? colon(&machine, offset) : 0;
+    case MODE_AFTER: return after_value(&machine, offset, byte);
+    case MODE_END:
+    case MODE_LITERAL:
+    case MODE_NUMBER:
+    case MODE_STRING:
+    case MODE_KEY_STRING: break;
+    }
+    return 0;
+}
+
+bool json_complete(const Tape *tape, uint32_t offset)
+{
+    const JsonState *state = json_state(tape, offset);
+    if (state->mode == MODE_END) return true;
+    const JsonMachine machine = {NULL, (Tape *)(uintptr_t)tape};
+    return state->mode == MODE_NUMBER && state->frame == 0 && json_number_complete(&machine, offset);
+}
+
+bool json_finished(const Tape *tape, uint32_t offset) { return json_state(tape, offset)->mode == MODE_END; }
+
+uint64_t json_hash(const Tape *tape, uint32_t offset)
+{
+    const JsonState *state = json_state(tape, offset);
+    uint64_t hash = state->frame == 0 ? 1 : json_frame(tape, state->frame)->hash;
+    hash = json_mix(hash, (uint64_t)state->mode | (uint64_t)state->escape << 8 | (uint64_t)state->pending << 16 |
+                              (uint64_t)state->utf8_length << 24 | (uint64_t)state->space << 32);
+    hash = json_mix(hash, (uint64_t)state->point | (uint64_t)state->high << 32);
+    if (state->mode == MODE_KEY_STRING) {
+        hash = json_mix(hash, (uint64_t)state->names_low | (uint64_t)state->names_high << 32);
+        hash = json_mix(hash, state->content_hash);
+    }
+    if (state->mode == MODE_NUMBER) {
+        const NumberText *number = &state->number;
+        hash = json_mix(hash, (uint64_t)number->digits);
+        hash = json_mix(hash, (uint64_t)(number->digits >> 64));
+        hash = json_mix(hash, (uint64_t)(uint16_t)number->n_digits | (uint64_t)(uint16_t)number->n_decimals << 16 |
+                                  (uint64_t)(uint16_t)number->exponent << 32 | (uint64_t)number->phase << 48);
+        hash = json_mix(hash, (uint64_t)number->negative | (uint64_t)number->exponent_negative << 1 |
+                                  (uint64_t)(uint16_t)number->n_exponent << 2);
+    }
+    if (state->mode == MODE_LITERAL) hash = json_mix(hash, state->literal * 16U + state->bytes);
+    const JsonLeaf *leaves = json_leaves(tape, offset);
+    bool counted = false;
+    for (uint32_t i = 0; i < state->n_leaves; i++) {
+        hash = json_mix(hash, (uint64_t)(uintptr_t)leaves[i].shape);
+        hash = json_mix(hash, (uint64_t)leaves[i].a | (uint64_t)leaves[i].b << 32);
+        hash = json_mix(hash, (uint64_t)leaves[i].target | (uint64_t)leaves[i].unique << 32);
+        if (state->mode != MODE_STRING) continue;
+        const StringShape *shape = leaves[i].shape;
+        counted = counted || shape->listed || shape->min_length > 0 || shape->max_length != DFA_UNBOUNDED;
+        if (leaves[i].unique) hash = json_mix(hash, state->content_hash);
+    }
+    if (counted) hash = json_mix(hash, (uint64_t)state->characters | (uint64_t)state->bytes << 32);
+    return hash;
+}
+
+bool json_any_characters(const Tape *tape, uint32_t offset, uint32_t *room)
+{
+    const JsonState *state = json_state(tape, offset);
+    const JsonLeaf *leaves = json_leaves(tape, offset);
+    if (state->escape != JSON_PLAIN) return false;
+    bool any = false;
+    *room = 0;
+    for (uint32_t i = 0; i < state->n_leaves; i++) {
+        uint32_t left = DFA_UNBOUNDED;
+        if (state->mode == MODE_STRING) {
+            const StringShape *shape = leaves[i].shape;
+            if (shape->listed || (shape->dfa != NULL && !shape->dfa->universal[leaves[i].a])) continue;
+            if (shape->max_length != DFA_UNBOUNDED) left = shape->max_length - state->characters;
+        } else if (state->mode == MODE_KEY_STRING) {
+            const ObjectShape *shape = leaves[i].shape;
+            /* b: this shape has room for a free key. */
+            if (leaves[i].b == 0 || shape->n_classes == 0 || shape->free_keys != NULL) continue;
+        } else {
+            return false;
+        }
+        any = true;
+        if (left > *room) *room = left;
+    }
+    return any;
+}
+
+bool json_inside_scalar(const Tape *tape, uint32_t offset)
+{
+    const uint8_t mode = json_state(tape, offset)->mode;
+    return mode == MODE_STRING || mode == MODE_KEY_STRING || mode == MODE_LITERAL;
+}

@@ -1,0 +1,31 @@
+/*
+ * json_machine.h - reads JSON a byte at a time and follows every shape that the value so far can still be.
+ *
+ * JSON itself is deterministic: there is one lexer and one stack of open containers. What is not is the schema, so that each
+ * level holds a list of shapes that are still possible. Shapes die as the text rules them out; a value ends with the set of
+ * goals that accepted it, and the level above keeps those of its shapes that wanted one of these. Every kept shape has a
+ * completion, so a state that exists is never a dead end.
+ */
+#ifndef IMP_RUNTIME_CONSTRAINT_JSON_MACHINE_H
+#define IMP_RUNTIME_CONSTRAINT_JSON_MACHINE_H
+
+#include "runtime/constraint/shape.h"
+#include "runtime/constraint/tape.h"
+
+/* States are offsets on the tape; 0 is no state: the text is refused (or tape->failed). */
+uint32_t json_start(const ShapeSet *shapes, Tape *tape);
+uint32_t json_step(const ShapeSet *shapes, Tape *tape, uint32_t state, unsigned char byte);
+/* The value is whole. */
+bool json_complete(const Tape *tape, uint32_t state);
+/* Nothing but spacing can follow. */
+bool json_finished(const Tape *tape, uint32_t state);
+
+/* States with equal hashes allow the same continuations. */
+uint64_t json_hash(const Tape *tape, uint32_t state);
+
+/* Inside a string in which any characters may follow, up to *room of them before the closing quote. */
+bool json_any_characters(const Tape *tape, uint32_t state, uint32_t *room);
+/* Whether the state is inside a string or literal, where bytes that must follow are worth finding out. */
+bool json_inside_scalar(const Tape *tape, uint32_t state);
+
+#endif

@@ -1,0 +1,313 @@
+/*
+ * number.c - number shapes while reading.
+ *
+ * What can follow a prefix is a union of intervals: with n more digits before the point, 12 becomes 12·10ⁿ … 13·10ⁿ. The
+ * question is whether an interval holds a value of the shape: the first multiple of the step at or above its lower end is
+ * looked at, and the next few when that one is refused for another reason.
+ */
+#include "runtime/constraint/number.h"
+
+#include <math.h>
+
+enum { MAX_DIGITS = 21, MAX_DECIMALS = 24, MAX_ALL_DIGITS = 36, MAX_EXPONENT = 307, MAX_TRIES = 64 };
+
+static int32_t max_decimals(int32_t n_digits)
+{
+    const int32_t left = MAX_ALL_DIGITS - n_digits;
+    return left < MAX_DECIMALS ? left : MAX_DECIMALS;
+}
+
+static void add_digit(NumberText *text, unsigned char byte) { text->digits = text->digits * 10U + (unsigned)(byte - '0'); }
+
+static bool put_digit(NumberText *text, unsigned char byte)
+{
+    switch ((NumberPhase)text->phase) {
+    case NUMBER_START:
+    case NUMBER_MINUS:
+        text->phase = byte == '0' ? NUMBER_ZERO : NUMBER_DIGITS;
+        text->n_digits = 1;
+        add_digit(text, byte);
+        return true;
+    case NUMBER_ZERO: return false;
+    case NUMBER_DIGITS:
+        if (text->n_digits == MAX_DIGITS) return false;
+        text->n_digits++;
+        add_digit(text, byte);
+        return true;
+    case NUMBER_POINT:
+    case NUMBER_DECIMALS:
+        if (text->n_decimals == max_decimals(text->n_digits)) return false;
+        text->phase = NUMBER_DECIMALS;
+        text->n_decimals++;
+        add_digit(text, byte);
+        return true;
+    case NUMBER_E:
+    case NUMBER_E_SIGN:
+    case NUMBER_EXPONENT: break;
+    }
+    if (text->n_exponent == 3) return false;
+    text->phase = NUMBER_EXPONENT;
+    text->n_exponent++;
+    text->exponent = (int16_t)(text->exponent * 10 + (byte - '0'));
+    return text->exponent <= MAX_EXPONENT;
+}
+
+/* Scientific notation: one digit, not 0, before the point. */
+static bool may_take_exponent(const NumberText *text)
+{
+    return text->n_digits == 1 && (text->phase == NUMBER_DIGITS || text->phase == NUMBER_DECIMALS) &&
+           text->digits >= decimal_power(text->n_decimals);
+}
+
+bool number_put(NumberText *text, unsigned char byte)
+{
+    if (byte >= '0' && byte <= '9') return put_digit(text, byte);
+    const NumberPhase phase = (NumberPhase)text->phase;
+    if (byte == '-' && phase == NUMBER_START) {
+        text->negative = true;
+        text->phase = NUMBER_MINUS;
+        return true;
+    }
+    if (byte == '.' && (phase == NUMBER_ZERO || phase == NUMBER_DIGITS)) {
+        text->phase = NUMBER_POINT;
+        return true;
+    }
+    if ((byte == 'e' || byte == 'E') && may_take_exponent(text)) {
+        text->phase = NUMBER_E;
+        return true;
+    }
+    if ((byte == '-' || byte == '+') && phase == NUMBER_E) {
+        text->exponent_negative = byte == '-';
+        text->phase = NUMBER_E_SIGN;
+        return true;
+    }
+    return false;
+}
+
+static bool bounds_hold(const NumberShape *shape, Decimal value, bool is_float)
+{
+    const NumberBound *low = is_float ? &shape->float_low : &shape->low;
+    const NumberBound *high = is_float ? &shape->float_high : &shape->high;
+    if (low->present) {
+        const int order = decimal_compare(value, low->value);
+        if (order < 0 || (order == 0 && low->exclusive)) return false;
+    }
+    if (high->present) {
+        const int order = decimal_compare(value, high->value);
+        if (order > 0 || (order == 0 && high->exclusive)) return false;
+    }
+    return true;
+}
+
+/* What is asked beside bounds, lists and the exact step. */
+static bool rest_holds(const NumberShape *shape, Decimal value, bool is_float)
+{
+    if (shape->form == NUMBER_FRACTIONAL) {
+        const double number = decimal_to_double(value);
+        if (decimal_is_integer(value) || floor(number) == number) return false;
+    }
+    /* Beyond 2^53 a double is another number than the text. */
+    if (shape->has_step && is_float && fabs(decimal_to_double(value)) > 9007199254740992.0) return false;
+    for (size_t i = 0; i < shape->n_double_steps; i++) {
+        const double quotient = decimal_to_double(value) / shape->double_steps[i];
+        if (!isfinite(quotient) || floor(quotient) != quotient) return false;
+    }
+    for (size_t i = 0; i < shape->n_refused_steps; i++) {
+        if (decimal_is_multiple(value, shape->refused_steps[i])) return false;
+    }
+    for (size_t i = 0; i < shape->n_refused; i++) {
+        if (decimal_compare(value, shape->refused[i]) == 0) return false;
+        if (is_float && decimal_to_double(value) == decimal_to_double(shape->refused[i])) return false;
+    }
+    return true;
+}
+
+static bool form_allows(const NumberShape *shape, bool is_float)
+{
+    return is_float ? shape->form != NUMBER_INTEGER_TEXT
+                    : shape->form != NUMBER_FLOAT_TEXT && shape->form != NUMBER_FRACTIONAL;
+}
+
+static bool value_holds(const NumberShape *shape, Decimal value, bool is_float)
+{
+    if (!form_allows(shape, is_float)) return false;
+    if (shape->listed) {
+        for (size_t i = 0; i < shape->n_allowed; i++) {
+            if (decimal_compare(shape->allowed[i], value) == 0) return rest_holds(shape, value, is_float);
+        }
+        return false;
+    }
+    return bounds_hold(shape, value, is_float) && (!shape->has_step || decimal_is_multiple(value, shape->step)) &&
+           rest_holds(shape, value, is_float);
+}
+
+static Decimal text_value(const NumberText *text, int32_t exponent)
+{
+    return (Decimal){text->digits, exponent - text->n_decimals, text->negative && text->digits != 0};
+}
+
+Decimal number_value(const NumberText *text)
+{
+    return decimal_normalize(text_value(text, text->exponent_negative ? -text->exponent : text->exponent));
+}
+
+bool number_complete(const NumberShape *shape, const NumberText *text)
+{
+    switch ((NumberPhase)text->phase) {
+    case NUMBER_ZERO:
+    case NUMBER_DIGITS: return value_holds(shape, text_value(text, 0), false);
+    case NUMBER_DECIMALS: return value_holds(shape, text_value(text, 0), true);
+    case NUMBER_EXPONENT:
+        return value_holds(shape, text_value(text, text->exponent_negative ? -text->exponent : text->exponent), true);
+    case NUMBER_START:
+    case NUMBER_MINUS:
+    case NUMBER_POINT:
+    case NUMBER_E:
+    case NUMBER_E_SIGN: break;
+    }
+    return false;
+}
+
+/* Multiples of 10^resolution from `low` to `high`, both included. */
+typedef struct Interval {
+    Decimal low, high;
+    int32_t resolution;
+} Interval;
+
+/* What `digits` * 10^exponent and more decimals, down to 10^resolution, can be. */
+static Interval interval_of(DecimalDigits digits, int32_t exponent, int32_t resolution, bool negative)
+{
+    const DecimalDigits scale = decimal_power(exponent - resolution);
+    const Decimal nearest = {digits * scale, resolution, negative && digits != 0};
+    const Decimal farthest = {(digits + 1) * scale - 1, resolution, negative && (digits + 1) * scale > 1};
+    return (Interval){negative ? farthest : nearest, negative ? nearest : farthest, resolution};
+}
+
+static bool list_meets(const NumberShape *shape, const Interval *interval, bool is_float)
+{
+    const Decimal unit = {1, interval->resolution, false};
+    for (size_t i = 0; i < shape->n_allowed; i++) {
+        const Decimal value = shape->allowed[i];
+        if (decimal_compare(value, interval->low) >= 0 && decimal_compare(value, interval->high) <= 0 &&
+            decimal_is_multiple(value, unit) && rest_holds(shape, value, is_float))
+            return true;
+    }
+    return false;
+}
+
+/* Some value of the shape lies in the interval. */
+static bool shape_meets(const NumberShape *shape, const Interval *interval, bool is_float)
+{
+    if (!form_allows(shape, is_float)) return false;
+    if (shape->listed) return list_meets(shape, interval, is_float);
+    const NumberBound *low = is_float ? &shape->float_low : &shape->low;
+    const NumberBound *high = is_float ? &shape->float_high : &shape->high;
+    Decimal from = interval->low;
+    Decimal to = interval->high;
+    if (low->present && decimal_compare(low->value, from) > 0) from = low->value;
+    if (high->present && decimal_compare(high->value, to) < 0) to = high->value;
+    if (decimal_compare(from, to) > 0) return false;
+    const Decimal unit = {1, interval->resolution, false};
+    /* Steps are multiples of 10^-15, which every resolution divides, except that of whole numbers. */
+    const Decimal step = shape->has_step && shape->step.exponent >= interval->resolution ? shape->step : unit;
+    Decimal value;
+    if (!decimal_ceil_multiple(from, step, &value)) return false;
+    for (size_t i = 0; i < MAX_TRIES + shape->n_refused && decimal_compare(value, to) <= 0; i++) {
+        const bool stepped = !shape->has_step || decimal_is_multiple(value, shape->step);
+        if (stepped && bounds_hold(shape, value, is_float) && rest_holds(shape, value, is_float)) return true;
+        if (!decimal_add(value, step, &value)) return false;
+    }
+    return false;
+}
+
+/* The interval lies beyond everything the shape holds, and so does every one farther from 0. */
+static bool beyond(const NumberShape *shape, const Interval *interval, bool negative)
+{
+    if (shape->listed) return false;
+    return negative ? shape->low.present && decimal_compare(interval->high, shape->low.value) < 0
+                    : shape->high.present && decimal_compare(interval->low, shape->high.value) > 0;
+}
+
+/* More digits before the point, then perhaps decimals. */
+static bool digits_live(const NumberShape *shape, const NumberText *text)
+{
+    const int32_t more = text->phase == NUMBER_ZERO ? 0 : MAX_DIGITS - text->n_digits;
+    for (int32_t n = 0; n <= more; n++) {
+        Interval interval = interval_of(text->digits, n, 0, text->negative);
+        if (beyond(shape, &interval, text->negative)) return false;
+        if (shape_meets(shape, &interval, false)) return true;
+        interval = interval_of(text->digits, n, -max_decimals(text->n_digits + n), text->negative);
+        if (shape_meets(shape, &interval, true)) return true;
+    }
+    return false;
+}
+
+/* The exponent `size`, perhaps after zeros, begins with the digits that are there. */
+static bool exponent_begins(const NumberText *text, int32_t size)
+{
+    for (int32_t n = text->n_exponent; n <= 3; n++, size /= 10) {
+        if (size == text->exponent) return true;
+    }
+    return false;
+}
+
+/* With an exponent, whose sign and first digits may be there. Not for steps: multiples are written out. */
+static bool exponent_live(const NumberShape *shape, const NumberText *text)
+{
+    if (shape->has_step) return false;
+    const bool open = text->phase < NUMBER_E; /* more decimals may come first */
+    for (int32_t exponent = -MAX_EXPONENT; exponent <= MAX_EXPONENT; exponent++) {
+        const int32_t size = exponent < 0 ? -exponent : exponent;
+        if (text->phase >= NUMBER_E_SIGN && exponent != 0 && (exponent < 0) != text->exponent_negative) continue;
+        if (text->n_exponent > 0 && !exponent_begins(text, size)) continue;
+        if (!open) {
+            if (value_holds(shape, text_value(text, exponent), true)) return true;
+            continue;
+        }
+        const int32_t decimals = max_decimals(1);
+        const Interval interval =
+            interval_of(text->digits, exponent - text->n_decimals, exponent - decimals, text->negative);
+        if (shape_meets(shape, &interval, true)) return true;
+    }
+    return false;
+}
+
+static bool unrestricted(const NumberShape *shape)
+{
+    return !shape->listed && !shape->has_step && !shape->low.present && !shape->high.present && shape->n_refused == 0 &&
+           shape->n_refused_steps == 0 && shape->form == NUMBER_ANY;
+}
+
+/* A digit that begins well. */
+static bool first_digit_live(const NumberShape *shape, const NumberText *text)
+{
+    for (unsigned char digit = '0'; digit <= '9'; digit++) {
+        NumberText next = *text;
+        if (number_put(&next, digit) && number_live(shape, &next)) return true;
+    }
+    if (text->phase == NUMBER_MINUS) return false;
+    NumberText minus = *text;
+    return number_put(&minus, '-') && number_live(shape, &minus);
+}
+
+bool number_live(const NumberShape *shape, const NumberText *text)
+{
+    if (unrestricted(shape)) return true;
+    switch ((NumberPhase)text->phase) {
+    case NUMBER_START:
+    case NUMBER_MINUS: return first_digit_live(shape, text);
+    case NUMBER_ZERO: return digits_live(shape, text);
+    case NUMBER_DIGITS: return digits_live(shape, text) || (text->n_digits == 1 && exponent_live(shape, text));
+    case NUMBER_POINT:
+    case NUMBER_DECIMALS: {
+        const int32_t decimals = max_decimals(text->n_digits);
+        const Interval interval = interval_of(text->digits, -text->n_decimals, -decimals, text->negative);
+        if (shape_meets(shape, &interval, true)) return true;
+        return text->n_digits == 1 && text->digits >= decimal_power(text->n_decimals) && exponent_live(shape, text);
+    }
+    case NUMBER_E:
+    case NUMBER_E_SIGN:
+    case NUMBER_EXPONENT: return exponent_live(shape, text);
+    }
+    return false;
+}

@@ -1,0 +1,41 @@
+/*
+ * number.h - a JSON number while it is being written, and what it can still become under a number shape.
+ *
+ * Numbers have at most 21 digits before the point, 24 behind it and 36 in all; an exponent follows one digit (and decimals) and
+ * has at most three digits: every way in which programs print doubles and 64-bit integers.
+ */
+#ifndef IMP_RUNTIME_CONSTRAINT_NUMBER_H
+#define IMP_RUNTIME_CONSTRAINT_NUMBER_H
+
+#include "runtime/constraint/shape.h"
+
+typedef enum NumberPhase {
+    NUMBER_START,
+    NUMBER_MINUS,
+    NUMBER_ZERO,    /* the part before the point is 0 */
+    NUMBER_DIGITS,  /* before the point */
+    NUMBER_POINT,
+    NUMBER_DECIMALS,
+    NUMBER_E,
+    NUMBER_E_SIGN,
+    NUMBER_EXPONENT,
+} NumberPhase;
+
+/* Zero-initialize to start. */
+typedef struct NumberText {
+    DecimalDigits digits; /* before and behind the point */
+    int16_t n_digits, n_decimals, exponent, n_exponent; /* digits before the point, behind it; |exponent| and its digits */
+    uint8_t phase;
+    bool negative, exponent_negative;
+} NumberText;
+
+/* Appends a byte; false when no JSON number (of bounded length) goes on so. */
+bool number_put(NumberText *text, unsigned char byte);
+/* The text is a number that the shape holds. */
+bool number_complete(const NumberShape *shape, const NumberText *text);
+/* The value of a text that is a number. */
+Decimal number_value(const NumberText *text);
+/* The text is the beginning of one. */
+bool number_live(const NumberShape *shape, const NumberText *text);
+
+#endif

@@ -1,0 +1,32 @@
+/*
+ * tape.h - the memory of a state: append-only, addressed by offsets, cut back by remembering how long it was.
+ *
+ * Records are immutable once written, so an earlier state stays valid while a later one is tried and given up. A second
+ * stretch holds the characters of strings that have to be compared later (keys, items that must differ).
+ */
+#ifndef IMP_RUNTIME_CONSTRAINT_TAPE_H
+#define IMP_RUNTIME_CONSTRAINT_TAPE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct Tape {
+    uint8_t *memory;
+    size_t top, capacity;
+    char *text;
+    size_t text_capacity;
+    bool failed; /* memory ran out: what was written since is not to be used */
+} Tape;
+
+bool tape_init(Tape *tape);
+void tape_free(Tape *tape);
+bool tape_copy(const Tape *from, Tape *to);
+
+/* Room for `size` bytes, 16-byte aligned; 0 when there is none. May move the memory: offsets stay, pointers do not. */
+uint32_t tape_take(Tape *tape, size_t size);
+static inline void *tape_at(const Tape *tape, uint32_t offset) { return tape->memory + offset; }
+/* Stores a character at text[at]. */
+bool tape_put(Tape *tape, size_t at, const char *bytes, size_t length);
+
+#endif
