@@ -315,6 +315,13 @@ uint64_t json_hash(const Tape *tape, uint32_t offset)
     return hash;
 }
 
+size_t json_movable_size(const Tape *tape, uint32_t before, uint32_t offset)
+{
+    const JsonState *state = json_state(tape, offset);
+    if (state->frame != json_state(tape, before)->frame) return 0;
+    return sizeof *state + state->n_leaves * sizeof(JsonLeaf);
+}
+
 bool json_any_characters(const Tape *tape, uint32_t offset, uint32_t *room)
 {
     const JsonState *state = json_state(tape, offset);

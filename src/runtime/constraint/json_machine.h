@@ -23,6 +23,9 @@ bool json_finished(const Tape *tape, uint32_t state);
 /* States with equal hashes allow the same continuations. */
 uint64_t json_hash(const Tape *tape, uint32_t state);
 
+/* Size of the record of `state` when nothing else that was written since `before` belongs to it; 0 otherwise. */
+size_t json_movable_size(const Tape *tape, uint32_t before, uint32_t state);
+
 /* Inside a string in which any characters may follow, up to *room of them before the closing quote. */
 bool json_any_characters(const Tape *tape, uint32_t state, uint32_t *room);
 /* Whether the state is inside a string or literal, where bytes that must follow are worth finding out. */

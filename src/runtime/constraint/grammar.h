@@ -1,0 +1,66 @@
+/*
+ * grammar.h - context-free grammars: GBNF, and the frames of tool calls around JSON.
+ *
+ * A rule is a choice of sequences; an element of a sequence is a set of characters, a rule, or a JSON value along shapes.
+ * Running one follows every derivation at once; stacks are linked lists that share their tails.
+ */
+#ifndef IMP_RUNTIME_CONSTRAINT_GRAMMAR_H
+#define IMP_RUNTIME_CONSTRAINT_GRAMMAR_H
+
+#include "runtime/constraint/shape.h"
+#include "runtime/constraint/tape.h"
+
+typedef enum GrammarKind { GRAMMAR_END, GRAMMAR_SET, GRAMMAR_RULE, GRAMMAR_JSON } GrammarKind;
+
+typedef struct GrammarElement {
+    GrammarKind kind;
+    uint32_t value; /* number of the set, rule or shape set */
+} GrammarElement;
+
+typedef struct GrammarRule {
+    const char *name; /* NULL for rules made on the way */
+    bool defined;
+    GrammarElement **sequences; /* [n_sequences], each ended by GRAMMAR_END */
+    size_t n_sequences, capacity;
+} GrammarRule;
+
+typedef struct Grammar {
+    Arena *arena;
+    GrammarRule *rules; /* rule 0 is the start once finished */
+    size_t n_rules, rule_capacity;
+    CharSet *sets;
+    size_t n_sets, set_capacity;
+    const ShapeSet **shapes;
+    size_t n_shapes, shape_capacity;
+    uint32_t start;
+    size_t n_elements;
+} Grammar;
+
+/* Elements of a sequence that is being written. */
+typedef struct GrammarSequence {
+    GrammarElement *elements;
+    size_t count, capacity;
+} GrammarSequence;
+
+/* Building: everything lives in the grammar's arena. */
+ImpStatus grammar_add_rule(Grammar *grammar, const char *name, uint32_t *out);
+ImpStatus grammar_add_sequence(Grammar *grammar, uint32_t rule, const GrammarSequence *sequence);
+ImpStatus grammar_append(Grammar *grammar, GrammarSequence *sequence, GrammarElement element);
+ImpStatus grammar_append_set(Grammar *grammar, GrammarSequence *sequence, const CharSet *set);
+ImpStatus grammar_append_text(Grammar *grammar, GrammarSequence *sequence, const char *text, size_t length);
+ImpStatus grammar_append_json(Grammar *grammar, GrammarSequence *sequence, const ShapeSet *shapes);
+/* Removes what never ends, refuses left recursion and a start that has no text. */
+ImpStatus grammar_finish(Grammar *grammar, uint32_t start);
+
+/* GBNF text; `root` is the start. */
+ImpStatus gbnf_parse(Arena *arena, const char *text, size_t length, const Grammar **out);
+
+/* Running: states are offsets on the tape, 0 is no state. */
+uint32_t grammar_begin(const Grammar *grammar, Tape *tape);
+uint32_t grammar_step(const Grammar *grammar, Tape *tape, uint32_t state, unsigned char byte);
+bool grammar_complete(const Grammar *grammar, Tape *tape, uint32_t state);
+uint64_t grammar_hash(const Grammar *grammar, const Tape *tape, uint32_t state);
+/* The JSON state of the only derivation, 0 when there are several or it is elsewhere. */
+uint32_t grammar_json_state(const Tape *tape, uint32_t state);
+
+#endif

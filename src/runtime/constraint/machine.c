@@ -1,0 +1,97 @@
+/*
+ * machine.c - one interface over the three machines, and the smallest of them: an automaton over characters.
+ */
+#include "runtime/constraint/machine.h"
+#include "runtime/constraint/utf8_reader.h"
+
+#include <string.h>
+
+typedef struct RegexState {
+    uint32_t automaton;
+    Utf8Reader reader;
+} RegexState;
+
+static uint32_t new_regex_state(Tape *tape, RegexState value)
+{
+    const uint32_t offset = tape_take(tape, sizeof value);
+    if (offset != 0) *(RegexState *)tape_at(tape, offset) = value;
+    return offset;
+}
+
+static uint32_t regex_step(const Dfa *dfa, Tape *tape, uint32_t offset, unsigned char byte)
+{
+    RegexState state = *(const RegexState *)tape_at(tape, offset);
+    uint32_t low = 0;
+    uint32_t high = 0;
+    if (!utf8_read(&state.reader, byte, &low, &high)) return 0;
+    if (state.reader.pending == 0) {
+        state.automaton = dfa_step(dfa, state.automaton, low);
+        state.reader = (Utf8Reader){0};
+        if (state.automaton == DFA_DEAD) return 0;
+    } else if (!dfa_step_possible(dfa, state.automaton, low, high, 0, DFA_UNBOUNDED)) {
+        return 0;
+    }
+    return new_regex_state(tape, state);
+}
+
+uint32_t machine_start(const Machine *machine, Tape *tape)
+{
+    if (machine->kind == MACHINE_JSON) return json_start(machine->shapes, tape);
+    if (machine->kind == MACHINE_GRAMMAR) return grammar_begin(machine->grammar, tape);
+    return new_regex_state(tape, (RegexState){.automaton = machine->dfa->start});
+}
+
+uint32_t machine_step(const Machine *machine, Tape *tape, uint32_t state, unsigned char byte)
+{
+    if (machine->kind == MACHINE_JSON) return json_step(machine->shapes, tape, state, byte);
+    if (machine->kind == MACHINE_GRAMMAR) return grammar_step(machine->grammar, tape, state, byte);
+    return regex_step(machine->dfa, tape, state, byte);
+}
+
+bool machine_complete(const Machine *machine, Tape *tape, uint32_t state)
+{
+    if (machine->kind == MACHINE_JSON) return json_complete(tape, state);
+    if (machine->kind == MACHINE_GRAMMAR) return grammar_complete(machine->grammar, tape, state);
+    const RegexState *regex = tape_at(tape, state);
+    return regex->reader.pending == 0 && machine->dfa->label[regex->automaton] != 0;
+}
+
+uint64_t machine_hash(const Machine *machine, const Tape *tape, uint32_t state)
+{
+    if (machine->kind == MACHINE_JSON) return json_hash(tape, state);
+    if (machine->kind == MACHINE_GRAMMAR) return grammar_hash(machine->grammar, tape, state);
+    const RegexState *regex = tape_at(tape, state);
+    const uint64_t reader = (uint64_t)regex->reader.point << 16 | (uint64_t)regex->reader.pending << 8 | regex->reader.length;
+    return (regex->automaton * 0x9e3779b97f4a7c15ULL) ^ reader;
+}
+
+uint32_t machine_squeeze(const Machine *machine, Tape *tape, size_t top, uint32_t before, uint32_t state)
+{
+    size_t size = sizeof(RegexState);
+    if (machine->kind == MACHINE_GRAMMAR) return state;
+    if (machine->kind == MACHINE_JSON) size = json_movable_size(tape, before, state);
+    if (size == 0) return state;
+    memmove(tape_at(tape, (uint32_t)top), tape_at(tape, state), size);
+    tape->top = top + ((size + 15) & ~(size_t)15);
+    return (uint32_t)top;
+}
+
+bool machine_any_characters(const Machine *machine, const Tape *tape, uint32_t state, uint32_t *room)
+{
+    if (machine->kind == MACHINE_JSON) return json_any_characters(tape, state, room);
+    if (machine->kind == MACHINE_GRAMMAR) {
+        const uint32_t json = grammar_json_state(tape, state);
+        return json != 0 && json_any_characters(tape, json, room);
+    }
+    const RegexState *regex = tape_at(tape, state);
+    *room = DFA_UNBOUNDED;
+    return regex->reader.pending == 0 && machine->dfa->universal[regex->automaton];
+}
+
+bool machine_may_force(const Machine *machine, const Tape *tape, uint32_t state, bool *ignore_backslash)
+{
+    uint32_t json = machine->kind == MACHINE_JSON ? state : 0;
+    if (machine->kind == MACHINE_GRAMMAR) json = grammar_json_state(tape, state);
+    *ignore_backslash = json != 0;
+    return json == 0 || json_inside_scalar(tape, json);
+}
