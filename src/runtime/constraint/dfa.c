@@ -21,6 +21,20 @@ bool dfa_step_possible(const Dfa *dfa, uint32_t state, uint32_t low, uint32_t hi
     return false;
 }
 
+uint64_t dfa_range_completions(const Dfa *dfa, uint32_t state, uint32_t low, uint32_t high)
+{
+    uint64_t count = 0;
+    for (uint32_t i = 0; i < dfa->n_bounds && dfa->bounds[i] <= high; i++) {
+        const uint32_t end = i + 1 < dfa->n_bounds ? dfa->bounds[i + 1] - 1 : CODE_POINT_MAX;
+        const uint32_t next = dfa->next[(size_t)state * dfa->n_classes + dfa->bound_class[i]];
+        if (end < low || next == DFA_DEAD) continue;
+        if (dfa->completions[next] == DFA_UNBOUNDED) return UINT64_MAX;
+        const uint32_t first = dfa->bounds[i] > low ? dfa->bounds[i] : low;
+        count += (uint64_t)dfa->completions[next] * ((end < high ? end : high) - first + 1);
+    }
+    return count;
+}
+
 uint32_t dfa_match(const Dfa *dfa, const char *text, size_t length)
 {
     uint32_t state = dfa->start;

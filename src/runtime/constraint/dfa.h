@@ -45,6 +45,8 @@ static inline uint32_t dfa_step(const Dfa *dfa, uint32_t state, uint32_t code_po
 
 /* Some code point in low … high leads on from `state` to a text with `least` to `most` characters from here. */
 bool dfa_step_possible(const Dfa *dfa, uint32_t state, uint32_t low, uint32_t high, uint32_t least, uint32_t most);
+/* Accepted texts from `state` whose first character is in low … high; UINT64_MAX when they are not counted. */
+uint64_t dfa_range_completions(const Dfa *dfa, uint32_t state, uint32_t low, uint32_t high);
 /* From `state`, acceptance can come after `least` to `most` characters, as far as the nearest and farthest tell. */
 static inline bool dfa_within(const Dfa *dfa, uint32_t state, uint32_t least, uint32_t most)
 {

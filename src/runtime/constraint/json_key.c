@@ -43,7 +43,6 @@ static uint64_t spare_room(const JsonMachine *machine, uint32_t offset, const Js
     if (shape->max_properties == SHAPE_UNBOUNDED) return SHAPE_UNBOUNDED;
     uint64_t taken = json_frame(machine->tape, offset)->count;
     for (size_t w = 0; w < machine->shapes->words; w++) taken += (uint64_t)count_bits(needed_word(shape, keys, w));
-    taken += shape->n_exists - (uint64_t)count_bits(item->exists);
     return taken >= shape->max_properties ? 0 : shape->max_properties - taken;
 }
 
@@ -230,9 +229,9 @@ bool json_key_possible(const JsonMachine *machine, uint32_t offset, uint32_t low
         if (some_name_continues(machine, state, item, low, high)) return true;
         if (leaves[i].b == 0) continue;
         if (shape->free_keys == NULL) return true;
-        /* Where free keys are few, one might be taken: then only whole characters are looked at. */
-        if (shape->free_keys->completions[leaves[i].a] != DFA_UNBOUNDED) continue;
-        if (dfa_step_possible(shape->free_keys, leaves[i].a, low, high, 0, DFA_UNBOUNDED)) return true;
+        const uint64_t taken =
+            taken_keys(machine, state->frame, shape, state, state->bytes, state->names_low, state->names_high);
+        if (dfa_range_completions(shape->free_keys, leaves[i].a, low, high) > taken) return true;
     }
     return false;
 }

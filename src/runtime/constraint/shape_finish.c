@@ -136,7 +136,7 @@ static ImpStatus object_satisfiable(const ObjectShape *shape, bool *out)
     for (size_t i = 0; i < required->count; i++) needed[own_index(shape, required->texts[i], required->lengths[i])] = true;
     const size_t n_needed = close_needed(shape, needed);
     uint64_t available = free_key_count(shape);
-    *out = n_needed + shape->n_exists <= shape->max_properties;
+    *out = n_needed <= shape->max_properties;
     for (size_t i = 0; i < shape->n_names; i++) {
         *out = *out && (possible[i] || !needed[i]);
         available += possible[i];

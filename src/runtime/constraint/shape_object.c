@@ -592,6 +592,8 @@ ImpStatus build_object(GoalSet *set, const Conjunction *conjunction, GoalEntry *
     for (size_t e = 0; e < build.shape->n_exists; e++) {
         IMP_TRY(free_keys_satisfy(&build, e, &possible));
         if (!possible) return expand_choice(&build, build.exists[e], entry);
+        if (conjunction->max_properties != SHAPE_UNBOUNDED)
+            return imp_fail(IMP_ERR_UNSUPPORTED, "schema, %s: its negation meets maxProperties", build.exists[e]->place);
     }
     IMP_TRY(build_dependents(&build));
     return push_object(set, entry, build.shape);
