@@ -329,7 +329,7 @@ ImpStatus conjunction_add(Arena *scratch, Conjunction *conjunction, const Atom *
     case ATOM_PROPERTY_COUNT:
         narrow_range(&conjunction->min_properties, &conjunction->max_properties, atom);
         return IMP_OK;
-    case ATOM_UNIQUE: conjunction->unique = true; return IMP_OK;
+    case ATOM_UNIQUE: conjunction->unique = atom->place; return IMP_OK;
     default: return conjunction_keep(scratch, conjunction, atom);
     }
 }

@@ -120,7 +120,7 @@ typedef struct AtomCell {
 typedef struct Conjunction {
     uint8_t types;
     NumberForm form;
-    bool unique;
+    const char *unique; /* the place of the keyword that asks for different items; NULL without one */
     NumberBound low, high;
     uint64_t min_length, max_length, min_items, max_items, min_properties, max_properties;
     const AtomCell *lists[ATOM_KINDS]; /* atoms that are not wholly said by the fields above, newest first */

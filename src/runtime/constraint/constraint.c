@@ -5,7 +5,7 @@
  * the tape. What a token leaves behind is squeezed out as far as it is cheap to see.
  */
 #include "runtime/constraint/constraint_parts.h"
-#include "runtime/constraint/regex.h"
+#include "runtime/constraint/expression.h"
 #include "runtime/constraint/vocab.h"
 
 #include <stdlib.h>
@@ -104,7 +104,7 @@ ImpStatus constraint_compile_regex(const char *pattern, size_t length, Constrain
 {
     Constraint *constraint = NULL;
     IMP_TRY(constraint_new(MACHINE_REGEX, pattern, length, &constraint));
-    ImpStatus status = regex_compile(&constraint->arena, pattern, length, REGEX_WHOLE, &constraint->machine.dfa);
+    ImpStatus status = expression_compile(&constraint->arena, pattern, length, EXPRESSION_WHOLE, &constraint->machine.dfa);
     if (status == IMP_OK && constraint->machine.dfa->start == DFA_DEAD)
         status = imp_fail(IMP_ERR_FORMAT, "pattern: no text matches it");
     return deliver(status, constraint, out);

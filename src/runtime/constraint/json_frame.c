@@ -209,7 +209,7 @@ static bool any_unique(const JsonMachine *machine, uint32_t offset)
     const JsonFrame *frame = json_frame(machine->tape, offset);
     const JsonItem *items = json_frame_items(machine, offset);
     for (uint32_t i = 0; i < frame->n_items && !frame->is_object; i++) {
-        if (((const ArrayShape *)items[i].shape)->unique) return true;
+        if (((const ArrayShape *)items[i].shape)->unique != NULL) return true;
     }
     return false;
 }
@@ -280,7 +280,7 @@ static bool take_item(const JsonMachine *machine, uint32_t frame, const JsonItem
             counts[k] = shape->contains[k].min;
         out->counts[k] = (uint32_t)counts[k];
     }
-    if (shape->unique && !json_goal_unused(machine, frame, *goal)) return false;
+    if (shape->unique != NULL && !json_goal_unused(machine, frame, *goal)) return false;
     return array_can_finish(shape, index + 1, counts);
 }
 
@@ -306,7 +306,7 @@ uint32_t json_next_item(const JsonMachine *machine, uint32_t state)
         for (size_t subset = 0; subset < (size_t)1 << shape->n_contains; subset++) {
             const Goal *goal = NULL;
             if (!take_item(machine, from, &before[i], subset, &items[n], &goal)) continue;
-            items[n++].child = json_join_goal(machine, next, goal, shape->unique);
+            items[n++].child = json_join_goal(machine, next, goal, shape->unique != NULL);
         }
     }
     if (n == 0) return 0;

@@ -87,20 +87,22 @@ static bool some_name_fits(const JsonMachine *machine, uint32_t offset, const Ob
     return false;
 }
 
-/* Keys that the automaton accepts from here but that are taken: names with goals of their own, and keys already there. */
+/* Keys that begin with the `bytes` that were read and that the automaton accepts, but that are taken: names with goals of their
+ * own, and keys already there. `longer`: only those that go on. */
 static uint64_t taken_keys(const JsonMachine *machine, uint32_t offset, const ObjectShape *shape, const JsonState *state,
-                           uint32_t bytes, uint32_t low, uint32_t high)
+                           uint32_t bytes, uint32_t low, uint32_t high, bool longer)
 {
     const Tape *tape = machine->tape;
     const uint64_t *keys = json_frame_keys(tape, offset);
     uint64_t taken = 0;
+    if (longer && low < high && machine->shapes->name_lengths[low] == bytes) low++;
     for (size_t w = low / 64; w * 64 < high; w++) {
         const uint64_t seen = keys[w] & shape->allowed[w];
         taken += (uint64_t)count_bits((shape->own[w] | seen) & range_word(low, high, w));
     }
     for (uint32_t at = json_frame(tape, offset)->seen; at != 0;) {
         const JsonSeen *seen = tape_at(tape, at);
-        taken += seen->length >= bytes && memcmp(tape->text + seen->start, tape->text + state->text, bytes) == 0;
+        taken += seen->length >= bytes + longer && memcmp(tape->text + seen->start, tape->text + state->text, bytes) == 0;
         at = seen->next;
     }
     return taken;
@@ -114,7 +116,7 @@ static bool free_key_fits(const JsonMachine *machine, uint32_t offset, const Obj
     if (shape->free_keys == NULL) return true;
     if (automaton == DFA_DEAD) return false;
     const uint32_t completions = shape->free_keys->completions[automaton];
-    return completions == DFA_UNBOUNDED || completions > taken_keys(machine, offset, shape, state, bytes, low, high);
+    return completions == DFA_UNBOUNDED || completions > taken_keys(machine, offset, shape, state, bytes, low, high, false);
 }
 
 static uint32_t first_automaton(const ObjectShape *shape)
@@ -230,7 +232,7 @@ bool json_key_possible(const JsonMachine *machine, uint32_t offset, uint32_t low
         if (leaves[i].b == 0) continue;
         if (shape->free_keys == NULL) return true;
         const uint64_t taken =
-            taken_keys(machine, state->frame, shape, state, state->bytes, state->names_low, state->names_high);
+            taken_keys(machine, state->frame, shape, state, state->bytes, state->names_low, state->names_high, true);
         if (dfa_range_completions(shape->free_keys, leaves[i].a, low, high) > taken) return true;
     }
     return false;

@@ -6,7 +6,7 @@
  * if with then) are handled by the one that comes first in the table.
  */
 #include "runtime/constraint/conjunction.h"
-#include "runtime/constraint/regex.h"
+#include "runtime/constraint/expression.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,7 +15,7 @@
 typedef struct KnownPattern {
     const char *text;
     size_t length;
-    RegexMode mode;
+    ExpressionMode mode;
     const Dfa *dfa;
 } KnownPattern;
 
@@ -84,7 +84,7 @@ static ImpStatus read_count(const KeywordUse *use, const JsonValue *value, uint6
     return IMP_OK;
 }
 
-static ImpStatus compile_pattern(const KeywordUse *use, const char *text, size_t length, RegexMode mode, const Dfa **out)
+static ImpStatus compile_pattern(const KeywordUse *use, const char *text, size_t length, ExpressionMode mode, const Dfa **out)
 {
     KeywordContext *context = use->context;
     for (size_t i = 0; i < context->n_patterns; i++) {
@@ -100,7 +100,7 @@ static ImpStatus compile_pattern(const KeywordUse *use, const char *text, size_t
         context->patterns = grown;
         context->pattern_capacity = capacity;
     }
-    const ImpStatus status = regex_compile(context->arena, text, length, mode, out);
+    const ImpStatus status = expression_compile(context->arena, text, length, mode, out);
     if (status != IMP_OK) return imp_fail_prefix(status, "schema, %s/%s", use->node->pointer, use->name);
     context->patterns[context->n_patterns++] = (KnownPattern){text, length, mode, *out};
     return IMP_OK;
@@ -256,7 +256,7 @@ static ImpStatus keyword_pattern(const KeywordUse *use)
 {
     if (use->value->type != JSON_VALUE_STRING) return bad_value(use, "a string");
     Atom atom = {.kind = ATOM_PATTERN};
-    IMP_TRY(compile_pattern(use, use->value->as.string, use->value->count, REGEX_SEARCH, &atom.as.dfa));
+    IMP_TRY(compile_pattern(use, use->value->as.string, use->value->count, EXPRESSION_SEARCH, &atom.as.dfa));
     return emit(use, atom);
 }
 
@@ -267,7 +267,7 @@ static ImpStatus keyword_format(const KeywordUse *use)
     const char *pattern = format_pattern(use->value->as.string);
     if (pattern == NULL) return IMP_OK;
     Atom atom = {.kind = ATOM_PATTERN};
-    IMP_TRY(compile_pattern(use, pattern, strlen(pattern), REGEX_WHOLE, &atom.as.dfa));
+    IMP_TRY(compile_pattern(use, pattern, strlen(pattern), EXPRESSION_WHOLE, &atom.as.dfa));
     IMP_TRY(emit(use, atom));
     if (strstr(use->value->as.string, "hostname") == NULL) return IMP_OK;
     return emit(use, (Atom){.kind = ATOM_LENGTH, .max = 253});
@@ -325,7 +325,7 @@ static ImpStatus read_patterns(const KeywordUse *use, const JsonValue *patterns,
     if (dfas == NULL || literals == NULL) return imp_fail_memory(patterns->count * sizeof *literals);
     for (size_t i = 0; i < patterns->count; i++) {
         const JsonMember *member = &patterns->as.members[i];
-        IMP_TRY(compile_pattern(use, member->key, member->key_length, REGEX_SEARCH, &dfas[i]));
+        IMP_TRY(compile_pattern(use, member->key, member->key_length, EXPRESSION_SEARCH, &dfas[i]));
         literals[i] = literal_of(use, member->value);
     }
     group->n_patterns = patterns->count;

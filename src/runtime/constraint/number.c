@@ -122,6 +122,18 @@ static bool rest_holds(const NumberShape *shape, Decimal value, bool is_float)
     return true;
 }
 
+/* Programs that multiply doubles write 33 * 0.1 as 3.3000000000000003: with one step that is a double, what is a multiple in
+ * doubles (rest_holds) need not be one in decimals. */
+static bool double_step(const NumberShape *shape, bool is_float)
+{
+    return is_float && shape->n_double_steps == 1 && decimal_to_double(shape->step) == shape->double_steps[0];
+}
+
+static bool step_holds(const NumberShape *shape, Decimal value, bool is_float)
+{
+    return !shape->has_step || double_step(shape, is_float) || decimal_is_multiple(value, shape->step);
+}
+
 static bool form_allows(const NumberShape *shape, bool is_float)
 {
     return is_float ? shape->form != NUMBER_INTEGER_TEXT
@@ -137,8 +149,7 @@ static bool value_holds(const NumberShape *shape, Decimal value, bool is_float)
         }
         return false;
     }
-    return bounds_hold(shape, value, is_float) && (!shape->has_step || decimal_is_multiple(value, shape->step)) &&
-           rest_holds(shape, value, is_float);
+    return bounds_hold(shape, value, is_float) && step_holds(shape, value, is_float) && rest_holds(shape, value, is_float);
 }
 
 static Decimal text_value(const NumberText *text, int32_t exponent)
@@ -195,6 +206,20 @@ static bool list_meets(const NumberShape *shape, const Interval *interval, bool 
     return false;
 }
 
+/* A product of the double step, as a double, lies between `from` and `to`. */
+static bool products_meet(const NumberShape *shape, Decimal from, Decimal to, Decimal unit)
+{
+    const double step = shape->double_steps[0];
+    double factor = floor(decimal_to_double(from) / step) - 1;
+    for (int i = 0; i < MAX_TRIES && isfinite(factor); i++, factor++) {
+        const Decimal value = decimal_from_double(factor * step);
+        if (decimal_compare(value, from) < 0) continue;
+        if (decimal_compare(value, to) > 0) break;
+        if (decimal_is_multiple(value, unit) && value_holds(shape, value, true)) return true;
+    }
+    return false;
+}
+
 /* Some value of the shape lies in the interval. */
 static bool shape_meets(const NumberShape *shape, const Interval *interval, bool is_float)
 {
@@ -213,11 +238,10 @@ static bool shape_meets(const NumberShape *shape, const Interval *interval, bool
     Decimal value;
     if (!decimal_ceil_multiple(from, step, &value)) return false;
     for (size_t i = 0; i < MAX_TRIES + shape->n_refused && decimal_compare(value, to) <= 0; i++) {
-        const bool stepped = !shape->has_step || decimal_is_multiple(value, shape->step);
-        if (stepped && bounds_hold(shape, value, is_float) && rest_holds(shape, value, is_float)) return true;
-        if (!decimal_add(value, step, &value)) return false;
+        if (value_holds(shape, value, is_float)) return true;
+        if (!decimal_add(value, step, &value)) break;
     }
-    return false;
+    return double_step(shape, is_float) && products_meet(shape, from, to, unit);
 }
 
 /* The interval lies beyond everything the shape holds, and so does every one farther from 0. */

@@ -61,7 +61,7 @@ typedef struct StringShape {
 
 typedef struct ArrayShape {
     uint64_t min_items, max_items;
-    bool unique;
+    const char *unique;                /* all items differ: the place of the keyword; NULL otherwise */
     size_t n_positions;                /* positions with goals of their own; all later ones are alike */
     size_t n_contains;
     struct {

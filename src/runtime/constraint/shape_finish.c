@@ -219,6 +219,21 @@ static void forget_impossible_goals(Goal *goal)
     }
 }
 
+/* Scalars that must differ are compared while they are written; arrays and objects are not. */
+static ImpStatus refuse_unique(const Goal *goal)
+{
+    for (size_t i = 0; i < goal->n_arrays; i++) {
+        const ArrayShape *shape = goal->arrays[i];
+        if (shape->unique == NULL || shape->max_items < 2) continue;
+        for (size_t k = 0; k < array_goals(shape); k++) {
+            if (shape->goals[k] == NULL || (shape->goals[k]->n_arrays == 0 && shape->goals[k]->n_objects == 0)) continue;
+            return imp_fail(IMP_ERR_UNSUPPORTED, "schema, %s: cannot be enforced for items that are arrays or objects",
+                            shape->unique);
+        }
+    }
+    return IMP_OK;
+}
+
 static ImpStatus number_names(Finish *finish)
 {
     size_t n = 0;
@@ -346,6 +361,7 @@ static ImpStatus finish_all(Finish *finish, GoalEntry *root, ShapeSet *out)
     IMP_TRY(find_satisfiable(finish));
     for (size_t i = 0; i < finish->n_goals; i++) IMP_TRY(prune(finish, &finish->goals[i]->goal));
     for (size_t i = 0; i < finish->n_goals; i++) forget_impossible_goals(&finish->goals[i]->goal);
+    for (size_t i = 0; i < finish->n_goals; i++) IMP_TRY(refuse_unique(&finish->goals[i]->goal));
     IMP_TRY(number_names(finish));
     for (size_t i = 0; i < finish->n_goals; i++) {
         Goal *goal = &finish->goals[i]->goal;

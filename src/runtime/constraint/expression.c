@@ -1,33 +1,33 @@
 /*
- * regex.c - from the syntax tree to a deterministic automaton.
+ * expression.c - from the syntax tree to a deterministic automaton.
  *
  * Nodes are added from the end of the pattern to its start, each knowing what follows it. A look-ahead in a sequence is an
  * intersection: what follows it must match the rest of the sequence (and whatever follows that, to the end of the text) and
  * must, or must not, begin with the look-ahead. That works where "whatever follows" is the end of the pattern, so a look-ahead
  * may stand in the branches of the outermost choice, not inside a group that is followed by something or repeated.
  */
-#include "runtime/constraint/regex.h"
-#include "runtime/constraint/regex_syntax.h"
+#include "runtime/constraint/expression.h"
+#include "runtime/constraint/expression_syntax.h"
 
 enum { MAX_NODES = 200000, MAX_STATES = 30000, MAX_LOOKS = 16 };
 
-typedef struct RegexBuild {
+typedef struct ExpressionBuild {
     Nfa nfa;
     Arena *scratch;
     uint32_t any;    /* number of the set of all characters */
     uint32_t accept; /* the node behind the pattern */
     bool search;     /* anything may follow */
     size_t depth;
-} RegexBuild;
+} ExpressionBuild;
 
-static ImpStatus add_node(RegexBuild *build, const RegexNode *node, uint32_t next, uint32_t *entry);
+static ImpStatus add_node(ExpressionBuild *build, const ExpressionNode *node, uint32_t next, uint32_t *entry);
 
 /* Loops at most once around a body that can match the empty text: the closure of sets of nodes ends anyway. */
-static ImpStatus add_repeat(RegexBuild *build, const RegexNode *node, uint32_t next, uint32_t *entry)
+static ImpStatus add_repeat(ExpressionBuild *build, const ExpressionNode *node, uint32_t next, uint32_t *entry)
 {
-    const RegexNode *body = node->parts[0];
+    const ExpressionNode *body = node->parts[0];
     uint32_t at = next;
-    if (node->max == REGEX_FOREVER) {
+    if (node->max == EXPRESSION_FOREVER) {
         uint32_t loop = 0;
         uint32_t inner = 0;
         IMP_TRY(nfa_add(&build->nfa, NFA_SPLIT, next, NFA_NONE, &loop));
@@ -45,18 +45,18 @@ static ImpStatus add_repeat(RegexBuild *build, const RegexNode *node, uint32_t n
     return IMP_OK;
 }
 
-static ImpStatus determinize_part(const RegexBuild *outer, const RegexNode *const *parts, size_t n_parts, bool search,
+static ImpStatus determinize_part(const ExpressionBuild *outer, const ExpressionNode *const *parts, size_t n_parts, bool search,
                                   const Dfa **out);
 
-static bool asks_for_start(const RegexNode *node)
+static bool asks_for_start(const ExpressionNode *node)
 {
-    bool found = node->kind == REGEX_START;
+    bool found = node->kind == EXPRESSION_START;
     for (size_t i = 0; i < node->n_parts; i++) found = found || asks_for_start(node->parts[i]);
     return found;
 }
 
 /* parts[first] is a look-ahead, as may be some that follow it: the texts that satisfy them and the rest of the sequence. */
-static ImpStatus add_looks(RegexBuild *build, const RegexNode *sequence, size_t first, uint32_t *entry)
+static ImpStatus add_looks(ExpressionBuild *build, const ExpressionNode *sequence, size_t first, uint32_t *entry)
 {
     const Dfa *required[MAX_LOOKS + 1];
     const Dfa *refused[MAX_LOOKS];
@@ -64,19 +64,19 @@ static ImpStatus add_looks(RegexBuild *build, const RegexNode *sequence, size_t 
     size_t n_refused = 0;
     size_t i = first;
     for (; i < sequence->n_parts; i++) {
-        const RegexNode *look = sequence->parts[i];
+        const ExpressionNode *look = sequence->parts[i];
         if (asks_for_start(look)) return imp_fail(IMP_ERR_UNSUPPORTED, "pattern, byte %zu: ^ in a look-ahead", look->at);
-        if (look->kind != REGEX_AHEAD && look->kind != REGEX_NOT_AHEAD) break;
+        if (look->kind != EXPRESSION_AHEAD && look->kind != EXPRESSION_NOT_AHEAD) break;
         if (i - first == MAX_LOOKS)
             return imp_fail(IMP_ERR_LIMIT, "pattern, byte %zu: more than %d look-aheads", look->at, MAX_LOOKS);
-        const Dfa **slot = look->kind == REGEX_AHEAD ? &required[n_required++] : &refused[n_refused++];
-        IMP_TRY(determinize_part(build, (const RegexNode *const *)look->parts, 1, true, slot));
+        const Dfa **slot = look->kind == EXPRESSION_AHEAD ? &required[n_required++] : &refused[n_refused++];
+        IMP_TRY(determinize_part(build, (const ExpressionNode *const *)look->parts, 1, true, slot));
     }
     for (size_t k = i; k < sequence->n_parts; k++) {
         if (asks_for_start(sequence->parts[k]))
             return imp_fail(IMP_ERR_UNSUPPORTED, "pattern, byte %zu: ^ behind a look-ahead", sequence->parts[k]->at);
     }
-    IMP_TRY(determinize_part(build, (const RegexNode *const *)sequence->parts + i, sequence->n_parts - i, build->search,
+    IMP_TRY(determinize_part(build, (const ExpressionNode *const *)sequence->parts + i, sequence->n_parts - i, build->search,
                              &required[n_required++]));
     const Dfa *both = NULL;
     IMP_TRY(dfa_combine(build->scratch, required, n_required, refused, n_refused, MAX_STATES, &both));
@@ -87,13 +87,13 @@ static ImpStatus add_looks(RegexBuild *build, const RegexNode *sequence, size_t 
     return nfa_embed(&build->nfa, both, end, entry);
 }
 
-static ImpStatus add_sequence(RegexBuild *build, const RegexNode *node, uint32_t next, uint32_t *entry)
+static ImpStatus add_sequence(ExpressionBuild *build, const ExpressionNode *node, uint32_t next, uint32_t *entry)
 {
     size_t n = node->n_parts;
     uint32_t at = next;
     for (size_t i = 0; i < node->n_parts; i++) {
-        const RegexNode *part = node->parts[i];
-        if (part->kind != REGEX_AHEAD && part->kind != REGEX_NOT_AHEAD) continue;
+        const ExpressionNode *part = node->parts[i];
+        if (part->kind != EXPRESSION_AHEAD && part->kind != EXPRESSION_NOT_AHEAD) continue;
         if (next != build->accept)
             return imp_fail(IMP_ERR_UNSUPPORTED, "pattern, byte %zu: a look-ahead inside a group is not supported",
                             part->at);
@@ -106,7 +106,7 @@ static ImpStatus add_sequence(RegexBuild *build, const RegexNode *node, uint32_t
     return IMP_OK;
 }
 
-static ImpStatus add_choice(RegexBuild *build, const RegexNode *node, uint32_t next, uint32_t *entry)
+static ImpStatus add_choice(ExpressionBuild *build, const ExpressionNode *node, uint32_t next, uint32_t *entry)
 {
     uint32_t chain = NFA_NONE;
     for (size_t i = node->n_parts; i-- > 0;) {
@@ -118,29 +118,29 @@ static ImpStatus add_choice(RegexBuild *build, const RegexNode *node, uint32_t n
     return IMP_OK;
 }
 
-static ImpStatus add_node(RegexBuild *build, const RegexNode *node, uint32_t next, uint32_t *entry)
+static ImpStatus add_node(ExpressionBuild *build, const ExpressionNode *node, uint32_t next, uint32_t *entry)
 {
     uint32_t set = 0;
     switch (node->kind) {
-    case REGEX_SET:
+    case EXPRESSION_SET:
         IMP_TRY(nfa_add_set(&build->nfa, &node->set, &set));
         return nfa_add(&build->nfa, NFA_CHARS, next, set, entry);
-    case REGEX_SEQUENCE: return add_sequence(build, node, next, entry);
-    case REGEX_CHOICE: return add_choice(build, node, next, entry);
-    case REGEX_REPEAT: return add_repeat(build, node, next, entry);
-    case REGEX_START: return nfa_add(&build->nfa, NFA_START, next, NFA_NONE, entry);
-    case REGEX_DOLLAR: return nfa_add(&build->nfa, NFA_DOLLAR, next, NFA_NONE, entry);
-    case REGEX_END: return nfa_add(&build->nfa, NFA_END, next, NFA_NONE, entry);
-    case REGEX_AHEAD:
-    case REGEX_NOT_AHEAD: break;
+    case EXPRESSION_SEQUENCE: return add_sequence(build, node, next, entry);
+    case EXPRESSION_CHOICE: return add_choice(build, node, next, entry);
+    case EXPRESSION_REPEAT: return add_repeat(build, node, next, entry);
+    case EXPRESSION_START: return nfa_add(&build->nfa, NFA_START, next, NFA_NONE, entry);
+    case EXPRESSION_DOLLAR: return nfa_add(&build->nfa, NFA_DOLLAR, next, NFA_NONE, entry);
+    case EXPRESSION_END: return nfa_add(&build->nfa, NFA_END, next, NFA_NONE, entry);
+    case EXPRESSION_AHEAD:
+    case EXPRESSION_NOT_AHEAD: break;
     }
     return imp_fail(IMP_ERR_INTERNAL, "a look-ahead outside a sequence");
 }
 
 /* Starts an automaton whose acceptance is `accept`, followed by anything when searching. */
-static ImpStatus begin(RegexBuild *build, Arena *scratch, bool search)
+static ImpStatus begin(ExpressionBuild *build, Arena *scratch, bool search)
 {
-    *build = (RegexBuild){.scratch = scratch, .search = search};
+    *build = (ExpressionBuild){.scratch = scratch, .search = search};
     nfa_init(&build->nfa, scratch, MAX_NODES);
     CharSet any = {0};
     IMP_TRY(charset_add(scratch, &any, 0, CODE_POINT_MAX));
@@ -156,16 +156,16 @@ static ImpStatus begin(RegexBuild *build, Arena *scratch, bool search)
 }
 
 /* The automaton of parts[n] in order, matched at the start of the text. */
-static ImpStatus determinize_part(const RegexBuild *outer, const RegexNode *const *parts, size_t n_parts, bool search,
+static ImpStatus determinize_part(const ExpressionBuild *outer, const ExpressionNode *const *parts, size_t n_parts, bool search,
                                   const Dfa **out)
 {
-    RegexBuild build;
+    ExpressionBuild build;
     uint32_t at = 0;
     if (outer->depth == 8) return imp_fail(IMP_ERR_LIMIT, "look-aheads are nested more than 8 deep");
     ImpStatus status = begin(&build, outer->scratch, search);
     build.depth = outer->depth + 1;
     if (status == IMP_OK) {
-        const RegexNode sequence = {.kind = REGEX_SEQUENCE, .n_parts = n_parts, .parts = (RegexNode **)(uintptr_t)parts};
+        const ExpressionNode sequence = {.kind = EXPRESSION_SEQUENCE, .n_parts = n_parts, .parts = (ExpressionNode **)(uintptr_t)parts};
         status = add_sequence(&build, &sequence, build.accept, &at);
     }
     if (status == IMP_OK) status = nfa_determinize(&build.nfa, at, MAX_STATES, outer->scratch, out);
@@ -173,17 +173,17 @@ static ImpStatus determinize_part(const RegexBuild *outer, const RegexNode *cons
     return status;
 }
 
-ImpStatus regex_compile(Arena *arena, const char *pattern, size_t length, RegexMode mode, const Dfa **out)
+ImpStatus expression_compile(Arena *arena, const char *pattern, size_t length, ExpressionMode mode, const Dfa **out)
 {
     Arena scratch = {.limit = 256U << 20};
-    RegexBuild build = {0};
-    RegexNode *tree = NULL;
+    ExpressionBuild build = {0};
+    ExpressionNode *tree = NULL;
     uint32_t start = 0;
     uint32_t loop = 0;
-    ImpStatus status = regex_parse(&scratch, pattern, length, &tree);
-    if (status == IMP_OK) status = begin(&build, &scratch, mode == REGEX_SEARCH);
+    ImpStatus status = expression_parse(&scratch, pattern, length, &tree);
+    if (status == IMP_OK) status = begin(&build, &scratch, mode == EXPRESSION_SEARCH);
     if (status == IMP_OK) status = add_node(&build, tree, build.accept, &start);
-    if (status == IMP_OK && mode == REGEX_SEARCH) {
+    if (status == IMP_OK && mode == EXPRESSION_SEARCH) {
         /* The match may start anywhere: read any character and try again. */
         status = nfa_add(&build.nfa, NFA_CHARS, NFA_NONE, build.any, &loop);
         if (status == IMP_OK) status = nfa_add(&build.nfa, NFA_SPLIT, start, loop, &start);

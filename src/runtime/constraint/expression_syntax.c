@@ -1,37 +1,37 @@
 /*
- * regex_syntax.c - a recursive-descent reader of regular expressions (see regex.h for the dialect).
+ * expression_syntax.c - a recursive-descent reader of regular expressions (see expression.h for the dialect).
  */
-#include "runtime/constraint/regex_syntax.h"
+#include "runtime/constraint/expression_syntax.h"
 #include "runtime/constraint/json_value.h"
 
 #include <string.h>
 
 enum { MAX_DEPTH = 100, MAX_BOUND = 100000 };
 
-typedef struct RegexReader {
+typedef struct ExpressionReader {
     Arena *arena;
     const char *text;
     size_t length, at, depth;
     bool ignore_case, dot_all;
     CharSet classes[3]; /* \d \s \w, made once when first used */
-} RegexReader;
+} ExpressionReader;
 
-static ImpStatus bad_regex(const RegexReader *reader, ImpStatus code, const char *what)
+static ImpStatus bad_expression(const ExpressionReader *reader, ImpStatus code, const char *what)
 {
     return imp_fail(code, "pattern, byte %zu: %s", reader->at, what);
 }
 
-static ImpStatus malformed(const RegexReader *reader, const char *what) { return bad_regex(reader, IMP_ERR_FORMAT, what); }
+static ImpStatus malformed(const ExpressionReader *reader, const char *what) { return bad_expression(reader, IMP_ERR_FORMAT, what); }
 
-static ImpStatus unsupported(const RegexReader *reader, const char *what)
+static ImpStatus unsupported(const ExpressionReader *reader, const char *what)
 {
-    return bad_regex(reader, IMP_ERR_UNSUPPORTED, what);
+    return bad_expression(reader, IMP_ERR_UNSUPPORTED, what);
 }
 
-static bool at_end(const RegexReader *reader) { return reader->at >= reader->length; }
-static char peek(const RegexReader *reader) { return at_end(reader) ? '\0' : reader->text[reader->at]; }
+static bool at_end(const ExpressionReader *reader) { return reader->at >= reader->length; }
+static char peek(const ExpressionReader *reader) { return at_end(reader) ? '\0' : reader->text[reader->at]; }
 
-static bool accept(RegexReader *reader, const char *word)
+static bool accept(ExpressionReader *reader, const char *word)
 {
     const size_t length = strlen(word);
     if (reader->length - reader->at < length || memcmp(reader->text + reader->at, word, length) != 0) return false;
@@ -39,9 +39,9 @@ static bool accept(RegexReader *reader, const char *word)
     return true;
 }
 
-static ImpStatus new_node(const RegexReader *reader, RegexKind kind, RegexNode **out)
+static ImpStatus new_node(const ExpressionReader *reader, ExpressionKind kind, ExpressionNode **out)
 {
-    RegexNode *node = arena_alloc(reader->arena, 1, sizeof *node);
+    ExpressionNode *node = arena_alloc(reader->arena, 1, sizeof *node);
     if (node == NULL) return imp_fail_memory(sizeof *node);
     node->kind = kind;
     node->at = reader->at;
@@ -50,11 +50,11 @@ static ImpStatus new_node(const RegexReader *reader, RegexKind kind, RegexNode *
 }
 
 /* Appends a part; the array doubles at powers of two. */
-static ImpStatus add_part(const RegexReader *reader, RegexNode *node, RegexNode *part)
+static ImpStatus add_part(const ExpressionReader *reader, ExpressionNode *node, ExpressionNode *part)
 {
     const size_t n = node->n_parts;
     if ((n & (n - 1)) == 0) {
-        RegexNode **grown = arena_alloc(reader->arena, n == 0 ? 1 : 2 * n, sizeof *grown);
+        ExpressionNode **grown = arena_alloc(reader->arena, n == 0 ? 1 : 2 * n, sizeof *grown);
         if (grown == NULL) return imp_fail_memory(2 * n * sizeof *grown);
         if (n != 0) memcpy(grown, node->parts, n * sizeof *grown);
         node->parts = grown;
@@ -63,7 +63,7 @@ static ImpStatus add_part(const RegexReader *reader, RegexNode *node, RegexNode 
     return IMP_OK;
 }
 
-static bool read_hex(RegexReader *reader, size_t min, size_t max, uint32_t *out)
+static bool read_hex(ExpressionReader *reader, size_t min, size_t max, uint32_t *out)
 {
     uint32_t value = 0;
     size_t count = 0;
@@ -79,7 +79,7 @@ static bool read_hex(RegexReader *reader, size_t min, size_t max, uint32_t *out)
 }
 
 /* \uXXXX (a surrogate pair makes one character), \u{…}. */
-static ImpStatus read_unicode_escape(RegexReader *reader, uint32_t *out)
+static ImpStatus read_unicode_escape(ExpressionReader *reader, uint32_t *out)
 {
     if (accept(reader, "{")) {
         if (!read_hex(reader, 1, 6, out) || !accept(reader, "}")) return malformed(reader, "a bad \\u{…} escape");
@@ -96,7 +96,7 @@ static ImpStatus read_unicode_escape(RegexReader *reader, uint32_t *out)
 }
 
 /* A class escape: \d \D \s \S \w \W \p{…} \P{…}. */
-static ImpStatus add_class_escape(RegexReader *reader, char letter, CharSet *set)
+static ImpStatus add_class_escape(ExpressionReader *reader, char letter, CharSet *set)
 {
     static const char letters[] = "dsw";
     const bool negated = letter >= 'A' && letter <= 'Z';
@@ -122,7 +122,7 @@ static ImpStatus add_class_escape(RegexReader *reader, char letter, CharSet *set
 }
 
 /* The character behind an escape that names one; the backslash is read. */
-static ImpStatus read_character_escape(RegexReader *reader, bool in_class, uint32_t *out)
+static ImpStatus read_character_escape(ExpressionReader *reader, bool in_class, uint32_t *out)
 {
     static const char names[] = "nrtfva";
     static const char meanings[] = "\n\r\t\f\v\a";
@@ -159,7 +159,7 @@ static ImpStatus read_character_escape(RegexReader *reader, bool in_class, uint3
 static bool names_class(char c) { return c != '\0' && strchr("dDsSwWpP", c) != NULL; }
 
 /* One member of a bracket expression: a character, or a class (then *single is false). */
-static ImpStatus read_class_member(RegexReader *reader, CharSet *set, uint32_t *character, bool *single)
+static ImpStatus read_class_member(ExpressionReader *reader, CharSet *set, uint32_t *character, bool *single)
 {
     *single = true;
     if (peek(reader) != '\\') {
@@ -174,7 +174,7 @@ static ImpStatus read_class_member(RegexReader *reader, CharSet *set, uint32_t *
     return add_class_escape(reader, letter, set);
 }
 
-static ImpStatus read_class(RegexReader *reader, CharSet *out)
+static ImpStatus read_class(ExpressionReader *reader, CharSet *out)
 {
     const bool negated = accept(reader, "^");
     CharSet set = {0};
@@ -205,10 +205,10 @@ static ImpStatus read_class(RegexReader *reader, CharSet *out)
     return IMP_OK;
 }
 
-static ImpStatus read_choice(RegexReader *reader, RegexNode **out);
+static ImpStatus read_choice(ExpressionReader *reader, ExpressionNode **out);
 
 /* Flags of (?i) and (?i:…); *scoped tells which. */
-static ImpStatus read_flags(RegexReader *reader, bool *scoped)
+static ImpStatus read_flags(ExpressionReader *reader, bool *scoped)
 {
     bool on = true;
     for (; !at_end(reader); reader->at++) {
@@ -224,7 +224,7 @@ static ImpStatus read_flags(RegexReader *reader, bool *scoped)
     return IMP_OK;
 }
 
-static ImpStatus skip_group_name(RegexReader *reader, char closing)
+static ImpStatus skip_group_name(ExpressionReader *reader, char closing)
 {
     const char *close = memchr(reader->text + reader->at, closing, reader->length - reader->at);
     if (close == NULL) return malformed(reader, "a group name that does not end");
@@ -232,13 +232,13 @@ static ImpStatus skip_group_name(RegexReader *reader, char closing)
     return IMP_OK;
 }
 
-static ImpStatus read_group(RegexReader *reader, RegexNode **out)
+static ImpStatus read_group(ExpressionReader *reader, ExpressionNode **out)
 {
     const bool ignore_case = reader->ignore_case;
     const bool dot_all = reader->dot_all;
-    RegexKind kind = REGEX_SEQUENCE;
-    if (accept(reader, "?=")) kind = REGEX_AHEAD;
-    else if (accept(reader, "?!")) kind = REGEX_NOT_AHEAD;
+    ExpressionKind kind = EXPRESSION_SEQUENCE;
+    if (accept(reader, "?=")) kind = EXPRESSION_AHEAD;
+    else if (accept(reader, "?!")) kind = EXPRESSION_NOT_AHEAD;
     else if (accept(reader, "?<=") || accept(reader, "?<!")) return unsupported(reader, "look-behind is not supported");
     else if (accept(reader, "?P<") || accept(reader, "?<")) IMP_TRY(skip_group_name(reader, '>'));
     else if (accept(reader, "?P=")) return unsupported(reader, "back-references are not regular");
@@ -246,14 +246,14 @@ static ImpStatus read_group(RegexReader *reader, RegexNode **out)
     else if (accept(reader, "?") && !accept(reader, ":")) {
         bool scoped = false;
         IMP_TRY(read_flags(reader, &scoped));
-        if (!scoped) return new_node(reader, REGEX_SEQUENCE, out);
+        if (!scoped) return new_node(reader, EXPRESSION_SEQUENCE, out);
     }
-    RegexNode *inner = NULL;
+    ExpressionNode *inner = NULL;
     IMP_TRY(read_choice(reader, &inner));
     if (!accept(reader, ")")) return malformed(reader, "a group that is not closed");
     reader->ignore_case = ignore_case;
     reader->dot_all = dot_all;
-    if (kind == REGEX_SEQUENCE) {
+    if (kind == EXPRESSION_SEQUENCE) {
         *out = inner;
         return IMP_OK;
     }
@@ -261,12 +261,12 @@ static ImpStatus read_group(RegexReader *reader, RegexNode **out)
     return add_part(reader, *out, inner);
 }
 
-static ImpStatus read_escape(RegexReader *reader, RegexNode **out)
+static ImpStatus read_escape(ExpressionReader *reader, ExpressionNode **out)
 {
     if (at_end(reader)) return malformed(reader, "an unfinished escape");
-    if (accept(reader, "A")) return new_node(reader, REGEX_START, out);
-    if (accept(reader, "Z") || accept(reader, "z")) return new_node(reader, REGEX_END, out);
-    IMP_TRY(new_node(reader, REGEX_SET, out));
+    if (accept(reader, "A")) return new_node(reader, EXPRESSION_START, out);
+    if (accept(reader, "Z") || accept(reader, "z")) return new_node(reader, EXPRESSION_END, out);
+    IMP_TRY(new_node(reader, EXPRESSION_SET, out));
     if (names_class(peek(reader))) {
         const char letter = reader->text[reader->at++];
         IMP_TRY(add_class_escape(reader, letter, &(*out)->set));
@@ -279,15 +279,15 @@ static ImpStatus read_escape(RegexReader *reader, RegexNode **out)
     return reader->ignore_case ? charset_fold_case(reader->arena, &(*out)->set) : IMP_OK;
 }
 
-static ImpStatus read_atom(RegexReader *reader, RegexNode **out)
+static ImpStatus read_atom(ExpressionReader *reader, ExpressionNode **out)
 {
     if (accept(reader, "(")) return read_group(reader, out);
-    if (accept(reader, "^")) return new_node(reader, REGEX_START, out);
-    if (accept(reader, "$")) return new_node(reader, REGEX_DOLLAR, out);
+    if (accept(reader, "^")) return new_node(reader, EXPRESSION_START, out);
+    if (accept(reader, "$")) return new_node(reader, EXPRESSION_DOLLAR, out);
     if (accept(reader, "\\")) return read_escape(reader, out);
     const char c = peek(reader);
     if (c != '\0' && strchr("*+?", c) != NULL) return malformed(reader, "nothing to repeat");
-    IMP_TRY(new_node(reader, REGEX_SET, out));
+    IMP_TRY(new_node(reader, EXPRESSION_SET, out));
     if (accept(reader, "[")) return read_class(reader, &(*out)->set);
     CharSet *set = &(*out)->set;
     if (accept(reader, ".")) {
@@ -300,7 +300,7 @@ static ImpStatus read_atom(RegexReader *reader, RegexNode **out)
     return reader->ignore_case ? charset_fold_case(reader->arena, set) : IMP_OK;
 }
 
-static bool read_bound(RegexReader *reader, uint32_t *out)
+static bool read_bound(ExpressionReader *reader, uint32_t *out)
 {
     const size_t start = reader->at;
     uint32_t value = 0;
@@ -313,7 +313,7 @@ static bool read_bound(RegexReader *reader, uint32_t *out)
 }
 
 /* Reads {n}, {n,}, {,m}, {n,m}; a brace that is none of these stands for itself. */
-static bool read_braces(RegexReader *reader, uint32_t *min, uint32_t *max)
+static bool read_braces(ExpressionReader *reader, uint32_t *min, uint32_t *max)
 {
     const size_t before = reader->at;
     if (!accept(reader, "{")) return false;
@@ -321,7 +321,7 @@ static bool read_braces(RegexReader *reader, uint32_t *min, uint32_t *max)
     bool has_max = false;
     if (accept(reader, ",")) {
         has_max = read_bound(reader, max);
-        if (!has_max) *max = REGEX_FOREVER;
+        if (!has_max) *max = EXPRESSION_FOREVER;
         if (!has_min) *min = 0;
     } else {
         *max = *min;
@@ -331,10 +331,10 @@ static bool read_braces(RegexReader *reader, uint32_t *min, uint32_t *max)
     return false;
 }
 
-static bool read_quantifier(RegexReader *reader, uint32_t *min, uint32_t *max)
+static bool read_quantifier(ExpressionReader *reader, uint32_t *min, uint32_t *max)
 {
     *min = 0;
-    *max = REGEX_FOREVER;
+    *max = EXPRESSION_FOREVER;
     if (accept(reader, "*")) return true;
     if (accept(reader, "+")) {
         *min = 1;
@@ -347,22 +347,22 @@ static bool read_quantifier(RegexReader *reader, uint32_t *min, uint32_t *max)
     return read_braces(reader, min, max);
 }
 
-static ImpStatus read_repeated(RegexReader *reader, RegexNode **out)
+static ImpStatus read_repeated(ExpressionReader *reader, ExpressionNode **out)
 {
-    RegexNode *atom = NULL;
+    ExpressionNode *atom = NULL;
     IMP_TRY(read_atom(reader, &atom));
     uint32_t min = 0;
     uint32_t max = 0;
     while (read_quantifier(reader, &min, &max)) {
         if (max < min) return malformed(reader, "a repetition whose bounds run backwards");
-        if (min > MAX_BOUND || (max != REGEX_FOREVER && max > MAX_BOUND))
-            return bad_regex(reader, IMP_ERR_LIMIT, "a repetition of more than 100000");
+        if (min > MAX_BOUND || (max != EXPRESSION_FOREVER && max > MAX_BOUND))
+            return bad_expression(reader, IMP_ERR_LIMIT, "a repetition of more than 100000");
         if (accept(reader, "+")) return unsupported(reader, "possessive repetitions are not supported");
         (void)accept(reader, "?"); /* lazy: the same texts */
-        if (atom->kind == REGEX_AHEAD || atom->kind == REGEX_NOT_AHEAD)
+        if (atom->kind == EXPRESSION_AHEAD || atom->kind == EXPRESSION_NOT_AHEAD)
             return unsupported(reader, "a repeated look-ahead is not supported");
-        RegexNode *repeat = NULL;
-        IMP_TRY(new_node(reader, REGEX_REPEAT, &repeat));
+        ExpressionNode *repeat = NULL;
+        IMP_TRY(new_node(reader, EXPRESSION_REPEAT, &repeat));
         repeat->min = min;
         repeat->max = max;
         IMP_TRY(add_part(reader, repeat, atom));
@@ -372,11 +372,11 @@ static ImpStatus read_repeated(RegexReader *reader, RegexNode **out)
     return IMP_OK;
 }
 
-static ImpStatus read_sequence(RegexReader *reader, RegexNode **out)
+static ImpStatus read_sequence(ExpressionReader *reader, ExpressionNode **out)
 {
-    IMP_TRY(new_node(reader, REGEX_SEQUENCE, out));
+    IMP_TRY(new_node(reader, EXPRESSION_SEQUENCE, out));
     while (!at_end(reader) && peek(reader) != '|' && peek(reader) != ')') {
-        RegexNode *part = NULL;
+        ExpressionNode *part = NULL;
         if (accept(reader, "(?#")) {
             IMP_TRY(skip_group_name(reader, ')'));
             continue;
@@ -387,19 +387,19 @@ static ImpStatus read_sequence(RegexReader *reader, RegexNode **out)
     return IMP_OK;
 }
 
-static ImpStatus read_choice(RegexReader *reader, RegexNode **out)
+static ImpStatus read_choice(ExpressionReader *reader, ExpressionNode **out)
 {
-    if (reader->depth == MAX_DEPTH) return bad_regex(reader, IMP_ERR_LIMIT, "more than 100 nested groups");
+    if (reader->depth == MAX_DEPTH) return bad_expression(reader, IMP_ERR_LIMIT, "more than 100 nested groups");
     reader->depth++;
-    RegexNode *first = NULL;
+    ExpressionNode *first = NULL;
     IMP_TRY(read_sequence(reader, &first));
     *out = first;
     if (peek(reader) == '|') {
-        IMP_TRY(new_node(reader, REGEX_CHOICE, out));
+        IMP_TRY(new_node(reader, EXPRESSION_CHOICE, out));
         IMP_TRY(add_part(reader, *out, first));
     }
     while (accept(reader, "|")) {
-        RegexNode *branch = NULL;
+        ExpressionNode *branch = NULL;
         IMP_TRY(read_sequence(reader, &branch));
         IMP_TRY(add_part(reader, *out, branch));
     }
@@ -407,9 +407,9 @@ static ImpStatus read_choice(RegexReader *reader, RegexNode **out)
     return IMP_OK;
 }
 
-ImpStatus regex_parse(Arena *arena, const char *pattern, size_t length, RegexNode **out)
+ImpStatus expression_parse(Arena *arena, const char *pattern, size_t length, ExpressionNode **out)
 {
-    RegexReader reader = {.arena = arena, .text = pattern, .length = length};
+    ExpressionReader reader = {.arena = arena, .text = pattern, .length = length};
     if (!utf8_is_valid(pattern, length)) return malformed(&reader, "not UTF-8");
     IMP_TRY(read_choice(&reader, out));
     if (reader.at < length) return malformed(&reader, "a ')' that closes nothing");
