@@ -138,8 +138,8 @@ ImpStatus charset_add_class(Arena *arena, CharSet *set, char letter)
 /* Code points whose properties PCRE2 is asked for: the planes that hold characters. */
 static ImpStatus all_characters(Arena *arena, char **out, size_t *out_length)
 {
-    char *text = arena_alloc(arena, 0x33480 * 3 + 0x200 * 4, 1);
-    if (text == NULL) return imp_fail_memory(0x33480 * 3);
+    char *text = arena_alloc(arena, 0x33680, 4);
+    if (text == NULL) return imp_fail_memory(0x33680 * 4);
     size_t length = 0;
     for (uint32_t c = 0; c < 0xe0200; c++) {
         if (c == 0xd800) c = 0xe000;

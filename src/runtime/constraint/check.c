@@ -126,7 +126,7 @@ static double quantile_us(const CheckRun *run, double part)
 
 static ImpStatus report(CheckRun *run, bool failed, double compile_seconds, StrBuf *out)
 {
-    qsort(run->times, run->n_times, sizeof *run->times, compare_times);
+    if (run->n_times > 0) qsort(run->times, run->n_times, sizeof *run->times, compare_times);
     json_t *result = json_pack("{s:b, s:I, s:o, s:f, s:[f,f,f]}", "accepted", run->accepted, "at", (json_int_t)run->at,
                                "error", failed ? json_string(imp_last_error()) : json_null(), "compile_ms",
                                compile_seconds * 1e3, "mask_us", quantile_us(run, 0.5), quantile_us(run, 0.99),

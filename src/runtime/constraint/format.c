@@ -31,7 +31,7 @@
 #define SCHEME "[A-Za-z][A-Za-z0-9+.-]*:"
 #define PERCENT "%[0-9A-Fa-f]{2}"
 /* `x` adds what an IRI allows beyond a URI. */
-#define UNRESERVED(x) "A-Za-z0-9._~!$&'()*+,;=" x "-"
+#define UNRESERVED(x) "-A-Za-z0-9._~!$&'()*+,;=" x
 #define PCHAR(x) "(?:[" UNRESERVED(x) ":@]|" PERCENT ")"
 #define AUTHORITY(x)                                                                                                   \
     "(?:(?:[" UNRESERVED(x) ":]|" PERCENT ")*@)?(?:\\[[0-9A-Fa-f:.]+\\]|(?:[" UNRESERVED(x) "]|" PERCENT ")*)(?::[0-9]*)?"

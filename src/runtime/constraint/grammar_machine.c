@@ -27,7 +27,7 @@ typedef struct GrammarThread {
 
 typedef struct GrammarState {
     Utf8Reader reader; /* of characters outside JSON */
-    uint32_t n_threads;
+    uint64_t n_threads;
     /* then [n_threads] GrammarThread */
 } GrammarState;
 
@@ -182,8 +182,8 @@ static bool step_json(GrammarRun *run, const GrammarThread *thread, unsigned cha
 /* Where a whole JSON value may be left: the threads behind it read the next byte too. */
 static bool leave_json(GrammarRun *run, const Tape *tape, uint32_t offset)
 {
-    const uint32_t n = state_at(tape, offset)->n_threads;
-    for (uint32_t i = 0; i < n; i++) {
+    const uint64_t n = state_at(tape, offset)->n_threads;
+    for (uint64_t i = 0; i < n; i++) {
         const GrammarThread thread = threads_at(tape, offset)[i];
         if (!add_thread(run, thread.place, thread.json)) return false;
         if (thread.json != 0 && json_complete(tape, thread.json) && !go_behind(run, thread.place)) return false;
@@ -241,7 +241,7 @@ uint64_t grammar_hash(const Grammar *grammar, const Tape *tape, uint32_t offset)
     (void)grammar;
     const GrammarState *state = state_at(tape, offset);
     uint64_t hash = mix(state->reader.pending, (uint64_t)state->reader.point << 8 | state->reader.length);
-    for (uint32_t i = 0; i < state->n_threads; i++) hash += mix(threads_at(tape, offset)[i].hash, 11);
+    for (uint64_t i = 0; i < state->n_threads; i++) hash += mix(threads_at(tape, offset)[i].hash, 11);
     return hash;
 }
 

@@ -88,21 +88,49 @@ static bool some_name_fits(const JsonMachine *machine, uint32_t offset, const Ob
 }
 
 /* Keys that begin with the `bytes` that were read and that the automaton accepts, but that are taken: names with goals of their
- * own, and keys already there. `longer`: only those that go on. */
+ * own, and keys already there. */
 static uint64_t taken_keys(const JsonMachine *machine, uint32_t offset, const ObjectShape *shape, const JsonState *state,
-                           uint32_t bytes, uint32_t low, uint32_t high, bool longer)
+                           uint32_t bytes, uint32_t low, uint32_t high)
 {
     const Tape *tape = machine->tape;
     const uint64_t *keys = json_frame_keys(tape, offset);
     uint64_t taken = 0;
-    if (longer && low < high && machine->shapes->name_lengths[low] == bytes) low++;
     for (size_t w = low / 64; w * 64 < high; w++) {
         const uint64_t seen = keys[w] & shape->allowed[w];
         taken += (uint64_t)count_bits((shape->own[w] | seen) & range_word(low, high, w));
     }
     for (uint32_t at = json_frame(tape, offset)->seen; at != 0;) {
         const JsonSeen *seen = tape_at(tape, at);
-        taken += seen->length >= bytes + longer && memcmp(tape->text + seen->start, tape->text + state->text, bytes) == 0;
+        taken += seen->length >= bytes && memcmp(tape->text + seen->start, tape->text + state->text, bytes) == 0;
+        at = seen->next;
+    }
+    return taken;
+}
+
+/* The next character of text[length] after `bytes` is in low … high. */
+static bool continues_within(const char *text, size_t length, size_t bytes, uint32_t low, uint32_t high)
+{
+    if (length <= bytes) return false;
+    const uint32_t c = utf8_next(text, length, &bytes);
+    return c >= low && c <= high;
+}
+
+/* As taken_keys, of the keys whose next character is in low … high. */
+static uint64_t taken_behind(const JsonMachine *machine, const JsonState *state, const ObjectShape *shape, uint32_t low,
+                             uint32_t high)
+{
+    const Tape *tape = machine->tape;
+    const uint64_t *keys = json_frame_keys(tape, state->frame);
+    uint64_t taken = 0;
+    for (uint32_t id = state->names_low; id < state->names_high; id++) {
+        if (!has_bit(shape->own, id) && !(has_bit(keys, id) && has_bit(shape->allowed, id))) continue;
+        taken += continues_within(machine->shapes->names[id], machine->shapes->name_lengths[id], state->bytes, low, high);
+    }
+    for (uint32_t at = json_frame(tape, state->frame)->seen; at != 0;) {
+        const JsonSeen *seen = tape_at(tape, at);
+        const char *text = tape->text + seen->start;
+        taken += seen->length > state->bytes && memcmp(text, tape->text + state->text, state->bytes) == 0 &&
+                 continues_within(text, seen->length, state->bytes, low, high);
         at = seen->next;
     }
     return taken;
@@ -116,7 +144,7 @@ static bool free_key_fits(const JsonMachine *machine, uint32_t offset, const Obj
     if (shape->free_keys == NULL) return true;
     if (automaton == DFA_DEAD) return false;
     const uint32_t completions = shape->free_keys->completions[automaton];
-    return completions == DFA_UNBOUNDED || completions > taken_keys(machine, offset, shape, state, bytes, low, high, false);
+    return completions == DFA_UNBOUNDED || completions > taken_keys(machine, offset, shape, state, bytes, low, high);
 }
 
 static uint32_t first_automaton(const ObjectShape *shape)
@@ -212,10 +240,9 @@ static bool some_name_continues(const JsonMachine *machine, const JsonState *sta
 {
     const uint64_t room = spare_room(machine, state->frame, item);
     for (uint32_t id = state->names_low; id < state->names_high; id++) {
-        size_t at = state->bytes;
-        if (machine->shapes->name_lengths[id] <= at) continue;
-        const uint32_t c = utf8_next(machine->shapes->names[id], machine->shapes->name_lengths[id], &at);
-        if (c >= low && c <= high && name_fits(machine, state->frame, item->shape, room, id)) return true;
+        const char *name = machine->shapes->names[id];
+        if (!continues_within(name, machine->shapes->name_lengths[id], state->bytes, low, high)) continue;
+        if (name_fits(machine, state->frame, item->shape, room, id)) return true;
     }
     return false;
 }
@@ -231,9 +258,8 @@ bool json_key_possible(const JsonMachine *machine, uint32_t offset, uint32_t low
         if (some_name_continues(machine, state, item, low, high)) return true;
         if (leaves[i].b == 0) continue;
         if (shape->free_keys == NULL) return true;
-        const uint64_t taken =
-            taken_keys(machine, state->frame, shape, state, state->bytes, state->names_low, state->names_high, true);
-        if (dfa_range_completions(shape->free_keys, leaves[i].a, low, high) > taken) return true;
+        const uint64_t completions = dfa_range_completions(shape->free_keys, leaves[i].a, low, high);
+        if (completions == UINT64_MAX || completions > taken_behind(machine, state, shape, low, high)) return true;
     }
     return false;
 }

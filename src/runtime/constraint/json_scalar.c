@@ -79,6 +79,25 @@ static bool differs_somehow(const JsonMachine *machine, uint32_t frame, const Js
     return possible > taken;
 }
 
+/* Earlier items that begin like the string and whose next character is in low … high, as far as the shape holds them. */
+static uint64_t taken_behind(const JsonMachine *machine, const JsonState *state, const JsonLeaf *leaf, uint32_t low,
+                             uint32_t high)
+{
+    const Tape *tape = machine->tape;
+    uint64_t taken = 0;
+    for (uint32_t at = leaf->unique ? json_frame(tape, state->frame)->seen : 0; at != 0;) {
+        const JsonSeen *seen = tape_at(tape, at);
+        const char *text = tape->text + seen->start;
+        size_t next = state->bytes;
+        at = seen->next;
+        if (seen->type != JSON_VALUE_STRING || seen->length <= next) continue;
+        if (memcmp(text, tape->text + state->text, next) != 0 || !shape_holds(leaf->shape, text, seen->length)) continue;
+        const uint32_t c = utf8_next(text, seen->length, &next);
+        taken += c >= low && c <= high;
+    }
+    return taken;
+}
+
 uint32_t json_open_string(const JsonMachine *machine, uint32_t offset)
 {
     const Tape *tape = machine->tape;
@@ -161,14 +180,18 @@ bool json_string_possible(const JsonMachine *machine, uint32_t offset, uint32_t 
     if (low == high) return json_string_character(machine, offset, low) != 0;
     for (uint32_t i = 0; i < state->n_leaves; i++) {
         const StringShape *shape = leaves[i].shape;
+        const uint64_t taken = taken_behind(machine, state, &leaves[i], low, high);
+        uint64_t listed = 0;
         for (uint32_t k = leaves[i].a; shape->listed && k < leaves[i].b; k++) {
             size_t at = state->bytes;
             if (shape->lengths[k] <= at) continue;
             const uint32_t c = utf8_next(shape->strings[k], shape->lengths[k], &at);
-            if (c >= low && c <= high) return true;
+            listed += c >= low && c <= high;
         }
+        if (listed > taken) return true;
         if (shape->listed || state->characters >= shape->max_length) continue;
         if (shape->dfa == NULL) return true;
+        if (taken > 0 && dfa_range_completions(shape->dfa, leaves[i].a, low, high) <= taken) continue;
         const uint32_t least = shape->min_length > state->characters ? shape->min_length - state->characters : 0;
         const uint32_t most =
             shape->max_length == DFA_UNBOUNDED ? DFA_UNBOUNDED : shape->max_length - state->characters;

@@ -220,6 +220,20 @@ static bool products_meet(const NumberShape *shape, Decimal from, Decimal to, De
     return false;
 }
 
+/* The lower end is refused (an integer, a listed value), and so is all that rounds to the same double: look a little and then
+ * ever farther above it. */
+static bool neighbours_meet(const NumberShape *shape, Decimal from, Decimal to, Decimal unit, bool is_float)
+{
+    Decimal start;
+    if (!decimal_ceil_multiple(from, unit, &start)) return false;
+    for (Decimal distance = unit; distance.exponent < unit.exponent + MAX_ALL_DIGITS; distance.exponent++) {
+        Decimal value;
+        if (!decimal_add(start, distance, &value) || decimal_compare(value, to) > 0) break;
+        if (value_holds(shape, value, is_float)) return true;
+    }
+    return false;
+}
+
 /* Some value of the shape lies in the interval. */
 static bool shape_meets(const NumberShape *shape, const Interval *interval, bool is_float)
 {
@@ -241,6 +255,7 @@ static bool shape_meets(const NumberShape *shape, const Interval *interval, bool
         if (value_holds(shape, value, is_float)) return true;
         if (!decimal_add(value, step, &value)) break;
     }
+    if (!shape->has_step) return neighbours_meet(shape, from, to, unit, is_float);
     return double_step(shape, is_float) && products_meet(shape, from, to, unit);
 }
 

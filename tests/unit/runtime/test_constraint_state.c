@@ -1,0 +1,320 @@
+/* States: masks agree with what is accepted, roll-back, copies, forced text, end tokens, regular expressions, GBNF, the check line. */
+#include "cmocka_all.h"
+#include "runtime/constraint_vocab.h"
+
+#include <stdlib.h>
+
+enum { WORDS = (CONSTRAINT_TEST_TOKENS + 31) / 32 };
+
+static bool allowed(const uint32_t *bits, int32_t token) { return (bits[token / 32] >> token % 32 & 1) != 0; }
+
+static Constraint *compile(ImpStatus (*compiler)(const char *, size_t, Constraint **), const char *source)
+{
+    Constraint *constraint = NULL;
+    if (compiler(source, strlen(source), &constraint) != IMP_OK) fail_msg("%s: %s", source, imp_last_error());
+    return constraint;
+}
+
+static const char json_grammar[] =
+    "# JSON without numbers\n"
+    "root ::= object\n"
+    "value ::= object | array | string | (\"true\" | \"false\" | \"null\") ws\n"
+    "object ::=\n  \"{\" ws ( string \":\" ws value (\",\" ws string \":\" ws value)* )? \"}\" ws\n"
+    "array ::= \"[\" ws ( value (\",\" ws value)* )? \"]\" ws\n"
+    "string ::= \"\\\"\" ([^\"\\\\\\x00-\\x1F] | \"\\\\\" ([\"\\\\bfnrt] | \"u\" [0-9a-fA-F]{4}))* \"\\\"\" ws\n"
+    "ws ::= | \" \" | \"\\n\" [ \\t]{0,20}\n";
+
+typedef struct WalkCase {
+    ImpStatus (*compiler)(const char *, size_t, Constraint **);
+    const char *source;
+} WalkCase;
+
+static const WalkCase walks[] = {
+    {constraint_compile_schema_text, "{\"type\":\"object\",\"properties\":{\"name\":{\"type\":\"string\"},\"age\":{\"type\":"
+                                     "\"integer\",\"minimum\":0,\"maximum\":150}},\"required\":[\"name\",\"age\"],"
+                                     "\"additionalProperties\":false}"},
+    {constraint_compile_schema_text, "{\"type\":\"array\",\"items\":{\"enum\":[\"red\",\"green\",\"\xc3\xa9\xe4\xb8\xad\",1.5]},"
+                                     "\"minItems\":2,\"maxItems\":4,\"uniqueItems\":true}"},
+    {constraint_compile_schema_text, "{\"type\":\"object\",\"maxProperties\":3,\"additionalProperties\":{\"type\":\"boolean\"}}"},
+    {constraint_compile_regex, "(ab|[\\w]{2,4}\xc3\xa9)+|12{1,3}\\.5"},
+    {constraint_compile_grammar, json_grammar},
+};
+
+/* At every step of random texts each token is in the mask exactly when it is accepted, and no text gets stuck. */
+static void test_masks_agree_with_acceptance(void **state)
+{
+    (void)state;
+    ConstraintVocab *vocab = constraint_test_vocab();
+    unsigned seed = 1;
+    for (size_t i = 0; i < sizeof walks / sizeof walks[0]; i++) {
+        Constraint *constraint = compile(walks[i].compiler, walks[i].source);
+        for (int round = 0; round < 20; round++) {
+            ConstraintState *text = NULL;
+            assert_int_equal(constraint_state_create(constraint, vocab, &text), IMP_OK);
+            for (int step = 0; step < 40; step++) {
+                uint32_t bits[WORDS];
+                int32_t choices[CONSTRAINT_TEST_TOKENS];
+                int32_t n = 0;
+                assert_int_equal(constraint_mask(text, bits), IMP_OK);
+                for (int32_t token = 0; token < CONSTRAINT_TEST_TOKENS; token++) {
+                    const bool taken = constraint_advance(text, token);
+                    if (taken) constraint_rollback(text, 1);
+                    if (taken != allowed(bits, token)) fail_msg("walk %zu: token %d", i, (int)token);
+                    if (taken) choices[n++] = token;
+                }
+                assert_int_equal(allowed(bits, CONSTRAINT_TEST_END), constraint_complete(text));
+                if (n == 0) fail_msg("walk %zu: stuck after %zu tokens", i, constraint_length(text));
+                const int32_t choice = choices[(size_t)rand_r(&seed) % (size_t)n];
+                assert_true(constraint_advance(text, choice));
+                if (choice == CONSTRAINT_TEST_END) break;
+            }
+            constraint_state_free(text);
+        }
+        constraint_free(constraint);
+    }
+    constraint_vocab_free(vocab);
+}
+
+static void advance_text(ConstraintState *state, const char *text)
+{
+    for (; *text != '\0'; text++) assert_true(constraint_advance(state, (unsigned char)*text));
+}
+
+static void test_rollback_and_copy(void **state)
+{
+    (void)state;
+    ConstraintVocab *vocab = constraint_test_vocab();
+    Constraint *constraint = compile(constraint_compile_schema_text, walks[0].source);
+    ConstraintState *text = NULL;
+    ConstraintState *copy = NULL;
+    uint32_t before[WORDS];
+    uint32_t after[WORDS];
+    assert_int_equal(constraint_state_create(constraint, vocab, &text), IMP_OK);
+    advance_text(text, "{\"name\":\"x");
+    assert_int_equal(constraint_mask(text, before), IMP_OK);
+    advance_text(text, "yz\",\"age\":15");
+    assert_int_equal(constraint_length(text), 22);
+    assert_int_equal(constraint_state_copy(text, &copy), IMP_OK);
+    constraint_rollback(text, 12);
+    assert_int_equal(constraint_mask(text, after), IMP_OK);
+    assert_memory_equal(before, after, sizeof before);
+    /* The copy goes its own way. */
+    advance_text(text, "\",\"age\":7}");
+    assert_true(constraint_complete(text));
+    advance_text(copy, "0}");
+    assert_true(constraint_complete(copy));
+    constraint_rollback(text, 1000);
+    assert_int_equal(constraint_length(text), 0);
+    advance_text(text, "{");
+    constraint_state_free(text);
+    constraint_state_free(copy);
+    constraint_free(constraint);
+    constraint_vocab_free(vocab);
+}
+
+static void test_end_tokens(void **state)
+{
+    (void)state;
+    ConstraintVocab *vocab = constraint_test_vocab();
+    Constraint *constraint = compile(constraint_compile_regex, "ab?");
+    ConstraintState *text = NULL;
+    uint32_t bits[WORDS];
+    assert_int_equal(constraint_state_create(constraint, vocab, &text), IMP_OK);
+    assert_false(constraint_advance(text, CONSTRAINT_TEST_END));
+    advance_text(text, "a");
+    assert_false(constraint_finished(text));
+    advance_text(text, "b");
+    assert_true(constraint_finished(text));
+    assert_true(constraint_advance(text, CONSTRAINT_TEST_END));
+    assert_false(constraint_advance(text, 'a'));
+    assert_int_equal(constraint_mask(text, bits), IMP_OK);
+    for (size_t w = 0; w < WORDS; w++) assert_int_equal(bits[w], 0);
+    constraint_rollback(text, 2);
+    advance_text(text, "b");
+    assert_false(constraint_advance(text, -1));
+    assert_false(constraint_advance(text, CONSTRAINT_TEST_TOKENS));
+    constraint_state_free(text);
+    constraint_free(constraint);
+    constraint_vocab_free(vocab);
+}
+
+typedef struct ForcedCase {
+    ImpStatus (*compiler)(const char *, size_t, Constraint **);
+    const char *source, *text, *forced;
+} ForcedCase;
+
+static const ForcedCase forced_cases[] = {
+    {constraint_compile_schema_text, "{\"enum\":[\"green\",\"grey\"]}", "\"gr", "e"},
+    {constraint_compile_schema_text, "{\"enum\":[\"green\",\"grey\"]}", "\"gree", "n\""},
+    {constraint_compile_schema_text, "{\"type\":\"object\",\"properties\":{\"name\":{}},\"additionalProperties\":false}", "{\"", "name\""},
+    {constraint_compile_schema_text, "{\"type\":\"boolean\"}", "t", "rue"},
+    {constraint_compile_schema_text, "{\"type\":\"string\"}", "\"a", ""},
+    {constraint_compile_regex, "hello( world)?", "he", "llo"},
+    {constraint_compile_grammar, "root ::= \"ab\" (\"cd\" | \"ce\")", "", "abc"},
+};
+
+static void test_forced_text(void **state)
+{
+    (void)state;
+    ConstraintVocab *vocab = constraint_test_vocab();
+    for (size_t i = 0; i < sizeof forced_cases / sizeof forced_cases[0]; i++) {
+        Constraint *constraint = compile(forced_cases[i].compiler, forced_cases[i].source);
+        ConstraintState *text = NULL;
+        char bytes[64];
+        int32_t tokens[64];
+        assert_int_equal(constraint_state_create(constraint, vocab, &text), IMP_OK);
+        advance_text(text, forced_cases[i].text);
+        const size_t n = constraint_forced_bytes(text, bytes, sizeof bytes);
+        assert_int_equal(n, strlen(forced_cases[i].forced));
+        assert_memory_equal(bytes, forced_cases[i].forced, n);
+        const size_t n_tokens = constraint_forced_tokens(text, tokens, 64);
+        for (size_t k = 0; k < n_tokens; k++) assert_true(constraint_advance(text, tokens[k]));
+        assert_int_equal(constraint_length(text), strlen(forced_cases[i].text) + n_tokens);
+        constraint_state_free(text);
+        constraint_free(constraint);
+    }
+    constraint_vocab_free(vocab);
+}
+
+typedef struct TextCase {
+    const char *source;
+    const char *accepted[6];
+    const char *refused[6];
+} TextCase;
+
+static const TextCase patterns[] = {
+    {"^a+$", {"a", "aaa"}, {"", "ab", "a\n"}},
+    {"a|bc*", {"a", "b", "bccc"}, {"ac", ""}},
+    {"(?!0)[0-9]{1,3}(?:\\.[0-9]+)?", {"1", "99.5"}, {"0", "01", "1.", "1234"}},
+    {"[^\\W\\d_]{2}", {"ab", "\xc3\xa9\xe4\xb8\xad"}, {"a1", "_a", "a"}},
+    {"(?i)Yes|no", {"YES", "No"}, {"y"}},
+    {"\\p{Lu}\\p{Script=Greek}", {"A\xce\xb1"}, {"a\xce\xb1", "Aa"}},
+    {"\\u00e9\\x41\\/\\.", {"\xc3\xa9"
+                            "A/."},
+     {"\xc3\xa9"
+      "Ax."}},
+    {"a{2,}b{0}c{,2}", {"aa", "aaacc"}, {"a", "aab", "aaccc"}},
+};
+
+static const TextCase grammars[] = {
+    {json_grammar, {"{}", "{\"a\":[true,null ]}", "{\"\\u00e9\":\"\xe4\xb8\xad\"}"}, {"[]", "{\"a\"}", "{\"a\":1}"}},
+    {"root ::= \"a\"{2,3} [x-z]? | . \"!\"\n", {"aa", "aaaz", "\xc3\xa9!"}, {"a", "aaaa", "!"}},
+    {"root ::= expr\nexpr ::= term (\"+\" term)*\nterm ::= [0-9]+ | \"(\" expr \")\"", {"1+(2+33)"}, {"1+", "()", "(1"}},
+    {"root ::= a\na ::= \"x\" a \"y\" | endless | \"\"\nendless ::= \"z\" endless", {"", "xxyy"}, {"z", "xy y", "xxy"}},
+    {"root ::= (\"a\"*)* \"b\"  # nested emptiness\n", {"b", "aaab"}, {"a"}},
+    {"root ::=\n  one |\n  two\none ::= \"1\"\n\ntwo ::= \"2\"\n  | \"3\"", {"1", "2", "3"}, {"12"}},
+};
+
+static void check_texts(ImpStatus (*compiler)(const char *, size_t, Constraint **), const TextCase *texts, size_t n)
+{
+    ConstraintVocab *vocab = constraint_test_vocab();
+    for (size_t i = 0; i < n; i++) {
+        Constraint *constraint = compile(compiler, texts[i].source);
+        for (size_t k = 0; k < 6 && texts[i].accepted[k] != NULL; k++) {
+            const char *text = texts[i].accepted[k];
+            if (!constraint_takes(constraint, vocab, text, strlen(text))) fail_msg("%s loses %s", texts[i].source, text);
+        }
+        for (size_t k = 0; k < 6 && texts[i].refused[k] != NULL; k++) {
+            const char *text = texts[i].refused[k];
+            if (constraint_takes(constraint, vocab, text, strlen(text))) fail_msg("%s takes %s", texts[i].source, text);
+        }
+        constraint_free(constraint);
+    }
+    constraint_vocab_free(vocab);
+}
+
+static void test_patterns(void **state)
+{
+    (void)state;
+    check_texts(constraint_compile_regex, patterns, sizeof patterns / sizeof patterns[0]);
+}
+
+static void test_grammars(void **state)
+{
+    (void)state;
+    check_texts(constraint_compile_grammar, grammars, sizeof grammars / sizeof grammars[0]);
+}
+
+typedef struct RefusedSource {
+    ImpStatus (*compiler)(const char *, size_t, Constraint **);
+    const char *source;
+    ImpStatus status;
+    const char *words;
+} RefusedSource;
+
+static const RefusedSource refused_sources[] = {
+    {constraint_compile_regex, "a(", IMP_ERR_FORMAT, "not closed"},
+    {constraint_compile_regex, "(a)\\1", IMP_ERR_UNSUPPORTED, "back-references"},
+    {constraint_compile_regex, "\\bword", IMP_ERR_UNSUPPORTED, "word borders"},
+    {constraint_compile_regex, "((?=a)b)*", IMP_ERR_UNSUPPORTED, "look-ahead"},
+    {constraint_compile_regex, "(((a{1,100}){1,100}){1,100}){1,100}", IMP_ERR_LIMIT, "too large"},
+    {constraint_compile_regex, "(.*a.{20}){3}", IMP_ERR_LIMIT, "pattern"},
+    {constraint_compile_regex, "a$b", IMP_ERR_FORMAT, "no text"},
+    {constraint_compile_grammar, "root ::= root \"a\" | \"b\"", IMP_ERR_UNSUPPORTED, "left recursion"},
+    {constraint_compile_grammar, "root ::= a\na ::= b \"x\" | \"y\"\nb ::= c? a", IMP_ERR_UNSUPPORTED, "not defined"},
+    {constraint_compile_grammar, "root ::= \"a\" root", IMP_ERR_FORMAT, "no text"},
+    {constraint_compile_grammar, "root ::= [a", IMP_ERR_FORMAT, "line 1"},
+    {constraint_compile_grammar, "root ::= \"a\"\nb := \"c\"", IMP_ERR_FORMAT, "line 2"},
+    {constraint_compile_grammar, "root ::= (\"a\"{1000}){1000}{1000}", IMP_ERR_FORMAT, "grammar"},
+};
+
+static void test_refusals_say_why(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof refused_sources / sizeof refused_sources[0]; i++) {
+        const RefusedSource *source = &refused_sources[i];
+        Constraint *constraint = NULL;
+        const ImpStatus status = source->compiler(source->source, strlen(source->source), &constraint);
+        if (status == IMP_OK || strstr(imp_last_error(), source->words) == NULL)
+            fail_msg("%s: status %d, %s", source->source, (int)status, imp_last_error());
+    }
+}
+
+static void test_check_line(void **state)
+{
+    (void)state;
+    ConstraintVocab *vocab = constraint_test_vocab();
+    static const struct {
+        const char *line;
+        bool accepted;
+        int at;
+        bool error;
+    } lines[] = {
+        {"{\"schema\":{\"type\":\"integer\"},\"text\":\"123\"}", true, 3, false},
+        {"{\"schema\":\"{\\\"maximum\\\": 5}\",\"text\":\"12\"}", false, 1, false},
+        {"{\"json\":true,\"text\":\"{\\\"name\\\": [1\"}", false, 11, false},
+        {"{\"regex\":\"ab\",\"text\":\"ab\"}", true, 2, false},
+        {"{\"grammar\":\"root ::= \\\"a\\\"\",\"text\":\"b\"}", false, 0, false},
+        {"{\"schema\":{\"type\":\"x\"},\"text\":\"1\"}", false, 0, true},
+        {"{\"text\":\"1\"}", false, 0, true},
+        {"[", false, 0, true},
+    };
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+        StrBuf out = {0};
+        assert_int_equal(constraint_check_line(NULL, vocab, lines[i].line, strlen(lines[i].line), &out), IMP_OK);
+        json_t *result = json_loads(out.data, 0, NULL);
+        assert_non_null(result);
+        assert_int_equal(json_is_true(json_object_get(result, "accepted")), lines[i].accepted);
+        assert_int_equal(json_integer_value(json_object_get(result, "at")), lines[i].at);
+        assert_int_equal(json_is_string(json_object_get(result, "error")), lines[i].error);
+        assert_int_equal(json_array_size(json_object_get(result, "mask_us")), 3);
+        json_decref(result);
+        strbuf_free(&out);
+    }
+    constraint_vocab_free(vocab);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_masks_agree_with_acceptance),
+        cmocka_unit_test(test_rollback_and_copy),
+        cmocka_unit_test(test_end_tokens),
+        cmocka_unit_test(test_forced_text),
+        cmocka_unit_test(test_patterns),
+        cmocka_unit_test(test_grammars),
+        cmocka_unit_test(test_refusals_say_why),
+        cmocka_unit_test(test_check_line),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
