@@ -99,8 +99,14 @@ run_ctest "threads under ThreadSanitizer" build/tsan setarch --addr-no-randomize
 echo "== against the reference implementations"
 smollm2=$(scripts/fetch_model.sh smollm2-135m-instruct) && gemma3=$(scripts/fetch_model.sh gemma-3-270m)
 check "real models fetched" [ -f "$smollm2" -a -f "$gemma3" ]
-check "tokenizers" .venv/bin/python tests/text/compare_tokenizers.py build/tokenize_driver --gguf "$smollm2" \
-    --gguf "$gemma3"
+for script in tests/text/compare_*.py; do
+    case $script in
+    *tokenizers*) arguments=(build/tokenize_driver --gguf "$smollm2" --gguf "$gemma3") ;;
+    *jinja*) arguments=(build/jinja_driver) ;;
+    *) arguments=() ;;
+    esac
+    check "$script" .venv/bin/python "$script" "${arguments[@]}"
+done
 
 echo "== end to end"
 run_pytest tests/e2e
