@@ -1,4 +1,5 @@
-/* fuzz_text.h - what the tokenizer fuzzers do with a tokenizer that a hostile file gave: use all of it, check what must hold. */
+/* fuzz_text.h - what the tokenizer fuzzers do with a tokenizer that a hostile file gave: use all of it, check what must
+ * hold. */
 #ifndef IMP_FUZZ_TEXT_H
 #define IMP_FUZZ_TEXT_H
 
@@ -36,8 +37,10 @@ static void use_tokenizer(const Tokenizer *tokenizer, const char *text, size_t l
         TokenList ids = {0};
         StrBuf whole = {0};
         if (tokenizer_encode(tokenizer, text, length, flags, &ids) == IMP_OK) {
-            for (size_t i = 0; i < ids.count; i++) require(ids.ids[i] >= 0 && ids.ids[i] < tokenizer_vocab_size(tokenizer));
-            if (tokenizer_decode(tokenizer, ids.ids, ids.count, true, &whole) == IMP_OK) check_stream(tokenizer, &ids, &whole);
+            for (size_t i = 0; i < ids.count; i++)
+                require(ids.ids[i] >= 0 && ids.ids[i] < tokenizer_vocab_size(tokenizer));
+            if (tokenizer_decode(tokenizer, ids.ids, ids.count, true, &whole) == IMP_OK)
+                check_stream(tokenizer, &ids, &whole);
         }
         token_list_free(&ids);
         strbuf_free(&whole);

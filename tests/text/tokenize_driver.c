@@ -1,16 +1,19 @@
 /*
  * tokenize_driver.c - a batch of strings through a tokenizer, for the comparison with the `tokenizers` package.
  *
- *     tokenize_driver MODEL [--detokenize] [--skip-special] [--add-special] [--no-parse-special] [--stream] < in > out
+ *     tokenize_driver MODEL [--detokenize] [--skip-special] [--add-special] [--no-parse-special] [--stream] [--time] <
+ * in > out
  *
  * In: records of a 32-bit little-endian length and so many bytes of text. Out: a line of space-separated ids for each.
- * With --detokenize in is such lines, out such records; --stream detokenizes one id at a time.
+ * With --detokenize in is such lines, out such records; --stream detokenizes one id at a time. With --time out is the
+ * number of seconds of processor time that all the encoding took and the number of ids.
  */
 #include "text/tokenizer/tokenizer.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 static int fail(const char *what)
 {
@@ -18,8 +21,10 @@ static int fail(const char *what)
     return 1;
 }
 
-static int tokenize(const Tokenizer *tokenizer, unsigned flags)
+static int tokenize(const Tokenizer *tokenizer, unsigned flags, bool only_time)
 {
+    clock_t spent = 0;
+    size_t n_ids = 0;
     StrBuf text = {0};
     TokenList ids = {0};
     uint32_t length;
@@ -27,10 +32,15 @@ static int tokenize(const Tokenizer *tokenizer, unsigned flags)
         strbuf_clear(&text);
         if (!strbuf_reserve(&text, length) || fread(text.data, 1, length, stdin) != length) return 1;
         ids.count = 0;
+        const clock_t start = clock();
         if (tokenizer_encode(tokenizer, text.data, length, flags, &ids) != IMP_OK) return fail("encode");
+        spent += clock() - start;
+        n_ids += ids.count;
+        if (only_time) continue;
         for (size_t i = 0; i < ids.count; i++) printf(i == 0 ? "%d" : " %d", (int)ids.ids[i]);
         putchar('\n');
     }
+    if (only_time) printf("%.6f %zu\n", (double)spent / CLOCKS_PER_SEC, n_ids);
     strbuf_free(&text);
     token_list_free(&ids);
     return 0;
@@ -42,7 +52,8 @@ static ImpStatus decode(const Tokenizer *tokenizer, const TokenList *ids, bool k
     Detokenizer *detokenizer;
     IMP_TRY(detokenizer_create(tokenizer, keep_special, &detokenizer));
     ImpStatus status = IMP_OK;
-    for (size_t i = 0; i < ids->count && status == IMP_OK; i++) status = detokenizer_push(detokenizer, ids->ids[i], out);
+    for (size_t i = 0; i < ids->count && status == IMP_OK; i++)
+        status = detokenizer_push(detokenizer, ids->ids[i], out);
     if (status == IMP_OK) status = detokenizer_finish(detokenizer, out);
     detokenizer_free(detokenizer);
     return status;
@@ -74,11 +85,12 @@ static int detokenize(const Tokenizer *tokenizer, bool keep_special, bool stream
 
 int main(int argc, char **argv)
 {
-    bool back = false, keep_special = true, stream = false;
+    bool back = false, keep_special = true, stream = false, only_time = false;
     unsigned flags = TOKENIZE_PARSE_SPECIAL;
     for (int i = 2; i < argc; i++) {
         if (strcmp(argv[i], "--detokenize") == 0) back = true;
         if (strcmp(argv[i], "--stream") == 0) stream = true;
+        if (strcmp(argv[i], "--time") == 0) only_time = true;
         if (strcmp(argv[i], "--skip-special") == 0) keep_special = false;
         if (strcmp(argv[i], "--add-special") == 0) flags |= TOKENIZE_ADD_SPECIAL;
         if (strcmp(argv[i], "--no-parse-special") == 0) flags &= ~(unsigned)TOKENIZE_PARSE_SPECIAL;
@@ -89,7 +101,7 @@ int main(int argc, char **argv)
     if (model_file_open(argv[1], MODEL_FORMAT_AUTO, &file) != IMP_OK) return fail("open");
     if (tokenizer_load(file, &tokenizer) != IMP_OK) return fail("load");
     if (tokenizer == NULL) return fail("the model has no vocabulary");
-    const int result = back ? detokenize(tokenizer, keep_special, stream) : tokenize(tokenizer, flags);
+    const int result = back ? detokenize(tokenizer, keep_special, stream) : tokenize(tokenizer, flags, only_time);
     tokenizer_free(tokenizer);
     model_file_close(file);
     return result;

@@ -48,15 +48,16 @@ static bool is_space(const AddedTokens *added, const char *text, size_t at, size
     return (unicode_flags(added->unicode, utf8_decode(text + at, width)) & UC_SPACE) != 0;
 }
 
-ImpStatus added_tokens_split(const AddedTokens *added, bool normalized, bool parse_special, const char *text, size_t length,
-                             AddedSink *sink, void *user)
+ImpStatus added_tokens_split(const AddedTokens *added, bool normalized, bool parse_special, const char *text,
+                             size_t length, AddedSink *sink, void *user)
 {
     const Trie *trie = &added->tries[normalized ? 1 : 0];
     if (trie->nodes == NULL) return length == 0 ? IMP_OK : sink(user, text, length, 0, -1);
     size_t done = 0; /* everything before has been handed on */
     for (size_t at = 0; at < length;) {
         int32_t index = 0;
-        const size_t matched = trie->root[(unsigned char)text[at]] < 0 ? 0 : trie_longest(trie, text + at, length - at, &index);
+        const size_t matched =
+            trie->root[(unsigned char)text[at]] < 0 ? 0 : trie_longest(trie, text + at, length - at, &index);
         if (matched == 0) {
             at++;
             continue;
@@ -68,7 +69,8 @@ ImpStatus added_tokens_split(const AddedTokens *added, bool normalized, bool par
         if (token->single_word && !stands_alone(added, text, length, start, end)) continue;
         size_t width;
         if (token->strip_left) {
-            while (start > 0 && is_space(added, text, utf8_previous(text, start), &width)) start = utf8_previous(text, start);
+            while (start > 0 && is_space(added, text, utf8_previous(text, start), &width))
+                start = utf8_previous(text, start);
             if (start < done) start = done;
         }
         if (token->strip_right) {

@@ -1,5 +1,6 @@
 /*
- * added_tokens.h - tokens that are cut out of the text before the model sees the rest: control tokens and what people added.
+ * added_tokens.h - tokens that are cut out of the text before the model sees the rest: control tokens and what people
+ * added.
  */
 #ifndef IMP_TEXT_ADDED_TOKENS_H
 #define IMP_TEXT_ADDED_TOKENS_H
@@ -37,10 +38,10 @@ const AddedToken *added_tokens_find(const AddedTokens *added, int32_t id);
 typedef ImpStatus AddedSink(void *user, const char *text, size_t length, size_t offset, int32_t id);
 
 /*
- * Cuts the tokens of one trie out of a text, at each place the longest. Without `parse_special` special tokens are text,
- * though what they cover is not searched again, as in the reference.
+ * Cuts the tokens of one trie out of a text, at each place the longest. Without `parse_special` special tokens are
+ * text, though what they cover is not searched again, as in the reference.
  */
-ImpStatus added_tokens_split(const AddedTokens *added, bool normalized, bool parse_special, const char *text, size_t length,
-                             AddedSink *sink, void *user);
+ImpStatus added_tokens_split(const AddedTokens *added, bool normalized, bool parse_special, const char *text,
+                             size_t length, AddedSink *sink, void *user);
 
 #endif

@@ -36,28 +36,30 @@ ImpStatus bpe_create(Arena *arena, const Vocab *vocab, size_t n_merges, const fl
     return IMP_OK;
 }
 
-/* The id behind a text in the files' spelling, which for byte keys has to be decoded first; *key gets what was looked up. */
-static int32_t find_text(const Bpe *bpe, const char *text, size_t length, char *buffer, size_t *key_length)
+/* The key of a text in the files' spelling, which for byte keys has to be decoded; false when no bytes can spell it. */
+static bool key_of_text(const Bpe *bpe, const char *text, size_t length, char *buffer, size_t *key_length)
 {
-    *key_length = length;
-    if (!bpe->bytes) {
-        memcpy(buffer, text, length);
-    } else if (!byte_level_decode(text, length, buffer, key_length)) {
-        return -1;
+    if (bpe->bytes) {
+        return utf8_valid_prefix(text, length) == length && byte_level_decode(text, length, buffer, key_length);
     }
-    return vocab_lookup(bpe->vocab, buffer, *key_length);
+    memcpy(buffer, text, length);
+    *key_length = length;
+    return true;
 }
 
 static ImpStatus no_token(const char *text, size_t length)
 {
-    return imp_fail(IMP_ERR_FORMAT, "the merges name \"%.*s\", which is no token", (int)(length < 100 ? length : 100), text);
+    return imp_fail(IMP_ERR_FORMAT, "the merges name \"%.*s\", which is no token", (int)(length < 100 ? length : 100),
+                    text);
 }
 
-ImpStatus bpe_add_merge(Bpe *bpe, const char *left, size_t left_length, const char *right, size_t right_length, uint32_t rank)
+ImpStatus bpe_add_merge(Bpe *bpe, const char *left, size_t left_length, const char *right, size_t right_length,
+                        uint32_t rank)
 {
     enum { INLINE_BYTES = 512 };
     if (left_length + right_length > INLINE_BYTES) {
-        if (left_length > VOCAB_MAX_TOKEN_BYTES || right_length > VOCAB_MAX_TOKEN_BYTES) return no_token(left, left_length);
+        if (left_length > VOCAB_MAX_TOKEN_BYTES || right_length > VOCAB_MAX_TOKEN_BYTES)
+            return no_token(left, left_length);
     }
     char local[INLINE_BYTES];
     char *buffer = local;
@@ -69,17 +71,24 @@ ImpStatus bpe_add_merge(Bpe *bpe, const char *left, size_t left_length, const ch
         buffer = large.data;
     }
     size_t left_key, right_key;
-    const int32_t left_id = find_text(bpe, left, left_length, buffer, &left_key);
+    /* What bytes cannot spell never comes up in a text. */
+    if (!key_of_text(bpe, left, left_length, buffer, &left_key) ||
+        !key_of_text(bpe, right, right_length, buffer + left_key, &right_key)) {
+        goto fail;
+    }
+    const int32_t left_id = vocab_lookup(bpe->vocab, buffer, left_key);
+    const int32_t right_id = vocab_lookup(bpe->vocab, buffer + left_key, right_key);
     if (left_id < 0) IMP_GOTO(no_token(left, left_length));
-    const int32_t right_id = find_text(bpe, right, right_length, buffer + left_key, &right_key);
     if (right_id < 0) IMP_GOTO(no_token(right, right_length));
     /* "##b" merges onto "a" as "ab". */
     const size_t prefix = bpe->word_prefix == NULL ? 0 : strlen(bpe->word_prefix);
     if (prefix > right_key) IMP_GOTO(no_token(right, right_length));
     memmove(buffer + left_key, buffer + left_key + prefix, right_key - prefix);
     const int32_t result = vocab_lookup(bpe->vocab, buffer, left_key + right_key - prefix);
-    if (result < 0) IMP_GOTO(imp_fail(IMP_ERR_FORMAT, "the merge of \"%.*s\" and \"%.*s\" makes no token", (int)(left_length < 100 ? left_length : 100), left,
-                                      (int)(right_length < 100 ? right_length : 100), right));
+    if (result < 0)
+        IMP_GOTO(imp_fail(IMP_ERR_FORMAT, "the merge of \"%.*s\" and \"%.*s\" makes no token",
+                          (int)(left_length < 100 ? left_length : 100), left,
+                          (int)(right_length < 100 ? right_length : 100), right));
     const uint64_t pair = bpe_pair(left_id, right_id);
     uint64_t i = bpe_pair_hash(pair) & bpe->merge_mask;
     while (bpe->merges[i].pair != UINT64_MAX && bpe->merges[i].pair != pair) i = (i + 1) & bpe->merge_mask;

@@ -2,7 +2,8 @@
  * bpe.h - byte-pair encoding: a word's symbols are merged, the pair of the lowest rank first, of equals the leftmost.
  *
  * Ranks come from a list of merges (Hugging Face, GGUF "gpt2") or from the scores of the tokens (SentencePiece, GGUF
- * "llama"); symbols are bytes (byte-level models) or characters. Sennrich et al. 2016, https://arxiv.org/abs/1508.07909.
+ * "llama"); symbols are bytes (byte-level models) or characters. Sennrich et al. 2016,
+ * https://arxiv.org/abs/1508.07909.
  */
 #ifndef IMP_TEXT_BPE_H
 #define IMP_TEXT_BPE_H
@@ -25,13 +26,13 @@ typedef struct Bpe {
     const float *scores; /* [vocab->count]; NULL when the merges rank */
     bool bytes;          /* symbols are bytes, keys are raw bytes */
     bool ignore_merges, fuse_unknown, byte_fallback;
-    int32_t unknown;                        /* -1: unknown characters are dropped */
-    const char *word_prefix, *word_suffix;  /* continuing_subword_prefix, end_of_word_suffix; NULL when empty */
-    int32_t symbol_ids[256];                /* of single bytes (byte symbols) or ASCII characters; -1 */
-    int32_t fallback_ids[256];              /* of <0xNN>; -1 */
-    bool fallback_complete;                 /* all 256 exist, and none takes part in a merge */
-    _Atomic uint8_t *whole;                 /* [vocab->count]: whether a token's own text becomes that one token */
-    uint64_t *adjacent;                     /* bit set of the character pairs inside tokens; NULL: never cut */
+    int32_t unknown;                       /* -1: unknown characters are dropped */
+    const char *word_prefix, *word_suffix; /* continuing_subword_prefix, end_of_word_suffix; NULL when empty */
+    int32_t symbol_ids[256];               /* of single bytes (byte symbols) or ASCII characters; -1 */
+    int32_t fallback_ids[256];             /* of <0xNN>; -1 */
+    bool fallback_complete;                /* all 256 exist, and none takes part in a merge */
+    _Atomic uint8_t *whole;                /* [vocab->count]: whether a token's own text becomes that one token */
+    uint64_t *adjacent;                    /* bit set of the character pairs inside tokens; NULL: never cut */
 } Bpe;
 
 /* Memory that one call of tokenizer_encode works with; zero-initialize. */
@@ -42,7 +43,8 @@ ImpStatus bpe_create(Arena *arena, const Vocab *vocab, size_t n_merges, const fl
 
 /* Adds the merge of two texts (in the vocabulary's own spelling) with the given rank; a pair that comes again takes the
  * later rank, as in the reference. Fails when a part or the result is no token. */
-ImpStatus bpe_add_merge(Bpe *bpe, const char *left, size_t left_length, const char *right, size_t right_length, uint32_t rank);
+ImpStatus bpe_add_merge(Bpe *bpe, const char *left, size_t left_length, const char *right, size_t right_length,
+                        uint32_t rank);
 
 /* After the options and the merges are set. `whole_text`: no pre-tokenizer cuts the text into words, so that long texts
  * must be cut where no merge can reach across. */

@@ -2,9 +2,9 @@
  * bpe_encode.c - one word into tokens.
  *
  * Most words of a text are tokens themselves, and most tokens are what merging their own text gives; whether that holds
- * is found out once a token and remembered. Words of several tokens are remembered for the rest of the call. What is left
- * is merged: up to a few dozen symbols in a plain array, where finding the lowest rank is a scan, and longer words with a
- * heap over a linked list, in n log n.
+ * is found out once a token and remembered. Words of several tokens are remembered for the rest of the call. What is
+ * left is merged: up to a few dozen symbols in a plain array, where finding the lowest rank is a scan, and longer words
+ * with a heap over a linked list, in n log n.
  */
 #include "text/tokenizer/bpe.h"
 
@@ -26,7 +26,8 @@ enum { WHOLE_UNKNOWN, WHOLE_YES, WHOLE_NO };
 
 #define NO_MERGE UINT64_MAX
 
-/* A token so far: text [start, end) of the word, nothing when no merge may touch it (unknown characters, fallback bytes). */
+/* A token so far: text [start, end) of the word, nothing when no merge may touch it (unknown characters, fallback
+ * bytes). */
 typedef struct Symbol {
     int32_t id;
     uint32_t start, end;
@@ -87,10 +88,11 @@ static inline uint64_t score_key(float score)
     return ~bits & UINT32_MAX;
 }
 
-/* The rank of merging two neighbours, NO_MERGE when they do not. With scores, SentencePiece's order is made total as the
- * reference's conversion to merges makes it: by score, then the longer left part first, then the longer right part; what
- * is equal still is ordered by ids. */
-static inline uint64_t rank_of(const Bpe *bpe, const char *word, const Symbol *left, const Symbol *right, int32_t *result)
+/* The rank of merging two neighbours, NO_MERGE when they do not. With scores, SentencePiece's order is made total as
+ * the reference's conversion to merges makes it: by score, then the longer left part first, then the longer right part;
+ * what is equal still is ordered by ids. */
+static inline uint64_t rank_of(const Bpe *bpe, const char *word, const Symbol *left, const Symbol *right,
+                               int32_t *result)
 {
     if (bpe->scores != NULL) {
         if (left->start == left->end || right->start == right->end) return NO_MERGE;
@@ -124,11 +126,13 @@ static ImpStatus reserve_symbols(BpeScratch *scratch, size_t count)
 
 static void add_symbol(BpeScratch *scratch, int32_t id, size_t start, size_t end)
 {
-    scratch->symbols[scratch->n_symbols++] = (Symbol){.id = id, .start = (uint32_t)start, .end = (uint32_t)end, .characters = 1};
+    scratch->symbols[scratch->n_symbols++] =
+        (Symbol){.id = id, .start = (uint32_t)start, .end = (uint32_t)end, .characters = 1};
 }
 
 /* The id of one character inside a word, with the marks that some models put on the first and the others. */
-static ImpStatus symbol_of_character(const Bpe *bpe, const char *word, size_t length, size_t at, size_t width, int32_t *id)
+static ImpStatus symbol_of_character(const Bpe *bpe, const char *word, size_t length, size_t at, size_t width,
+                                     int32_t *id)
 {
     if (bpe->word_prefix == NULL && bpe->word_suffix == NULL) {
         const unsigned char first = (unsigned char)word[at];
@@ -187,14 +191,16 @@ static ImpStatus split_into_symbols(const Bpe *bpe, BpeScratch *scratch, const c
     return IMP_OK;
 }
 
-
 /* The order of two candidates of one rank. */
 static inline bool goes_before(int32_t result, uint64_t pair, int32_t other_result, uint64_t other_pair)
 {
     return result != other_result ? result < other_result : pair < other_pair;
 }
 
-static inline uint64_t pair_at(const Symbol *symbols, size_t at) { return bpe_pair(symbols[at].id, symbols[at + 1].id); }
+static inline uint64_t pair_at(const Symbol *symbols, size_t at)
+{
+    return bpe_pair(symbols[at].id, symbols[at + 1].id);
+}
 
 static void merge_by_scan(const Bpe *bpe, BpeScratch *scratch, const char *word)
 {

@@ -4,7 +4,10 @@
 
 #include <stdint.h>
 
-static inline uint64_t bpe_pair(int32_t left, int32_t right) { return (uint64_t)(uint32_t)left << 32 | (uint32_t)right; }
+static inline uint64_t bpe_pair(int32_t left, int32_t right)
+{
+    return (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
+}
 
 static inline uint64_t bpe_pair_hash(uint64_t pair)
 {

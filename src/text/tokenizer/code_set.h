@@ -23,13 +23,13 @@ bool code_set_has(const CodeSet *set, uint32_t code_point);
 /* Adds every code point of these categories or with one of these properties. */
 void code_set_add_class(CodeSet *set, uint32_t categories, unsigned properties);
 
-/* Adds a property by its Unicode name ("L", "Lu", "Letter", "Han", "alpha", …; case, spaces, '-' and '_' do not count). False when
- * the name is unknown. */
+/* Adds a property by its Unicode name ("L", "Lu", "Letter", "Han", "alpha", …; case, spaces, "-" and "_" do not count).
+ * False when the name is unknown. */
 bool code_set_add_property(CodeSet *set, const char *name, size_t length);
 
 /*
- * What PCRE2 believes about general categories: asked once, when a large set is first written; zero-initialize, free with
- * category_cache_free.
+ * What PCRE2 believes about general categories: asked once, when a large set is first written; zero-initialize, free
+ * with category_cache_free.
  */
 typedef struct CategoryCache {
     CodeSet *sets[32]; /* by category; NULL until asked */
@@ -39,8 +39,8 @@ typedef struct CategoryCache {
 void category_cache_free(CategoryCache *cache);
 
 /*
- * Appends the set as a PCRE2 class. Large sets are written with \p{…} where PCRE2's own categories, whatever its Unicode
- * version, lie inside the set, and as ranges for the rest.
+ * Appends the set as a PCRE2 class. Large sets are written with \p{…} where PCRE2's own categories, whatever its
+ * Unicode version, lie inside the set, and as ranges for the rest.
  */
 ImpStatus code_set_write(const CodeSet *set, CategoryCache *cache, StrBuf *out);
 

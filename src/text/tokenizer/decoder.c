@@ -1,9 +1,9 @@
 /*
  * decoder.c - the chain of decoding steps as a pipe.
  *
- * What flows are fragments of strings: a fragment may begin a string, end it, both, or neither. Before a step that fuses
- * there are whole strings only; after it there is one string, which comes in fragments. Steps that need a whole string
- * hold its fragments until its end.
+ * What flows are fragments of strings: a fragment may begin a string, end it, both, or neither. Before a step that
+ * fuses there are whole strings only; after it there is one string, which comes in fragments. Steps that need a whole
+ * string hold its fragments until its end.
  */
 #include "text/tokenizer/decoder.h"
 
@@ -112,8 +112,8 @@ static ImpStatus byte_fallback(DecodeRun *run, size_t step, const char *text, si
     return put(run, step + 1, text, length, WHOLE);
 }
 
-static ImpStatus replace_all(DecodeRun *run, const Pattern *pattern, const char *text, size_t length, const char *content, size_t content_length,
-                             StrBuf *out)
+static ImpStatus replace_all(DecodeRun *run, const Pattern *pattern, const char *text, size_t length,
+                             const char *content, size_t content_length, StrBuf *out)
 {
     PatternWalk walk = {0};
     size_t done = 0;
@@ -132,7 +132,8 @@ static ImpStatus replace_all(DecodeRun *run, const Pattern *pattern, const char 
 }
 
 /* Replaces a plain string everywhere; an empty one nowhere. */
-static ImpStatus replace_string(DecodeRun *run, const char *text, size_t length, const char *from, size_t from_length, const char *to, StrBuf *out)
+static ImpStatus replace_string(DecodeRun *run, const char *text, size_t length, const char *from, size_t from_length,
+                                const char *to, StrBuf *out)
 {
     const Pattern pattern = {.kind = PATTERN_LITERAL, .literal = from, .literal_length = from_length};
     return replace_all(run, &pattern, text, length, to, strlen(to), out);
@@ -141,8 +142,9 @@ static ImpStatus replace_string(DecodeRun *run, const char *text, size_t length,
 /* BERT's rules for English spacing, in their order. */
 static ImpStatus clean_up(DecodeRun *run, size_t step, const char **text, size_t *length)
 {
-    static const char *const rules[][2] = {{" .", "."}, {" ?", "?"}, {" !", "!"}, {" ,", ","}, {" ' ", "'"}, {" n't", "n't"},
-                                           {" 'm", "'m"}, {" do not", " don't"}, {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}};
+    static const char *const rules[][2] = {{" .", "."},   {" ?", "?"},     {" !", "!"},    {" ,", ","},
+                                           {" ' ", "'"},  {" n't", "n't"}, {" 'm", "'m"},  {" do not", " don't"},
+                                           {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}};
     for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++) {
         if (memmem(*text, *length, rules[i][0], strlen(rules[i][0])) == NULL) continue;
         StrBuf *work = run->states[step].work;
@@ -159,7 +161,8 @@ static ImpStatus metaspace(DecodeRun *run, size_t step, const char *text, size_t
     const DecodeStep *meta = &run->decoder->steps[step];
     const bool first = run->states[step].count++ == 0 && !run->middle;
     StrBuf *out = &run->states[step].work[0];
-    IMP_TRY(replace_string(run, text, length, meta->content, meta->content_length, first && meta->drop_first ? "" : " ", out));
+    IMP_TRY(replace_string(run, text, length, meta->content, meta->content_length, first && meta->drop_first ? "" : " ",
+                           out));
     return put(run, step + 1, out->data, out->length, WHOLE);
 }
 
@@ -193,7 +196,8 @@ static ImpStatus flush_suffix(DecodeRun *run, size_t step, const char *replaceme
     state->open = false;
     StrBuf *out = &run->states[step].work[0];
     IMP_TRY(strbuf_check(&state->held));
-    IMP_TRY(replace_string(run, state->held.data, state->held.length, suffix->content, suffix->content_length, replacement, out));
+    IMP_TRY(replace_string(run, state->held.data, state->held.length, suffix->content, suffix->content_length,
+                           replacement, out));
     return put(run, step + 1, out->data, out->length, WHOLE);
 }
 
@@ -217,7 +221,8 @@ static ImpStatus ctc(DecodeRun *run, size_t step, const char *text, size_t lengt
 {
     const DecodeStep *rules = &run->decoder->steps[step];
     DecodeState *state = &run->states[step];
-    if (state->count++ > 0 && state->held.length == length && memcmp(state->held.data, text, length) == 0) return IMP_OK;
+    if (state->count++ > 0 && state->held.length == length && memcmp(state->held.data, text, length) == 0)
+        return IMP_OK;
     strbuf_clear(&state->held);
     strbuf_append(&state->held, text, length);
     IMP_TRY(strbuf_check(&state->held));
@@ -276,12 +281,18 @@ static ImpStatus put_whole(DecodeRun *run, size_t step, const char *text, size_t
     const DecodeStep *rules = &run->decoder->steps[step];
     StrBuf *work = &run->states[step].work[0];
     switch (rules->kind) {
-    case DECODE_BYTE_LEVEL: return byte_level(run, step, text, length);
-    case DECODE_BYTE_FALLBACK: return byte_fallback(run, step, text, length);
-    case DECODE_METASPACE: return metaspace(run, step, text, length);
-    case DECODE_WORDPIECE: return wordpiece(run, step, text, length);
-    case DECODE_SUFFIX: return suffix(run, step, text, length);
-    case DECODE_CTC: return ctc(run, step, text, length);
+    case DECODE_BYTE_LEVEL:
+        return byte_level(run, step, text, length);
+    case DECODE_BYTE_FALLBACK:
+        return byte_fallback(run, step, text, length);
+    case DECODE_METASPACE:
+        return metaspace(run, step, text, length);
+    case DECODE_WORDPIECE:
+        return wordpiece(run, step, text, length);
+    case DECODE_SUFFIX:
+        return suffix(run, step, text, length);
+    case DECODE_CTC:
+        return ctc(run, step, text, length);
     case DECODE_REPLACE:
         IMP_TRY(replace_all(run, &rules->pattern, text, length, rules->content, rules->content_length, work));
         return put(run, step + 1, work->data, work->length, WHOLE);
@@ -289,7 +300,8 @@ static ImpStatus put_whole(DecodeRun *run, size_t step, const char *text, size_t
         if (run->states[step].count++ > 0 && !run->middle) IMP_TRY(put(run, step + 1, " ", 1, WHOLE));
         return put(run, step + 1, text, length, WHOLE);
     case DECODE_FUSE:
-    case DECODE_STRIP: break;
+    case DECODE_STRIP:
+        break;
     }
     return imp_fail(IMP_ERR_INTERNAL, "unknown decoder step");
 }
@@ -316,11 +328,16 @@ static ImpStatus put(DecodeRun *run, size_t step, const char *text, size_t lengt
 static ImpStatus finish_step(DecodeRun *run, size_t step)
 {
     switch (run->decoder->steps[step].kind) {
-    case DECODE_BYTE_LEVEL: return flush_utf8(run, step, true);
-    case DECODE_BYTE_FALLBACK: return flush_fallback(run, step);
-    case DECODE_SUFFIX: return flush_suffix(run, step, "");
-    case DECODE_FUSE: return put_fused(run, step, "", 0, true);
-    default: return IMP_OK;
+    case DECODE_BYTE_LEVEL:
+        return flush_utf8(run, step, true);
+    case DECODE_BYTE_FALLBACK:
+        return flush_fallback(run, step);
+    case DECODE_SUFFIX:
+        return flush_suffix(run, step, "");
+    case DECODE_FUSE:
+        return put_fused(run, step, "", 0, true);
+    default:
+        return IMP_OK;
     }
 }
 

@@ -9,7 +9,8 @@
 #include "text/tokenizer/pattern.h"
 
 typedef enum DecodeKind {
-    DECODE_BYTE_LEVEL,    /* characters of the byte-level alphabet become bytes, all of them one string, ill-formed parts U+FFFD */
+    DECODE_BYTE_LEVEL, /* characters of the byte-level alphabet become bytes, all of them one string, ill-formed parts
+                          U+FFFD */
     DECODE_BYTE_FALLBACK, /* a run of <0xNN> becomes its text, or a U+FFFD for each when that is no UTF-8 */
     DECODE_REPLACE,       /* in each string */
     DECODE_FUSE,          /* all strings become one */
@@ -23,13 +24,13 @@ typedef enum DecodeKind {
 
 typedef struct DecodeStep {
     DecodeKind kind;
-    Pattern pattern;                    /* REPLACE */
-    const char *content;                /* REPLACE: with what; STRIP, METASPACE: the character; WORDPIECE, SUFFIX, CTC: the mark */
+    Pattern pattern;     /* REPLACE */
+    const char *content; /* REPLACE: with what; STRIP, METASPACE: the character; WORDPIECE, SUFFIX, CTC: the mark */
     size_t content_length;
-    const char *delimiter;              /* CTC: what stands for a space */
-    size_t strip_start, strip_stop;     /* STRIP */
-    bool clean_up;                      /* WORDPIECE, CTC: English spacing */
-    bool drop_first;                    /* METASPACE */
+    const char *delimiter;          /* CTC: what stands for a space */
+    size_t strip_start, strip_stop; /* STRIP */
+    bool clean_up;                  /* WORDPIECE, CTC: English spacing */
+    bool drop_first;                /* METASPACE */
 } DecodeStep;
 
 enum { DECODE_MAX_STEPS = 16 };
@@ -45,14 +46,14 @@ void decoder_free(Decoder *decoder);
 
 /* One running decoder. Zero-initialize, set `decoder` and `out`. */
 typedef struct DecodeState {
-    StrBuf held;      /* text that may still change */
-    StrBuf work[2];   /* the step's results */
-    StrBuf whole;     /* fragments of a string that the step needs whole */
-    size_t count;     /* strings seen */
-    size_t stripped;  /* STRIP: characters cut at the start of the string */
-    size_t trailing;  /* STRIP: characters held back at its end */
-    bool open;        /* a string has begun */
-    bool in_start;    /* STRIP: still at the string's start */
+    StrBuf held;     /* text that may still change */
+    StrBuf work[2];  /* the step's results */
+    StrBuf whole;    /* fragments of a string that the step needs whole */
+    size_t count;    /* strings seen */
+    size_t stripped; /* STRIP: characters cut at the start of the string */
+    size_t trailing; /* STRIP: characters held back at its end */
+    bool open;       /* a string has begun */
+    bool in_start;   /* STRIP: still at the string's start */
 } DecodeState;
 
 typedef struct DecodeRun {

@@ -37,7 +37,8 @@ ImpStatus detokenizer_create(const Tokenizer *tokenizer, bool keep_special, Deto
 {
     *out = calloc(1, sizeof **out);
     if (*out == NULL) return imp_fail_memory(sizeof **out);
-    **out = (Detokenizer){.tokenizer = tokenizer, .keep_special = keep_special, .run = {.decoder = &tokenizer->decoder}};
+    **out =
+        (Detokenizer){.tokenizer = tokenizer, .keep_special = keep_special, .run = {.decoder = &tokenizer->decoder}};
     return IMP_OK;
 }
 

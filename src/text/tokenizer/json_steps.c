@@ -17,7 +17,8 @@ typedef struct StepReader {
     ImpStatus (*read)(Tokenizer *tokenizer, const json_t *json);
 } StepReader;
 
-ImpStatus json_text(Tokenizer *tokenizer, const json_t *object, const char *key, const char *fallback, const char **out, size_t *length)
+ImpStatus json_text(Tokenizer *tokenizer, const json_t *object, const char *key, const char *fallback, const char **out,
+                    size_t *length)
 {
     const json_t *value = json_object_get(object, key);
     if (value == NULL || json_is_null(value)) {
@@ -47,13 +48,15 @@ static ImpStatus read_count(const json_t *object, const char *key, size_t fallba
     const json_t *value = json_object_get(object, key);
     *out = fallback;
     if (value == NULL || json_is_null(value)) return IMP_OK;
-    if (!json_is_integer(value) || json_integer_value(value) < 0) return imp_fail(IMP_ERR_FORMAT, "\"%s\" is no count", key);
+    if (!json_is_integer(value) || json_integer_value(value) < 0)
+        return imp_fail(IMP_ERR_FORMAT, "\"%s\" is no count", key);
     *out = (size_t)json_integer_value(value);
     return IMP_OK;
 }
 
 /* Finds the reader of an object's type and calls it; sequences under `list_key` are walked. */
-static ImpStatus read_step(Tokenizer *tokenizer, const json_t *json, const StepReader *readers, const char *list_key, int depth)
+static ImpStatus read_step(Tokenizer *tokenizer, const json_t *json, const StepReader *readers, const char *list_key,
+                           int depth)
 {
     if (json == NULL || json_is_null(json)) return IMP_OK;
     const char *type = json_string_value(json_object_get(json, "type"));
@@ -89,10 +92,12 @@ static ImpStatus read_pattern(Tokenizer *tokenizer, const json_t *json, Pattern 
 }
 
 /* A string of one character. */
-static ImpStatus read_character(Tokenizer *tokenizer, const json_t *json, const char *key, const char *fallback, const char **out, size_t *length)
+static ImpStatus read_character(Tokenizer *tokenizer, const json_t *json, const char *key, const char *fallback,
+                                const char **out, size_t *length)
 {
     IMP_TRY(json_text(tokenizer, json, key, fallback, out, length));
-    if (*length == 0 || utf8_width((*out)[0]) != *length) return imp_fail(IMP_ERR_FORMAT, "\"%s\" is no single character", key);
+    if (*length == 0 || utf8_width((*out)[0]) != *length)
+        return imp_fail(IMP_ERR_FORMAT, "\"%s\" is no single character", key);
     return IMP_OK;
 }
 
@@ -104,11 +109,26 @@ static ImpStatus add_normal(Tokenizer *tokenizer, NormalKind kind)
     return normalizer_add_step(&tokenizer->normalizer, kind) == NULL ? IMP_ERR_LIMIT : IMP_OK;
 }
 
-static ImpStatus read_nfc(Tokenizer *tokenizer, const json_t *json) { return (void)json, add_normal(tokenizer, NORMAL_NFC); }
-static ImpStatus read_nfd(Tokenizer *tokenizer, const json_t *json) { return (void)json, add_normal(tokenizer, NORMAL_NFD); }
-static ImpStatus read_nfkc(Tokenizer *tokenizer, const json_t *json) { return (void)json, add_normal(tokenizer, NORMAL_NFKC); }
-static ImpStatus read_nfkd(Tokenizer *tokenizer, const json_t *json) { return (void)json, add_normal(tokenizer, NORMAL_NFKD); }
-static ImpStatus read_nmt(Tokenizer *tokenizer, const json_t *json) { return (void)json, add_normal(tokenizer, NORMAL_NMT); }
+static ImpStatus read_nfc(Tokenizer *tokenizer, const json_t *json)
+{
+    return (void)json, add_normal(tokenizer, NORMAL_NFC);
+}
+static ImpStatus read_nfd(Tokenizer *tokenizer, const json_t *json)
+{
+    return (void)json, add_normal(tokenizer, NORMAL_NFD);
+}
+static ImpStatus read_nfkc(Tokenizer *tokenizer, const json_t *json)
+{
+    return (void)json, add_normal(tokenizer, NORMAL_NFKC);
+}
+static ImpStatus read_nfkd(Tokenizer *tokenizer, const json_t *json)
+{
+    return (void)json, add_normal(tokenizer, NORMAL_NFKD);
+}
+static ImpStatus read_nmt(Tokenizer *tokenizer, const json_t *json)
+{
+    return (void)json, add_normal(tokenizer, NORMAL_NMT);
+}
 
 static ImpStatus read_lowercase(Tokenizer *tokenizer, const json_t *json)
 {
@@ -306,10 +326,14 @@ static ImpStatus read_prepend_scheme(const json_t *json, PrependScheme *out)
     const char *name = scheme == NULL ? "always" : json_string_value(scheme);
     bool prefix;
     IMP_TRY(json_flag(json, "add_prefix_space", true, &prefix));
-    if (name != NULL && strcmp(name, "always") == 0) *out = PREPEND_ALWAYS;
-    else if (name != NULL && strcmp(name, "first") == 0) *out = PREPEND_FIRST;
-    else if (name != NULL && strcmp(name, "never") == 0) *out = PREPEND_NEVER;
-    else return imp_fail(IMP_ERR_FORMAT, "\"prepend_scheme\" is none that is known");
+    if (name != NULL && strcmp(name, "always") == 0)
+        *out = PREPEND_ALWAYS;
+    else if (name != NULL && strcmp(name, "first") == 0)
+        *out = PREPEND_FIRST;
+    else if (name != NULL && strcmp(name, "never") == 0)
+        *out = PREPEND_NEVER;
+    else
+        return imp_fail(IMP_ERR_FORMAT, "\"prepend_scheme\" is none that is known");
     if (!prefix) *out = PREPEND_NEVER;
     return IMP_OK;
 }
@@ -404,8 +428,14 @@ static ImpStatus add_decode(Tokenizer *tokenizer, DecodeKind kind)
     return decoder_add_step(&tokenizer->decoder, kind) == NULL ? IMP_ERR_LIMIT : IMP_OK;
 }
 
-static ImpStatus read_decode_bytes(Tokenizer *tokenizer, const json_t *json) { return (void)json, add_decode(tokenizer, DECODE_BYTE_LEVEL); }
-static ImpStatus read_decode_fuse(Tokenizer *tokenizer, const json_t *json) { return (void)json, add_decode(tokenizer, DECODE_FUSE); }
+static ImpStatus read_decode_bytes(Tokenizer *tokenizer, const json_t *json)
+{
+    return (void)json, add_decode(tokenizer, DECODE_BYTE_LEVEL);
+}
+static ImpStatus read_decode_fuse(Tokenizer *tokenizer, const json_t *json)
+{
+    return (void)json, add_decode(tokenizer, DECODE_FUSE);
+}
 
 static ImpStatus read_decode_fallback(Tokenizer *tokenizer, const json_t *json)
 {
@@ -514,7 +544,8 @@ static ImpStatus read_template(const Tokenizer *tokenizer, const json_t *json, T
         }
         const char *name = json_string_value(json_object_get(json_object_get(piece, "SpecialToken"), "id"));
         const json_t *ids = name == NULL ? NULL : json_object_get(json_object_get(tokens, name), "ids");
-        if (!json_is_array(ids)) return imp_fail(IMP_ERR_FORMAT, "a template names a special token that it does not define");
+        if (!json_is_array(ids))
+            return imp_fail(IMP_ERR_FORMAT, "a template names a special token that it does not define");
         for (size_t n = 0; n < json_array_size(ids); n++) {
             IMP_TRY(push_json_id(tokenizer, json_array_get(ids, n), seen ? &out->after : &out->before));
         }
@@ -522,9 +553,11 @@ static ImpStatus read_template(const Tokenizer *tokenizer, const json_t *json, T
     return seen ? IMP_OK : imp_fail(IMP_ERR_UNSUPPORTED, "a template without the text is not supported");
 }
 
-static ImpStatus read_processor(const Tokenizer *tokenizer, const json_t *json, int depth, TokenList *before, TokenList *after);
+static ImpStatus read_processor(const Tokenizer *tokenizer, const json_t *json, int depth, TokenList *before,
+                                TokenList *after);
 
-static ImpStatus read_processors(const Tokenizer *tokenizer, const json_t *json, int depth, TokenList *before, TokenList *after)
+static ImpStatus read_processors(const Tokenizer *tokenizer, const json_t *json, int depth, TokenList *before,
+                                 TokenList *after)
 {
     const json_t *list = json_object_get(json, "processors");
     if (depth == MAX_NESTING) return imp_fail(IMP_ERR_LIMIT, "sequences are nested too deeply");
@@ -548,7 +581,8 @@ static ImpStatus wrap(const Template *outer, TokenList *before, TokenList *after
     return IMP_OK;
 }
 
-static ImpStatus read_processor(const Tokenizer *tokenizer, const json_t *json, int depth, TokenList *before, TokenList *after)
+static ImpStatus read_processor(const Tokenizer *tokenizer, const json_t *json, int depth, TokenList *before,
+                                TokenList *after)
 {
     const char *type = json_string_value(json_object_get(json, "type"));
     if (type == NULL) return imp_fail(IMP_ERR_FORMAT, "an object has no \"type\"");

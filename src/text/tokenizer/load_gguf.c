@@ -1,8 +1,8 @@
 /*
  * load_gguf.c - a tokenizer out of a GGUF file's tokenizer.ggml.* keys.
  *
- * The file holds the tokens, their types and either merges or scores. What else the model's own tokenizer does has to be
- * concluded: from the kind of model, the name of its pre-tokenizer and a few flags.
+ * The file holds the tokens, their types and either merges or scores. What else the model's own tokenizer does has to
+ * be concluded: from the kind of model, the name of its pre-tokenizer and a few flags.
  */
 #include "text/tokenizer/tokenizer_internal.h"
 
@@ -115,7 +115,8 @@ static ImpStatus load_token(Loader *loader, int32_t id, bool strips)
     const bool added = special || type == TYPE_USER_DEFINED;
     const bool in_model = type == TYPE_NORMAL || type == TYPE_BYTE || type == TYPE_USER_DEFINED;
     IMP_TRY(loader->model->set_token(loader, id, text, type,
-                                     (in_model ? VOCAB_MODEL : 0u) | (added ? VOCAB_ADDED : 0u) | (special ? VOCAB_SPECIAL : 0u)));
+                                     (in_model ? VOCAB_MODEL : 0u) | (added ? VOCAB_ADDED : 0u) |
+                                         (special ? VOCAB_SPECIAL : 0u)));
     const VocabToken *token = &tokenizer->vocab.tokens[id];
     if (!added || token->text_length == 0) return IMP_OK;
     const bool strip = strips && special && !is(text, "<unk>") && !is(text, "<s>") && !is(text, "<|endoftext|>");
@@ -127,7 +128,8 @@ static ImpStatus load_token(Loader *loader, int32_t id, bool strips)
 static ImpStatus load_tokens(Loader *loader)
 {
     const uint64_t count = loader->tokens->count;
-    if (count > VOCAB_MAX_IDS) return imp_fail(IMP_ERR_LIMIT, "tokenizer.ggml.tokens holds more than %d tokens", VOCAB_MAX_IDS);
+    if (count > VOCAB_MAX_IDS)
+        return imp_fail(IMP_ERR_LIMIT, "tokenizer.ggml.tokens holds more than %d tokens", VOCAB_MAX_IDS);
     IMP_TRY(tokenizer_create_vocab(loader->tokenizer, (size_t)count, (size_t)count));
     /* Phi-3's control tokens take the white space behind them; nothing in the file says so. */
     GgufString architecture = {"", 0};
@@ -156,7 +158,8 @@ static ImpStatus load_merges(const GgufValue *merges, Bpe *bpe)
     for (uint64_t i = 0; i < merges->count; i++) {
         const GgufString merge = merges->as.strings[i];
         const char *space = merge.length < 2 ? NULL : memchr(merge.data + 1, ' ', merge.length - 1);
-        if (space == NULL) return imp_fail(IMP_ERR_FORMAT, "entry %llu of tokenizer.ggml.merges has no space", (unsigned long long)i);
+        if (space == NULL)
+            return imp_fail(IMP_ERR_FORMAT, "entry %llu of tokenizer.ggml.merges has no space", (unsigned long long)i);
         const size_t left = (size_t)(space - merge.data);
         IMP_TRY(bpe_add_merge(bpe, merge.data, left, space + 1, merge.length - left - 1, (uint32_t)i));
     }
@@ -175,11 +178,13 @@ static ImpStatus load_scores(Loader *loader, double **out)
 {
     const uint64_t count = loader->tokens->count;
     const GgufValue *array = find_array(loader, "tokenizer.ggml.scores");
-    if (array == NULL || array->count < count) return imp_fail(IMP_ERR_FORMAT, "tokenizer.ggml.scores is missing or too short");
+    if (array == NULL || array->count < count)
+        return imp_fail(IMP_ERR_FORMAT, "tokenizer.ggml.scores is missing or too short");
     double *scores = arena_alloc(&loader->tokenizer->arena, (size_t)count, sizeof *scores);
     if (scores == NULL) return imp_fail_memory((size_t)count * sizeof *scores);
     for (uint64_t i = 0; i < count; i++) {
-        if (!gguf_array_f64(array, i, &scores[i])) return imp_fail(IMP_ERR_FORMAT, "tokenizer.ggml.scores holds no numbers");
+        if (!gguf_array_f64(array, i, &scores[i]))
+            return imp_fail(IMP_ERR_FORMAT, "tokenizer.ggml.scores holds no numbers");
         if (type_of(loader, i) == TYPE_USER_DEFINED) scores[i] = 0.0;
     }
     *out = scores;
@@ -390,8 +395,8 @@ static ImpStatus find_model(Loader *loader)
         if (is(name, models[i]->name)) loader->model = models[i];
     }
     if (loader->model == NULL) {
-        return imp_fail(IMP_ERR_UNSUPPORTED, "tokenizer.ggml.model \"%.*s\" is not supported", (int)(name.length < 100 ? name.length : 100),
-                        name.data);
+        return imp_fail(IMP_ERR_UNSUPPORTED, "tokenizer.ggml.model \"%.*s\" is not supported",
+                        (int)(name.length < 100 ? name.length : 100), name.data);
     }
     if (loader->model != &byte_level_model) return IMP_OK;
     /* Some vocabularies of the marked kind say "gpt2", because they have merges. */
@@ -409,7 +414,8 @@ static ImpStatus load_template(Loader *loader)
 {
     Tokenizer *tokenizer = loader->tokenizer;
     const GgufModel *model = loader->model;
-    const bool add_bos = flag(loader, "tokenizer.ggml.add_bos_token", loader->recipe == NULL ? model->add_bos : pre_recipe_adds_bos(loader->recipe));
+    const bool add_bos = flag(loader, "tokenizer.ggml.add_bos_token",
+                              loader->recipe == NULL ? model->add_bos : pre_recipe_adds_bos(loader->recipe));
     const bool add_eos = flag(loader, "tokenizer.ggml.add_eos_token", model->add_eos);
     const bool add_separator = flag(loader, "tokenizer.ggml.add_sep_token", model->add_separator);
     int32_t separator = id_of(loader, "tokenizer.ggml.seperator_token_id");
@@ -427,7 +433,8 @@ fail:
 
 static void load_roles(Loader *loader)
 {
-    static const char *const ends[] = {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"};
+    static const char *const ends[] = {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id",
+                                       "tokenizer.ggml.eom_token_id"};
     Tokenizer *tokenizer = loader->tokenizer;
     tokenizer->bos = id_of(loader, "tokenizer.ggml.bos_token_id");
     if (tokenizer->bos < 0) tokenizer->bos = id_of(loader, "tokenizer.ggml.cls_token_id");

@@ -29,14 +29,16 @@ static int64_t id_value(const json_t *value)
 /* One more than the largest id in sight. */
 static ImpStatus count_ids(const Loader *loader, size_t *out)
 {
-    const json_t *vocab = json_object_get(loader->model, "vocab"), *added = json_object_get(loader->json, "added_tokens");
+    const json_t *vocab = json_object_get(loader->model, "vocab"),
+                 *added = json_object_get(loader->json, "added_tokens");
     int64_t last = -1;
     if (json_is_array(vocab)) {
         last = (int64_t)json_array_size(vocab) - 1;
     } else {
         const char *key;
         json_t *value;
-        json_object_foreach((json_t *)vocab, key, value) {
+        json_object_foreach((json_t *)vocab, key, value)
+        {
             const int64_t id = id_value(value);
             if (id < 0) return imp_fail(IMP_ERR_FORMAT, "model: the id of the token \"%.100s\" is no id", key);
             if (id > last) last = id;
@@ -51,11 +53,13 @@ static ImpStatus count_ids(const Loader *loader, size_t *out)
     const json_t *more = json_object_get(loader->tokenizer_config, "added_tokens_decoder");
     const char *key;
     json_t *value;
-    json_object_foreach((json_t *)more, key, value) {
+    json_object_foreach((json_t *)more, key, value)
+    {
         const long long id = strtoll(key, NULL, 10);
         if (id >= fresh && id < VOCAB_MAX_IDS) fresh = id + 1;
     }
-    if (fresh > VOCAB_MAX_IDS) return imp_fail(IMP_ERR_LIMIT, "ids go up to %lld, more than %d", (long long)fresh, VOCAB_MAX_IDS);
+    if (fresh > VOCAB_MAX_IDS)
+        return imp_fail(IMP_ERR_LIMIT, "ids go up to %lld, more than %d", (long long)fresh, VOCAB_MAX_IDS);
     *out = (size_t)fresh;
     return IMP_OK;
 }
@@ -76,8 +80,10 @@ static ImpStatus load_vocab(Loader *loader, double **scores)
     if (json_is_object(vocab)) {
         const char *key;
         json_t *value;
-        json_object_foreach((json_t *)vocab, key, value) {
-            IMP_TRY(vocab_set(&tokenizer->vocab, &tokenizer->arena, (int32_t)id_value(value), key, strlen(key), VOCAB_MODEL));
+        json_object_foreach((json_t *)vocab, key, value)
+        {
+            IMP_TRY(vocab_set(&tokenizer->vocab, &tokenizer->arena, (int32_t)id_value(value), key, strlen(key),
+                              VOCAB_MODEL));
         }
         loader->n_model = json_object_size(vocab);
         return IMP_OK;
@@ -86,10 +92,13 @@ static ImpStatus load_vocab(Loader *loader, double **scores)
     *scores = arena_alloc(&tokenizer->arena, (size_t)tokenizer->vocab.count, sizeof **scores);
     if (*scores == NULL) return imp_fail_memory(count * sizeof **scores);
     for (size_t i = 0; i < loader->n_model; i++) {
-        const json_t *text = json_array_get(json_array_get(vocab, i), 0), *score = json_array_get(json_array_get(vocab, i), 1);
-        if (!json_is_string(text) || !json_is_number(score)) return imp_fail(IMP_ERR_FORMAT, "model: entry %zu of \"vocab\" is no token with a score", i);
+        const json_t *text = json_array_get(json_array_get(vocab, i), 0),
+                     *score = json_array_get(json_array_get(vocab, i), 1);
+        if (!json_is_string(text) || !json_is_number(score))
+            return imp_fail(IMP_ERR_FORMAT, "model: entry %zu of \"vocab\" is no token with a score", i);
         (*scores)[i] = json_number_value(score);
-        IMP_TRY(vocab_set(&tokenizer->vocab, &tokenizer->arena, (int32_t)i, json_string_value(text), json_string_length(text), VOCAB_MODEL));
+        IMP_TRY(vocab_set(&tokenizer->vocab, &tokenizer->arena, (int32_t)i, json_string_value(text),
+                          json_string_length(text), VOCAB_MODEL));
     }
     return IMP_OK;
 }
@@ -116,9 +125,11 @@ static ImpStatus named_token(Loader *loader, const char *key, int32_t *id)
 static ImpStatus load_merges(const json_t *merges, Bpe *bpe)
 {
     for (size_t i = 0; i < json_array_size(merges); i++) {
-        const json_t *merge = json_array_get(merges, i), *left = json_array_get(merge, 0), *right = json_array_get(merge, 1);
+        const json_t *merge = json_array_get(merges, i), *left = json_array_get(merge, 0),
+                     *right = json_array_get(merge, 1);
         if (json_is_string(left) && json_is_string(right)) {
-            IMP_TRY(bpe_add_merge(bpe, json_string_value(left), json_string_length(left), json_string_value(right), json_string_length(right), (uint32_t)i));
+            IMP_TRY(bpe_add_merge(bpe, json_string_value(left), json_string_length(left), json_string_value(right),
+                                  json_string_length(right), (uint32_t)i));
             continue;
         }
         const char *text = json_string_value(merge);
@@ -201,7 +212,8 @@ static ImpStatus load_unigram(Loader *loader)
     const json_t *unknown = json_object_get(loader->model, "unk_id");
     if (unknown != NULL && !json_is_null(unknown)) {
         const int64_t id = id_value(unknown);
-        if (id < 0 || id >= (int64_t)loader->n_model) return imp_fail(IMP_ERR_FORMAT, "\"unk_id\" is outside the vocabulary");
+        if (id < 0 || id >= (int64_t)loader->n_model)
+            return imp_fail(IMP_ERR_FORMAT, "\"unk_id\" is outside the vocabulary");
         unigram->unknown = (int32_t)id;
     }
     return json_flag(loader->model, "byte_fallback", false, &unigram->byte_fallback);
@@ -256,7 +268,8 @@ static ImpStatus load_model(Loader *loader)
     static const struct {
         const char *type;
         ImpStatus (*load)(Loader *loader);
-    } models[] = {{"BPE", load_bpe}, {"Unigram", load_unigram}, {"WordPiece", load_wordpiece}, {"WordLevel", load_wordlevel}};
+    } models[] = {
+        {"BPE", load_bpe}, {"Unigram", load_unigram}, {"WordPiece", load_wordpiece}, {"WordLevel", load_wordlevel}};
     loader->model = json_object_get(loader->json, "model");
     if (!json_is_object(loader->model)) return imp_fail(IMP_ERR_FORMAT, "\"model\" is missing");
     const char *type = model_type(loader->model);
@@ -286,14 +299,16 @@ static ImpStatus add_token(Loader *loader, const json_t *entry, int32_t id)
     return IMP_OK;
 }
 
-/* A token that the model does not know gets the next id behind the model's, whatever the file says: the reference's rule. */
+/* A token that the model does not know gets the next id behind the model's, whatever the file says: the reference's
+ * rule. */
 static ImpStatus load_added(Loader *loader)
 {
     const json_t *list = json_object_get(loader->json, "added_tokens");
     int32_t next = (int32_t)loader->n_model;
     for (size_t i = 0; i < json_array_size(list); i++) {
         const json_t *entry = json_array_get(list, i), *content = json_object_get(entry, "content");
-        if (!json_is_string(content)) return imp_fail(IMP_ERR_FORMAT, "entry %zu of \"added_tokens\" has no \"content\"", i);
+        if (!json_is_string(content))
+            return imp_fail(IMP_ERR_FORMAT, "entry %zu of \"added_tokens\" has no \"content\"", i);
         if (json_string_length(content) == 0) continue;
         int32_t id = tokenizer_find(loader->tokenizer, json_string_value(content), json_string_length(content));
         if (id < 0) id = next++;
@@ -302,10 +317,13 @@ static ImpStatus load_added(Loader *loader)
     const json_t *more = json_object_get(loader->tokenizer_config, "added_tokens_decoder");
     const char *key;
     json_t *entry;
-    json_object_foreach((json_t *)more, key, entry) {
+    json_object_foreach((json_t *)more, key, entry)
+    {
         const long long id = strtoll(key, NULL, 10);
         const json_t *content = json_object_get(entry, "content");
-        if (!json_is_string(content) || json_string_length(content) == 0 || id < 0 || id >= loader->tokenizer->vocab.count) continue;
+        if (!json_is_string(content) || json_string_length(content) == 0 || id < 0 ||
+            id >= loader->tokenizer->vocab.count)
+            continue;
         if (loader->tokenizer->vocab.tokens[id].text == NULL) IMP_TRY(add_token(loader, entry, (int32_t)id));
     }
     return tokenizer_index_added(loader->tokenizer);
@@ -324,7 +342,8 @@ static int32_t configured_token(const Loader *loader, const char *key)
 static void add_ends(Tokenizer *tokenizer, const json_t *value)
 {
     tokenizer_add_end(tokenizer, id_value(value));
-    for (size_t i = 0; i < json_array_size(value); i++) tokenizer_add_end(tokenizer, id_value(json_array_get(value, i)));
+    for (size_t i = 0; i < json_array_size(value); i++)
+        tokenizer_add_end(tokenizer, id_value(json_array_get(value, i)));
 }
 
 static int32_t first_id(const Tokenizer *tokenizer, const json_t *value)
@@ -336,7 +355,8 @@ static int32_t first_id(const Tokenizer *tokenizer, const json_t *value)
 static void load_roles(Loader *loader)
 {
     Tokenizer *tokenizer = loader->tokenizer;
-    const json_t *sources[] = {loader->generation_config, loader->config, json_object_get(loader->config, "text_config")};
+    const json_t *sources[] = {loader->generation_config, loader->config,
+                               json_object_get(loader->config, "text_config")};
     tokenizer->bos = configured_token(loader, "bos_token");
     tokenizer->eos = configured_token(loader, "eos_token");
     for (size_t i = 0; i < sizeof sources / sizeof sources[0]; i++) {
@@ -370,8 +390,8 @@ fail:
     return status;
 }
 
-ImpStatus tokenizer_load_json(Tokenizer *tokenizer, const json_t *json, const json_t *tokenizer_config, const json_t *config,
-                              const json_t *generation_config)
+ImpStatus tokenizer_load_json(Tokenizer *tokenizer, const json_t *json, const json_t *tokenizer_config,
+                              const json_t *config, const json_t *generation_config)
 {
     Loader loader = {.tokenizer = tokenizer,
                      .json = json,

@@ -53,16 +53,19 @@ static void put_character(StrBuf *out, uint32_t code_point)
 /* A stretch of characters that a normal form may change, through utf8proc. */
 static ImpStatus normalize_stretch(const char *text, size_t length, bool compatible, bool compose, StrBuf *out)
 {
-    const utf8proc_option_t options = (utf8proc_option_t)(UTF8PROC_DECOMPOSE | UTF8PROC_STABLE | (compatible ? UTF8PROC_COMPAT : 0));
+    const utf8proc_option_t options =
+        (utf8proc_option_t)(UTF8PROC_DECOMPOSE | UTF8PROC_STABLE | (compatible ? UTF8PROC_COMPAT : 0));
     utf8proc_int32_t local[256], *points = local;
     utf8proc_ssize_t room = 256;
-    utf8proc_ssize_t n = utf8proc_decompose((const utf8proc_uint8_t *)text, (utf8proc_ssize_t)length, points, room, options);
+    utf8proc_ssize_t n =
+        utf8proc_decompose((const utf8proc_uint8_t *)text, (utf8proc_ssize_t)length, points, room, options);
     if (n > room) {
         points = malloc((size_t)n * sizeof *points);
         if (points == NULL) return imp_fail_memory((size_t)n * sizeof *points);
         n = utf8proc_decompose((const utf8proc_uint8_t *)text, (utf8proc_ssize_t)length, points, n, options);
     }
-    if (n > 0 && compose) n = utf8proc_normalize_utf32(points, n, (utf8proc_option_t)(UTF8PROC_COMPOSE | UTF8PROC_STABLE));
+    if (n > 0 && compose)
+        n = utf8proc_normalize_utf32(points, n, (utf8proc_option_t)(UTF8PROC_COMPOSE | UTF8PROC_STABLE));
     for (utf8proc_ssize_t i = 0; i < n; i++) put_character(out, (uint32_t)points[i]);
     if (points != local) free(points);
     return n < 0 ? imp_fail(IMP_ERR_INTERNAL, "utf8proc refuses a text: %s", utf8proc_errmsg(n)) : IMP_OK;
@@ -83,7 +86,8 @@ static ImpStatus normal_form(Rewrite *rewrite, unsigned moved, bool compatible, 
         const size_t start = previous < copied ? copied : previous;
         strbuf_append(rewrite->out, text + copied, start - copied);
         size_t end = at + width;
-        while (end < rewrite->length && (unicode_flags(rewrite->unicode, utf8_decode(text + end, &width)) & moved) != 0) end += width;
+        while (end < rewrite->length && (unicode_flags(rewrite->unicode, utf8_decode(text + end, &width)) & moved) != 0)
+            end += width;
         IMP_TRY(normalize_stretch(text + start, end - start, compatible, compose, rewrite->out));
         at = copied = previous = end;
     }
@@ -132,7 +136,8 @@ static ImpStatus replace(Rewrite *rewrite, NormalScratch *scratch, const NormalS
     for (;;) {
         bool found;
         size_t start, end;
-        IMP_TRY(pattern_next(&step->pattern, &scratch->regex, rewrite->text, rewrite->length, &walk, &found, &start, &end));
+        IMP_TRY(
+            pattern_next(&step->pattern, &scratch->regex, rewrite->text, rewrite->length, &walk, &found, &start, &end));
         if (!found) break;
         strbuf_append(rewrite->out, rewrite->text + done, start - done);
         strbuf_append(rewrite->out, step->content, step->content_length);
@@ -146,9 +151,10 @@ static void nmt(Rewrite *rewrite)
 {
     for (size_t at = 0, width; at < rewrite->length; at += width) {
         const uint32_t c = utf8_decode(rewrite->text + at, &width);
-        const bool dropped = (c >= 1 && c <= 8) || c == 0xB || (c >= 0xE && c <= 0x1F) || c == 0x7F || c == 0x8F || c == 0x9F;
-        const bool space = c == 9 || c == 0xA || c == 0xC || c == 0xD || c == 0x1680 || (c >= 0x200B && c <= 0x200F) || c == 0x2028 ||
-                           c == 0x2029 || c == 0x2581 || c == 0xFEFF || c == 0xFFFD;
+        const bool dropped =
+            (c >= 1 && c <= 8) || c == 0xB || (c >= 0xE && c <= 0x1F) || c == 0x7F || c == 0x8F || c == 0x9F;
+        const bool space = c == 9 || c == 0xA || c == 0xC || c == 0xD || c == 0x1680 || (c >= 0x200B && c <= 0x200F) ||
+                           c == 0x2028 || c == 0x2029 || c == 0x2581 || c == 0xFEFF || c == 0xFFFD;
         if (space) {
             strbuf_putc(rewrite->out, ' ');
         } else if (!dropped) {
@@ -174,8 +180,8 @@ static bool is_ideograph(uint32_t c)
 {
     static const struct {
         uint32_t first, last;
-    } blocks[] = {{0x4E00, 0x9FFF}, {0x3400, 0x4DBF}, {0x20000, 0x2A6DF}, {0x2A700, 0x2B73F}, {0x2B740, 0x2B81F}, {0x2B920, 0x2CEAF},
-                  {0xF900, 0xFAFF}, {0x2F800, 0x2FA1F}};
+    } blocks[] = {{0x4E00, 0x9FFF},   {0x3400, 0x4DBF},   {0x20000, 0x2A6DF}, {0x2A700, 0x2B73F},
+                  {0x2B740, 0x2B81F}, {0x2B920, 0x2CEAF}, {0xF900, 0xFAFF},   {0x2F800, 0x2FA1F}};
     for (size_t i = 0; i < sizeof blocks / sizeof blocks[0]; i++) {
         if (c >= blocks[i].first && c <= blocks[i].last) return true;
     }
@@ -195,20 +201,43 @@ static void space_ideographs(Rewrite *rewrite)
 static ImpStatus run_step(const NormalStep *step, NormalScratch *scratch, Rewrite *rewrite)
 {
     switch (step->kind) {
-    case NORMAL_NFC: return normal_form(rewrite, UC_MOVED_NFC, false, true);
-    case NORMAL_NFD: return normal_form(rewrite, UC_MOVED_NFD, false, false);
-    case NORMAL_NFKC: return normal_form(rewrite, UC_MOVED_NFKC, true, true);
-    case NORMAL_NFKD: return normal_form(rewrite, UC_MOVED_NFKD, true, false);
-    case NORMAL_REPLACE: return replace(rewrite, scratch, step);
-    case NORMAL_LOWERCASE: lowercase(rewrite); break;
-    case NORMAL_STRIP: strip(rewrite, step); break;
-    case NORMAL_STRIP_ACCENTS: drop(rewrite, UC_OLD_MARK); break;
-    case NORMAL_STRIP_NONSPACING: drop(rewrite, UC_OLD_MN); break;
-    case NORMAL_NMT: nmt(rewrite); break;
-    case NORMAL_CLEAN: clean(rewrite); break;
-    case NORMAL_SPACE_CHINESE: space_ideographs(rewrite); break;
-    case NORMAL_PRECOMPILED: precompiled_apply(&step->precompiled, rewrite->text, rewrite->length, rewrite->out); break;
-    case NORMAL_BYTE_CHARS: byte_level_encode(rewrite->text, rewrite->length, rewrite->out); break;
+    case NORMAL_NFC:
+        return normal_form(rewrite, UC_MOVED_NFC, false, true);
+    case NORMAL_NFD:
+        return normal_form(rewrite, UC_MOVED_NFD, false, false);
+    case NORMAL_NFKC:
+        return normal_form(rewrite, UC_MOVED_NFKC, true, true);
+    case NORMAL_NFKD:
+        return normal_form(rewrite, UC_MOVED_NFKD, true, false);
+    case NORMAL_REPLACE:
+        return replace(rewrite, scratch, step);
+    case NORMAL_LOWERCASE:
+        lowercase(rewrite);
+        break;
+    case NORMAL_STRIP:
+        strip(rewrite, step);
+        break;
+    case NORMAL_STRIP_ACCENTS:
+        drop(rewrite, UC_OLD_MARK);
+        break;
+    case NORMAL_STRIP_NONSPACING:
+        drop(rewrite, UC_OLD_MN);
+        break;
+    case NORMAL_NMT:
+        nmt(rewrite);
+        break;
+    case NORMAL_CLEAN:
+        clean(rewrite);
+        break;
+    case NORMAL_SPACE_CHINESE:
+        space_ideographs(rewrite);
+        break;
+    case NORMAL_PRECOMPILED:
+        precompiled_apply(&step->precompiled, rewrite->text, rewrite->length, rewrite->out);
+        break;
+    case NORMAL_BYTE_CHARS:
+        byte_level_encode(rewrite->text, rewrite->length, rewrite->out);
+        break;
     case NORMAL_PREPEND:
         strbuf_append(rewrite->out, step->content, step->content_length);
         strbuf_append(rewrite->out, rewrite->text, rewrite->length);
@@ -219,7 +248,7 @@ static ImpStatus run_step(const NormalStep *step, NormalScratch *scratch, Rewrit
 
 ImpStatus normalize(const Normalizer *normalizer, NormalScratch *scratch, const char **text, size_t *length)
 {
-    for (size_t i = 0; i < normalizer->count && *length > 0; i++) {
+    for (size_t i = 0; i<normalizer->count && * length> 0; i++) {
         StrBuf *out = &scratch->buffers[*text == scratch->buffers[0].data ? 1 : 0];
         strbuf_clear(out);
         Rewrite rewrite = {normalizer->unicode, *text, *length, out};

@@ -14,16 +14,16 @@ typedef enum NormalKind {
     NORMAL_NFKC,
     NORMAL_NFKD,
     NORMAL_LOWERCASE,
-    NORMAL_STRIP,           /* white space at the ends */
-    NORMAL_STRIP_ACCENTS,   /* combining marks */
-    NORMAL_REPLACE,         /* a pattern by a text */
-    NORMAL_PREPEND,         /* a text in front, unless there is none to be in front of */
-    NORMAL_NMT,             /* SentencePiece's cleaning of control characters and spaces */
-    NORMAL_CLEAN,           /* BERT's */
-    NORMAL_SPACE_CHINESE,   /* BERT's spaces around ideographs */
-    NORMAL_STRIP_NONSPACING,/* BERT's accents; after NFD */
-    NORMAL_PRECOMPILED,     /* SentencePiece's table of replacements */
-    NORMAL_BYTE_CHARS,      /* bytes become characters of the byte-level alphabet */
+    NORMAL_STRIP,            /* white space at the ends */
+    NORMAL_STRIP_ACCENTS,    /* combining marks */
+    NORMAL_REPLACE,          /* a pattern by a text */
+    NORMAL_PREPEND,          /* a text in front, unless there is none to be in front of */
+    NORMAL_NMT,              /* SentencePiece's cleaning of control characters and spaces */
+    NORMAL_CLEAN,            /* BERT's */
+    NORMAL_SPACE_CHINESE,    /* BERT's spaces around ideographs */
+    NORMAL_STRIP_NONSPACING, /* BERT's accents; after NFD */
+    NORMAL_PRECOMPILED,      /* SentencePiece's table of replacements */
+    NORMAL_BYTE_CHARS,       /* bytes become characters of the byte-level alphabet */
 } NormalKind;
 
 typedef struct NormalStep {

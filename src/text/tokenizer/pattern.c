@@ -25,7 +25,10 @@ Pattern pattern_class(const UnicodeTable *unicode, uint32_t categories, unsigned
     return (Pattern){.kind = PATTERN_CLASS, .unicode = unicode, .categories = categories, .properties = properties};
 }
 
-Pattern pattern_words_and_symbols(const UnicodeTable *unicode) { return (Pattern){.kind = PATTERN_RUNS, .unicode = unicode}; }
+Pattern pattern_words_and_symbols(const UnicodeTable *unicode)
+{
+    return (Pattern){.kind = PATTERN_RUNS, .unicode = unicode};
+}
 
 void pattern_free(Pattern *pattern)
 {
@@ -33,7 +36,8 @@ void pattern_free(Pattern *pattern)
     pattern->regex = NULL;
 }
 
-static bool next_literal(const Pattern *pattern, const char *text, size_t length, size_t from, size_t *start, size_t *end)
+static bool next_literal(const Pattern *pattern, const char *text, size_t length, size_t from, size_t *start,
+                         size_t *end)
 {
     if (pattern->literal_length == 0 || pattern->literal_length > length - from) return false;
     const char *hit = memmem(text + from, length - from, pattern->literal, pattern->literal_length);
@@ -43,7 +47,8 @@ static bool next_literal(const Pattern *pattern, const char *text, size_t length
     return true;
 }
 
-static bool next_in_class(const Pattern *pattern, const char *text, size_t length, size_t from, size_t *start, size_t *end)
+static bool next_in_class(const Pattern *pattern, const char *text, size_t length, size_t from, size_t *start,
+                          size_t *end)
 {
     for (size_t at = from, width; at < length; at += width) {
         const unsigned flags = unicode_flags(pattern->unicode, utf8_decode(text + at, &width));
@@ -74,8 +79,8 @@ static bool next_run(const Pattern *pattern, const char *text, size_t length, si
     return kind != UC_SPACE;
 }
 
-ImpStatus pattern_next(const Pattern *pattern, RegexScratch **scratch, const char *text, size_t length, PatternWalk *walk,
-                       bool *found, size_t *start, size_t *end)
+ImpStatus pattern_next(const Pattern *pattern, RegexScratch **scratch, const char *text, size_t length,
+                       PatternWalk *walk, bool *found, size_t *start, size_t *end)
 {
     for (;;) {
         *found = false;
@@ -84,9 +89,15 @@ ImpStatus pattern_next(const Pattern *pattern, RegexScratch **scratch, const cha
         case PATTERN_WORDS:
             *found = word_rules_next(pattern->rules, pattern->unicode, text, length, walk->from, start, end);
             break;
-        case PATTERN_LITERAL: *found = next_literal(pattern, text, length, walk->from, start, end); break;
-        case PATTERN_CLASS: *found = next_in_class(pattern, text, length, walk->from, start, end); break;
-        case PATTERN_RUNS: *found = next_run(pattern, text, length, walk->from, start, end); break;
+        case PATTERN_LITERAL:
+            *found = next_literal(pattern, text, length, walk->from, start, end);
+            break;
+        case PATTERN_CLASS:
+            *found = next_in_class(pattern, text, length, walk->from, start, end);
+            break;
+        case PATTERN_RUNS:
+            *found = next_run(pattern, text, length, walk->from, start, end);
+            break;
         case PATTERN_REGEX:
             IMP_TRY(regex_search(pattern->regex, scratch, text, length, walk->from, found, start, end));
             break;

@@ -57,10 +57,11 @@ typedef struct PatternWalk {
     bool matched;
 } PatternWalk;
 
-/* The next match: `found` false when there is none. `*scratch` is made when the first regular expression needs it, serves
- * all patterns of one thread and is freed with regex_scratch_free. IMP_ERR_LIMIT when a pattern takes too many steps. */
-ImpStatus pattern_next(const Pattern *pattern, RegexScratch **scratch, const char *text, size_t length, PatternWalk *walk,
-                       bool *found, size_t *start, size_t *end);
+/* The next match: `found` false when there is none. `*scratch` is made when the first regular expression needs it,
+ * serves all patterns of one thread and is freed with regex_scratch_free. IMP_ERR_LIMIT when a pattern takes too many
+ * steps. */
+ImpStatus pattern_next(const Pattern *pattern, RegexScratch **scratch, const char *text, size_t length,
+                       PatternWalk *walk, bool *found, size_t *start, size_t *end);
 
 void regex_scratch_free(RegexScratch *scratch);
 

@@ -48,7 +48,8 @@ struct PreRecipe {
 #define NOT_HAN "&&[^\\p{Han}]"
 #define DEEPSEEK_CJK "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+"
 #define DEEPSEEK_WORDS                                                                                                 \
-    "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+"
+    "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| "              \
+    "?[\\p{P}\\p{S}]+"
 #define DEEPSEEK_OLD_CJK "[\u4e00-\u9fa5\u0800-\u4e00\uac00-\ud7ff]+"
 #define BLOOM " ?[^(\\s|[.,!?\u2026\u3002\uff0c\u3001\u0964\u06d4\u060c])]+"
 /* The alphabetic scripts with case, as DeepSeek LLM lists them. */
@@ -65,7 +66,8 @@ struct PreRecipe {
     "\U000118a0-\U000118df\U0001e900-\U0001e943"
 
 static const PreRecipe recipes[] = {
-    {" default gpt-2 gpt2 phi-2 jais jina-es jina-de jina-v1-en jina-v2-es jina-v2-de jina-v2-code roberta-bpe gigachat a.x-4.0 mellum "
+    {" default gpt-2 gpt2 phi-2 jais jina-es jina-de jina-v1-en jina-v2-es jina-v2-de jina-v2-code roberta-bpe "
+     "gigachat a.x-4.0 mellum "
      "exaone4 trillion granite-docling ",
      0,
      {{RECIPE_SPLIT, GPT2}}},
@@ -81,16 +83,18 @@ static const PreRecipe recipes[] = {
     {" stablelm2 solar-open grok-2 ", 0, {{RECIPE_SPLIT, CL100K("\\p{N}")}}},
     {" qwen35 ",
      NFC,
-     {{RECIPE_SPLIT, CONTRACTION "|[^\\r\\n\\p{L}\\p{N}]?[\\p{L}\\p{M}]+|\\p{N}| ?[^\\s\\p{L}\\p{M}\\p{N}]+[\\r\\n]*|" SPACES}}},
+     {{RECIPE_SPLIT,
+       CONTRACTION "|[^\\r\\n\\p{L}\\p{N}]?[\\p{L}\\p{M}]+|\\p{N}| ?[^\\s\\p{L}\\p{M}\\p{N}]+[\\r\\n]*|" SPACES}}},
     {" gpt-4o llama4 kanana2 talkie minimax-m2 ", 0, {{RECIPE_SPLIT, O200K("\\p{N}{1,3}")}}},
     {" granite-embed-multi-97m ", IGNORE_MERGES, {{RECIPE_SPLIT, O200K("\\p{N}{1,3}")}}},
-    {" tiny_aya cohere2moe ",
-     0,
-     {{RECIPE_SPLIT, "\\d{1,3}(?=(?:\\d{3})*\\b)"}, {RECIPE_SPLIT, O200K("\\p{N}{1,3}")}}},
-    {" tekken ", IGNORE_MERGES | ADD_BOS, {{RECIPE_SPLIT, CASED(UPPER, LOWER, "") "|\\p{N}|" SYMBOLS "[\\r\\n/]*|" SPACES}}},
+    {" tiny_aya cohere2moe ", 0, {{RECIPE_SPLIT, "\\d{1,3}(?=(?:\\d{3})*\\b)"}, {RECIPE_SPLIT, O200K("\\p{N}{1,3}")}}},
+    {" tekken ",
+     IGNORE_MERGES | ADD_BOS,
+     {{RECIPE_SPLIT, CASED(UPPER, LOWER, "") "|\\p{N}|" SYMBOLS "[\\r\\n/]*|" SPACES}}},
     {" kimi-k2 ",
      0,
-     {{RECIPE_SPLIT, "[\\p{Han}]+|" CASED(UPPER NOT_HAN, LOWER NOT_HAN, CONTRACTION "?") "|\\p{N}{1,3}|" SYMBOLS "[\\r\\n]*|" SPACES}}},
+     {{RECIPE_SPLIT, "[\\p{Han}]+|" CASED(UPPER NOT_HAN, LOWER NOT_HAN, CONTRACTION "?") "|\\p{N}{1,3}|" SYMBOLS
+                                                                                         "[\\r\\n]*|" SPACES}}},
     {" deepseek-v3 hunyuan-dense joyai-llm hy_v4 ",
      0,
      {{RECIPE_SPLIT, "\\p{N}{1,3}"}, {RECIPE_SPLIT, DEEPSEEK_CJK}, {RECIPE_SPLIT, DEEPSEEK_WORDS "[\\r\\n]*|" SPACES}}},
@@ -135,13 +139,15 @@ static const PreRecipe recipes[] = {
       {RECIPE_SPLIT, GPT2}}},
     {" bailingmoe bailingmoe2 llada-moe ",
      0,
-     {{RECIPE_SPLIT, "'(?i:[sdmt]|ll|ve|re)|[^\\r\\n\\p{L}\\p{N}]?+\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]++[\\r\\n]*|\\s*[\\r\\n]|\\s+(?!\\S)|\\s+"}}},
+     {{RECIPE_SPLIT, "'(?i:[sdmt]|ll|ve|re)|[^\\r\\n\\p{L}\\p{N}]?+\\p{L}+|\\p{N}| "
+                     "?[^\\s\\p{L}\\p{N}]++[\\r\\n]*|\\s*[\\r\\n]|\\s+(?!\\S)|\\s+"}}},
     {" seed-coder ", 0, {{RECIPE_SPLIT, CONTRACTION "|" WORD "|\\p{N}{1}| ?[^\\s\\p{L}\\p{N}\\r\\n]+|" SPACES}}},
     {" ufakzeka ", 0, {{RECIPE_SPLIT, WORD "|\\p{N}|" SYMBOLS "[\\r\\n]*|" SPACES}}},
     {" laguna ", 0, {{RECIPE_SPLIT, "[^\\n]+|[\\n]+"}, {RECIPE_SPLIT, CL100K("\\p{N}")}}},
     {" youtu ",
      IGNORE_MERGES,
-     {{RECIPE_SPLIT, "[\uac00-\ud7a3\u3131-\u318e]+|[\uff01\u2026\u201c\u201d\u2018\u2019\u2014\uff1a\uff1b\uff0c\u3001-\u303f\ufe30-\ufe4f]+|"
+     {{RECIPE_SPLIT, "[\uac00-\ud7a3\u3131-\u318e]+|["
+                     "\uff01\u2026\u201c\u201d\u2018\u2019\u2014\uff1a\uff1b\uff0c\u3001-\u303f\ufe30-\ufe4f]+|"
                      "[\u3105-\u312f]+|" DEEPSEEK_CJK},
       {RECIPE_SPLIT, O200K("\\p{N}")}}},
     {" exaone-moe ",
@@ -150,14 +156,16 @@ static const PreRecipe recipes[] = {
                                  "[\\r\\n/]?|\\s*[\\r\\n]|\\s+(?!\\S)|\\s+"}}},
     {" jais-2 ",
      0,
-     {{RECIPE_SPLIT, CONTRACTION "|" WORD "|\\p{N}{1,3}|" SYMBOLS "[\\r\\n]*|\\s*[\\r\\n]+|\\s{512}(?!\\S)|\\s{256}(?!\\S)|\\s{128}(?!\\S)|"
-                                 "\\s{64}(?!\\S)|\\s{32}(?!\\S)|\\s{16}(?!\\S)|\\s{8}(?!\\S)|\\s{4}(?!\\S)|\\s{1,2}(?!\\S)|\\s{1}"}}},
+     {{RECIPE_SPLIT, CONTRACTION
+       "|" WORD "|\\p{N}{1,3}|" SYMBOLS "[\\r\\n]*|\\s*[\\r\\n]+|\\s{512}(?!\\S)|\\s{256}(?!\\S)|\\s{128}(?!\\S)|"
+       "\\s{64}(?!\\S)|\\s{32}(?!\\S)|\\s{16}(?!\\S)|\\s{8}(?!\\S)|\\s{4}(?!\\S)|\\s{1,2}(?!\\S)|\\s{1}"}}},
 };
 
 const PreRecipe *pre_recipe_find(const char *name, size_t length)
 {
     char spaced[64];
-    if (length + 3 > sizeof spaced || memchr(name, ' ', length) != NULL || memchr(name, '\0', length) != NULL) return NULL;
+    if (length + 3 > sizeof spaced || memchr(name, ' ', length) != NULL || memchr(name, '\0', length) != NULL)
+        return NULL;
     spaced[0] = ' ';
     memcpy(spaced + 1, name, length);
     memcpy(spaced + 1 + length, " ", 2);
@@ -180,7 +188,8 @@ static const struct {
 
 ImpStatus pre_recipe_apply(const PreRecipe *recipe, PatternCompiler *compiler, PreTokenizer *pre)
 {
-    for (const RecipeStep *step = recipe->steps; step < recipe->steps + RECIPE_MAX_STEPS && step->kind != RECIPE_END; step++) {
+    for (const RecipeStep *step = recipe->steps; step < recipe->steps + RECIPE_MAX_STEPS && step->kind != RECIPE_END;
+         step++) {
         PreStep *added = pre_add_step(pre, step->kind == RECIPE_BYTE_CHARS ? PRE_BYTE_CHARS : PRE_SPLIT);
         if (added == NULL) return IMP_ERR_LIMIT;
         added->behavior = SPLIT_ISOLATED;
@@ -200,7 +209,8 @@ bool pre_recipe_adds_bos(const PreRecipe *recipe) { return (recipe->options & AD
 
 bool pre_recipe_has_byte_chars(const PreRecipe *recipe)
 {
-    for (const RecipeStep *step = recipe->steps; step < recipe->steps + RECIPE_MAX_STEPS && step->kind != RECIPE_END; step++) {
+    for (const RecipeStep *step = recipe->steps; step < recipe->steps + RECIPE_MAX_STEPS && step->kind != RECIPE_END;
+         step++) {
         if (step->kind == RECIPE_BYTE_CHARS) return true;
     }
     return false;

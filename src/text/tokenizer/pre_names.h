@@ -1,5 +1,6 @@
 /*
- * pre_names.h - what the names under GGUF's tokenizer.ggml.pre stand for: the pre-tokenizer of the model's own tokenizer.json.
+ * pre_names.h - what the names under GGUF's tokenizer.ggml.pre stand for: the pre-tokenizer of the model's own
+ * tokenizer.json.
  */
 #ifndef IMP_TEXT_PRE_NAMES_H
 #define IMP_TEXT_PRE_NAMES_H

@@ -1,9 +1,9 @@
 /*
  * precompiled.c - Darts-clone's double array, read with every index checked.
  *
- * The reference looks at whole grapheme clusters of less than six bytes first and takes the shortest key that one starts
- * with, which then replaces all of it; else it goes character by character. That is odd, but it is what models were
- * converted against, so this does the same.
+ * The reference looks at whole grapheme clusters of less than six bytes first and takes the shortest key that one
+ * starts with, which then replaces all of it; else it goes character by character. That is odd, but it is what models
+ * were converted against, so this does the same.
  */
 #include "text/tokenizer/precompiled.h"
 
@@ -25,7 +25,8 @@ ImpStatus precompiled_create(Arena *arena, const uint8_t *data, size_t size, Pre
     if (size == 0) return IMP_OK;
     if (size < 4) return imp_fail(IMP_ERR_FORMAT, "precompiled_charsmap is cut short");
     const size_t trie = little_endian(data);
-    if (trie % 4 != 0 || trie > size - 4) return imp_fail(IMP_ERR_FORMAT, "precompiled_charsmap: a trie of %zu bytes does not fit", trie);
+    if (trie % 4 != 0 || trie > size - 4)
+        return imp_fail(IMP_ERR_FORMAT, "precompiled_charsmap: a trie of %zu bytes does not fit", trie);
     out->n_units = trie / 4;
     uint32_t *units = arena_alloc(arena, out->n_units, sizeof *units);
     if (units == NULL) return imp_fail_memory(trie);
@@ -97,7 +98,8 @@ static void apply_to_characters(const Precompiled *table, const char *text, size
 void precompiled_apply(const Precompiled *table, const char *text, size_t length, StrBuf *out)
 {
     for (size_t at = 0, end; at < length; at = end) {
-        const bool ascii = (unsigned char)text[at] < 0x80 && text[at] != '\r' && (at + 1 == length || (unsigned char)text[at + 1] < 0x80);
+        const bool ascii = (unsigned char)text[at] < 0x80 && text[at] != '\r' &&
+                           (at + 1 == length || (unsigned char)text[at + 1] < 0x80);
         end = ascii ? at + 1 : cluster_end(text, length, at);
         const char *replacement = end - at < CLUSTER_BYTES ? find(table, text + at, end - at) : NULL;
         if (replacement != NULL) {

@@ -78,11 +78,19 @@ static ImpStatus merge_part(Merger *merger, size_t start, size_t end, bool match
 {
     bool joins = false; /* this part becomes the end of the one held back */
     switch (merger->behavior) {
-    case SPLIT_REMOVED: return match ? IMP_OK : emit(merger->run, merger->step, merger->piece, start, end);
-    case SPLIT_ISOLATED: return emit(merger->run, merger->step, merger->piece, start, end);
-    case SPLIT_CONTIGUOUS: joins = merger->held_match == match; break;
-    case SPLIT_MERGED_WITH_PREVIOUS: joins = match && !merger->after_match; break;
-    case SPLIT_MERGED_WITH_NEXT: joins = !match && merger->held_match; break;
+    case SPLIT_REMOVED:
+        return match ? IMP_OK : emit(merger->run, merger->step, merger->piece, start, end);
+    case SPLIT_ISOLATED:
+        return emit(merger->run, merger->step, merger->piece, start, end);
+    case SPLIT_CONTIGUOUS:
+        joins = merger->held_match == match;
+        break;
+    case SPLIT_MERGED_WITH_PREVIOUS:
+        joins = match && !merger->after_match;
+        break;
+    case SPLIT_MERGED_WITH_NEXT:
+        joins = !match && merger->held_match;
+        break;
     }
     merger->after_match = match;
     if (!joins || !merger->held) return hold(merger, start, end, match);
@@ -100,7 +108,8 @@ static ImpStatus split(const Run *run, size_t step, Piece piece)
     for (;;) {
         bool found;
         size_t start = 0, end = 0;
-        IMP_TRY(pattern_next(&split_step->pattern, &run->scratch->regex, piece.text, piece.length, &walk, &found, &start, &end));
+        IMP_TRY(pattern_next(&split_step->pattern, &run->scratch->regex, piece.text, piece.length, &walk, &found,
+                             &start, &end));
         if (!found) break;
         if (start > done) IMP_TRY(merge_part(&merger, done, start, split_step->invert));
         IMP_TRY(merge_part(&merger, start, end, !split_step->invert));
@@ -124,7 +133,8 @@ static ImpStatus metaspace(const Run *run, size_t step, Piece piece)
     const size_t width = strlen(meta->replacement);
     StrBuf *text = &run->scratch->texts[step];
     strbuf_clear(text);
-    const bool marked = piece.text[0] == ' ' || (piece.length >= width && memcmp(piece.text, meta->replacement, width) == 0);
+    const bool marked =
+        piece.text[0] == ' ' || (piece.length >= width && memcmp(piece.text, meta->replacement, width) == 0);
     if (!marked && (meta->prepend == PREPEND_ALWAYS || (meta->prepend == PREPEND_FIRST && piece.first))) {
         strbuf_append(text, meta->replacement, width);
     }
@@ -156,9 +166,12 @@ static ImpStatus run_step(const Run *run, size_t step, Piece piece)
     if (step == run->pre->count) return run->sink(run->user, piece.text, piece.length);
     StrBuf *text = &run->scratch->texts[step];
     switch (run->pre->steps[step].kind) {
-    case PRE_SPLIT: return split(run, step, piece);
-    case PRE_METASPACE: return metaspace(run, step, piece);
-    case PRE_FIXED_LENGTH: return fixed_length(run, step, piece);
+    case PRE_SPLIT:
+        return split(run, step, piece);
+    case PRE_METASPACE:
+        return metaspace(run, step, piece);
+    case PRE_FIXED_LENGTH:
+        return fixed_length(run, step, piece);
     case PRE_PREFIX_SPACE:
         if (piece.text[0] == ' ') return emit(run, step, piece, 0, piece.length);
         strbuf_clear(text);

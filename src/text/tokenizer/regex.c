@@ -1,8 +1,8 @@
 /*
  * regex.c - PCRE2 behind the translated pattern.
  *
- * Matching uses PCRE2's machine code where it can. When a long text needs more stack than the machine code may have, the
- * interpreter, which keeps its state on the heap, takes over for that one search. Both count their steps, so that a
+ * Matching uses PCRE2's machine code where it can. When a long text needs more stack than the machine code may have,
+ * the interpreter, which keeps its state on the heap, takes over for that one search. Both count their steps, so that a
  * pattern with exponential backtracking ends in an error and not in a hang.
  */
 #define PCRE2_CODE_UNIT_WIDTH 8
@@ -40,7 +40,8 @@ static ImpStatus create_scratch(RegexScratch **out)
     if (scratch != NULL) {
         scratch->match = pcre2_match_data_create(1, NULL);
         scratch->context = pcre2_match_context_create(NULL);
-        scratch->stack = pcre2_jit_stack_create(STACK_START, STACK_MAX, NULL); /* NULL without JIT: the interpreter serves */
+        scratch->stack =
+            pcre2_jit_stack_create(STACK_START, STACK_MAX, NULL); /* NULL without JIT: the interpreter serves */
     }
     if (scratch == NULL || scratch->match == NULL || scratch->context == NULL) {
         regex_scratch_free(scratch);
@@ -65,8 +66,9 @@ static ImpStatus compile(const StrBuf *pattern, Regex **out)
     (void)pcre2_set_newline(context, PCRE2_NEWLINE_LF);
     int error;
     PCRE2_SIZE offset;
-    regex->code = pcre2_compile((PCRE2_SPTR)pattern->data, pattern->length, PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C,
-                                &error, &offset, context);
+    regex->code =
+        pcre2_compile((PCRE2_SPTR)pattern->data, pattern->length,
+                      PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, &error, &offset, context);
     pcre2_compile_context_free(context);
     if (regex->code == NULL) {
         PCRE2_UCHAR message[120];
@@ -96,14 +98,16 @@ void regex_free(Regex *regex)
     free(regex);
 }
 
-ImpStatus regex_search(const Regex *regex, RegexScratch **scratch, const char *text, size_t length, size_t from, bool *found,
-                       size_t *start, size_t *end)
+ImpStatus regex_search(const Regex *regex, RegexScratch **scratch, const char *text, size_t length, size_t from,
+                       bool *found, size_t *start, size_t *end)
 {
     if (*scratch == NULL) IMP_TRY(create_scratch(scratch));
     const PCRE2_SPTR subject = (PCRE2_SPTR)text;
-    int count = pcre2_match(regex->code, subject, length, from, PCRE2_NO_UTF_CHECK, (*scratch)->match, (*scratch)->context);
+    int count =
+        pcre2_match(regex->code, subject, length, from, PCRE2_NO_UTF_CHECK, (*scratch)->match, (*scratch)->context);
     if (count == PCRE2_ERROR_JIT_STACKLIMIT) {
-        count = pcre2_match(regex->code, subject, length, from, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, (*scratch)->match, (*scratch)->context);
+        count = pcre2_match(regex->code, subject, length, from, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, (*scratch)->match,
+                            (*scratch)->context);
     }
     *found = false;
     if (count == PCRE2_ERROR_NOMATCH) return IMP_OK;

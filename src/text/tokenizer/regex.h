@@ -11,7 +11,7 @@ ImpStatus regex_compile(PatternCompiler *compiler, const char *source, size_t le
 void regex_free(Regex *regex);
 
 /* The first match at or after `from` (at most `length`). */
-ImpStatus regex_search(const Regex *regex, RegexScratch **scratch, const char *text, size_t length, size_t from, bool *found,
-                       size_t *start, size_t *end);
+ImpStatus regex_search(const Regex *regex, RegexScratch **scratch, const char *text, size_t length, size_t from,
+                       bool *found, size_t *start, size_t *end);
 
 #endif

@@ -2,9 +2,9 @@
  * regex_translate.c - from Oniguruma's Ruby syntax to PCRE2's.
  *
  * The two agree on nearly everything. They do not on: the Unicode version behind \p, \w, \d and \s; \h (a hexadecimal
- * digit), \v (one character) and \u; classes inside classes and && between them; (?m), which is PCRE2's (?s); x{2,3}+, which
- * repeats and is not possessive; and x{,3}. So every class is read into a set of code points and written anew, and the
- * rest is copied.
+ * digit), \v (one character) and \u; classes inside classes and && between them; (?m), which is PCRE2's (?s); x{2,3}+,
+ * which repeats and is not possessive; and x{,3}. So every class is read into a set of code points and written anew,
+ * and the rest is copied.
  */
 #include "text/tokenizer/regex_translate.h"
 
@@ -34,9 +34,9 @@ static bool read_hex(Translator *t, int max, uint32_t *value)
     *value = 0;
     for (; n < max && t->at < t->end; n++, t->at++) {
         const char c = *t->at;
-        const int digit = c >= '0' && c <= '9'                   ? c - '0'
+        const int digit = c >= '0' && c <= '9'                     ? c - '0'
                           : (c | 0x20) >= 'a' && (c | 0x20) <= 'f' ? (c | 0x20) - 'a' + 10
-                                                                 : -1;
+                                                                   : -1;
         if (digit < 0) break;
         *value = *value << 4 | (uint32_t)digit;
     }
@@ -63,7 +63,8 @@ static ImpStatus character_escape(Translator *t, bool in_class, bool *found, uin
         t->at++;
         const bool braces = letter == 'x' && t->at < t->end && *t->at == '{';
         t->at += braces;
-        if (!read_hex(t, braces ? 8 : letter == 'u' ? 4 : 2, code_point)) return broken("a hexadecimal escape names no character");
+        if (!read_hex(t, braces ? 8 : letter == 'u' ? 4 : 2, code_point))
+            return broken("a hexadecimal escape names no character");
         if (braces && (t->at == t->end || *t->at++ != '}')) return broken("a \\x{ escape does not end");
         if (letter == 'x' && !braces && *code_point > 0x7F) return broken("a \\xHH escape names half a character");
         return IMP_OK;
@@ -90,7 +91,8 @@ static ImpStatus property(Translator *t, bool negated, CodeSet *set)
         length--;
     }
     if (!code_set_add_property(set, start, length)) {
-        return imp_fail(IMP_ERR_UNSUPPORTED, "the character property \\p{%.*s} is not supported", (int)(length < 60 ? length : 60), start);
+        return imp_fail(IMP_ERR_UNSUPPORTED, "the character property \\p{%.*s} is not supported",
+                        (int)(length < 60 ? length : 60), start);
     }
     if (negated) code_set_complement(set);
     return IMP_OK;
@@ -106,15 +108,23 @@ static ImpStatus set_escape(Translator *t, bool *found, CodeSet *set)
         return property(t, letter == 'P', set);
     }
     switch (kind) {
-    case 's': code_set_add_class(set, 0, UC_SPACE); break;
-    case 'd': code_set_add_class(set, GC_BIT(GC_ND), 0); break;
-    case 'w': code_set_add_class(set, 0, UC_ONIG_WORD); break;
+    case 's':
+        code_set_add_class(set, 0, UC_SPACE);
+        break;
+    case 'd':
+        code_set_add_class(set, GC_BIT(GC_ND), 0);
+        break;
+    case 'w':
+        code_set_add_class(set, 0, UC_ONIG_WORD);
+        break;
     case 'h':
         code_set_add(set, '0', '9');
         code_set_add(set, 'A', 'F');
         code_set_add(set, 'a', 'f');
         break;
-    default: *found = false; return IMP_OK;
+    default:
+        *found = false;
+        return IMP_OK;
     }
     t->at++;
     if (letter != kind) code_set_complement(set);
@@ -134,8 +144,9 @@ static bool posix_class(Translator *t, CodeSet *set)
         const char *name;
         uint32_t categories;
         unsigned properties;
-    } names[] = {{"digit", GC_BIT(GC_ND), 0}, {"space", 0, UC_SPACE}, {"word", 0, UC_ONIG_WORD}, {"cntrl", GC_BIT(GC_CC), 0},
-                 {"lower", GC_BIT(GC_LL), 0}, {"upper", GC_BIT(GC_LU), 0}, {"punct", GC_P | GC_S, 0}};
+    } names[] = {{"digit", GC_BIT(GC_ND), 0}, {"space", 0, UC_SPACE},      {"word", 0, UC_ONIG_WORD},
+                 {"cntrl", GC_BIT(GC_CC), 0}, {"lower", GC_BIT(GC_LL), 0}, {"upper", GC_BIT(GC_LU), 0},
+                 {"punct", GC_P | GC_S, 0}};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (strlen(names[i].name) != length || memcmp(names[i].name, start, length) != 0) continue;
         code_set_add_class(set, names[i].categories, names[i].properties);
@@ -308,7 +319,8 @@ static ImpStatus translate_group(Translator *t)
     strbuf_putc(t->out, *t->at++);
     if (t->at == t->end) return broken("a group does not end");
     if (strchr("imx-", *t->at) == NULL) {
-        if (strchr(":=!><", *t->at) == NULL) return imp_fail(IMP_ERR_UNSUPPORTED, "a (?%c group is not supported", *t->at);
+        if (strchr(":=!><", *t->at) == NULL)
+            return imp_fail(IMP_ERR_UNSUPPORTED, "a (?%c group is not supported", *t->at);
         strbuf_putc(t->out, *t->at++);
         return IMP_OK;
     }
@@ -363,18 +375,26 @@ static ImpStatus translate_one(Translator *t)
 {
     const char c = *t->at;
     switch (c) {
-    case '\\': return translate_escape(t);
-    case '[': return translate_class(t);
-    case '(': return translate_group(t);
+    case '\\':
+        return translate_escape(t);
+    case '[':
+        return translate_class(t);
+    case '(':
+        return translate_group(t);
     case ')':
         if (t->depth == 0) return broken("a closing parenthesis has no opening one");
         t->atom = t->groups[--t->depth];
         break;
-    case '{': translate_braces(t); return IMP_OK;
+    case '{':
+        translate_braces(t);
+        return IMP_OK;
     case '*':
     case '+':
-    case '?': break;
-    default: t->atom = t->out->length; break;
+    case '?':
+        break;
+    default:
+        t->atom = t->out->length;
+        break;
     }
     const size_t width = utf8_width(c);
     strbuf_append(t->out, t->at, width);

@@ -5,7 +5,8 @@
 #include "core/strbuf.h"
 #include "text/tokenizer/code_set.h"
 
-/* Appends the PCRE2 pattern (for PCRE2_UTF | PCRE2_MULTILINE, newline LF) that matches what `source` (valid UTF-8) does. */
+/* Appends the PCRE2 pattern (for PCRE2_UTF | PCRE2_MULTILINE, newline LF) that matches what `source` (valid UTF-8)
+ * does. */
 ImpStatus regex_translate(CategoryCache *cache, const char *source, size_t length, StrBuf *out);
 
 #endif

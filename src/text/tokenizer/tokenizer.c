@@ -100,7 +100,8 @@ ImpStatus tokenizer_index_added(Tokenizer *tokenizer)
         size_t length = token->length;
         IMP_GOTO(normalize(&tokenizer->normalizer, &scratch, &text, &length));
         if (length == token->length && memcmp(text, token->content, length) == 0) continue;
-        if (length > VOCAB_MAX_TOKEN_BYTES) IMP_GOTO(imp_fail(IMP_ERR_LIMIT, "an added token is too long when normalized"));
+        if (length > VOCAB_MAX_TOKEN_BYTES)
+            IMP_GOTO(imp_fail(IMP_ERR_LIMIT, "an added token is too long when normalized"));
         token->content = arena_string(&tokenizer->arena, text, length);
         if (token->content == NULL) IMP_GOTO(imp_fail_memory(length));
         token->length = (uint32_t)length;
@@ -151,13 +152,15 @@ void tokenizer_add_end(Tokenizer *tokenizer, int64_t id)
 
 void tokenizer_add_known_ends(Tokenizer *tokenizer)
 {
-    static const char *const texts[] = {"<|eot_id|>", "<|im_end|>", "<|end|>",   "<end_of_turn>", "<|endoftext|>", "<|eom_id|>",
-                                        "<EOT>",      "_<EOT>",     "<|end_of_text|>", "<|return|>",   "<|call|>",      "<turn|>"};
+    static const char *const texts[] = {"<|eot_id|>",      "<|im_end|>", "<|end|>",  "<end_of_turn>",
+                                        "<|endoftext|>",   "<|eom_id|>", "<EOT>",    "_<EOT>",
+                                        "<|end_of_text|>", "<|return|>", "<|call|>", "<turn|>"};
     for (size_t i = 0; i < tokenizer->added.count; i++) {
         const AddedToken *token = &tokenizer->added.tokens[i];
         if (!token->special) continue;
         for (size_t t = 0; t < sizeof texts / sizeof texts[0]; t++) {
-            if (strlen(texts[t]) == token->length && memcmp(texts[t], token->content, token->length) == 0) tokenizer_add_end(tokenizer, token->id);
+            if (strlen(texts[t]) == token->length && memcmp(texts[t], token->content, token->length) == 0)
+                tokenizer_add_end(tokenizer, token->id);
         }
     }
 }
@@ -224,9 +227,12 @@ static ImpStatus encode_word(void *user, const char *word, size_t length)
     Encoder *encoder = user;
     const Tokenizer *tokenizer = encoder->tokenizer;
     switch (tokenizer->kind) {
-    case MODEL_BPE: return bpe_encode(&tokenizer->model.bpe, encoder->bpe, word, length, encoder->out);
-    case MODEL_UNIGRAM: return unigram_encode(&tokenizer->model.unigram, &encoder->unigram, word, length, encoder->out);
-    case MODEL_WORDPIECE: return wordpiece_encode(&tokenizer->model.wordpiece, word, length, encoder->out);
+    case MODEL_BPE:
+        return bpe_encode(&tokenizer->model.bpe, encoder->bpe, word, length, encoder->out);
+    case MODEL_UNIGRAM:
+        return unigram_encode(&tokenizer->model.unigram, &encoder->unigram, word, length, encoder->out);
+    case MODEL_WORDPIECE:
+        return wordpiece_encode(&tokenizer->model.wordpiece, word, length, encoder->out);
     }
     return imp_fail(IMP_ERR_INTERNAL, "unknown tokenizer model");
 }
@@ -245,7 +251,8 @@ static ImpStatus encode_part(void *user, const char *text, size_t length, size_t
     if (id >= 0) return token_list_push(encoder->out, id);
     encoder->first = offset == 0;
     IMP_TRY(normalize(&encoder->tokenizer->normalizer, &encoder->normal, &text, &length));
-    return added_tokens_split(&encoder->tokenizer->added, true, encoder->parse_special, text, length, encode_normalized, encoder);
+    return added_tokens_split(&encoder->tokenizer->added, true, encoder->parse_special, text, length, encode_normalized,
+                              encoder);
 }
 
 static ImpStatus push_ids(TokenList *out, const int32_t *ids, size_t count)

@@ -25,8 +25,8 @@ typedef struct TokenList {
 ImpStatus token_list_push(TokenList *list, int32_t id);
 void token_list_free(TokenList *list);
 
-/* From a GGUF's tokenizer.ggml.* metadata or a directory's tokenizer.json (+ tokenizer_config.json). A model file without
- * a vocabulary gives IMP_OK and *out = NULL. */
+/* From a GGUF's tokenizer.ggml.* metadata or a directory's tokenizer.json (+ tokenizer_config.json). A model file
+ * without a vocabulary gives IMP_OK and *out = NULL. */
 ImpStatus tokenizer_load(const ModelFile *file, Tokenizer **out);
 void tokenizer_free(Tokenizer *tokenizer);
 
@@ -38,9 +38,10 @@ enum {
 /* Appends the ids of `length` bytes (any bytes: invalid UTF-8 is read as U+FFFD, as Python's decoder does) to `out`. */
 ImpStatus tokenizer_encode(const Tokenizer *tokenizer, const char *text, size_t length, unsigned flags, TokenList *out);
 
-/* Appends the text of `count` ids, as the model's decoder gives it (first-space rules included); unknown ids are an error.
- * `keep_special` false drops special tokens. */
-ImpStatus tokenizer_decode(const Tokenizer *tokenizer, const int32_t *ids, size_t count, bool keep_special, StrBuf *out);
+/* Appends the text of `count` ids, as the model's decoder gives it (first-space rules included); unknown ids are an
+ * error. `keep_special` false drops special tokens. */
+ImpStatus tokenizer_decode(const Tokenizer *tokenizer, const int32_t *ids, size_t count, bool keep_special,
+                           StrBuf *out);
 
 /* Number of ids: every id is 0 … count-1 (an id may be unused). */
 int32_t tokenizer_vocab_size(const Tokenizer *tokenizer);

@@ -41,8 +41,8 @@ struct Tokenizer {
 /* The loaders: they fill a zeroed tokenizer up to, not including, tokenizer_complete. */
 ImpStatus tokenizer_load_gguf(Tokenizer *tokenizer, const GgufMeta *meta);
 /* `tokenizer_config`, `config` and `generation_config` may be NULL. */
-ImpStatus tokenizer_load_json(Tokenizer *tokenizer, const json_t *json, const json_t *tokenizer_config, const json_t *config,
-                              const json_t *generation_config);
+ImpStatus tokenizer_load_json(Tokenizer *tokenizer, const json_t *json, const json_t *tokenizer_config,
+                              const json_t *config, const json_t *generation_config);
 
 /* The whole of it: a tokenizer from JSON, or from GGUF metadata when `json` is NULL. */
 ImpStatus tokenizer_create_json(const json_t *json, const json_t *tokenizer_config, const json_t *config,

@@ -1,5 +1,6 @@
 /*
- * unicode.h - what kind of character a code point is, in the words of those whose opinion the `tokenizers` package asks.
+ * unicode.h - what kind of character a code point is, in the words of those whose opinion the `tokenizers` package
+ * asks.
  *
  * The data is frozen in unicode_runs.inc: ids must not change with the Unicode version of a system library.
  */
@@ -15,8 +16,36 @@
 
 /* General categories, in the low five bits of a character's flags. */
 enum {
-    GC_CN, GC_LU, GC_LL, GC_LT, GC_LM, GC_LO, GC_MN, GC_MC, GC_ME, GC_ND, GC_NL, GC_NO, GC_PC, GC_PD, GC_PS, GC_PE,
-    GC_PI, GC_PF, GC_PO, GC_SM, GC_SC, GC_SK, GC_SO, GC_ZS, GC_ZL, GC_ZP, GC_CC, GC_CF, GC_CO, GC_CS,
+    GC_CN,
+    GC_LU,
+    GC_LL,
+    GC_LT,
+    GC_LM,
+    GC_LO,
+    GC_MN,
+    GC_MC,
+    GC_ME,
+    GC_ND,
+    GC_NL,
+    GC_NO,
+    GC_PC,
+    GC_PD,
+    GC_PS,
+    GC_PE,
+    GC_PI,
+    GC_PF,
+    GC_PO,
+    GC_SM,
+    GC_SC,
+    GC_SK,
+    GC_SO,
+    GC_ZS,
+    GC_ZL,
+    GC_ZP,
+    GC_CC,
+    GC_CF,
+    GC_CO,
+    GC_CS,
     GC_MASK = 31,
 };
 
@@ -25,7 +54,8 @@ enum {
 #define GC_L (GC_BIT(GC_LU) | GC_BIT(GC_LL) | GC_BIT(GC_LT) | GC_BIT(GC_LM) | GC_BIT(GC_LO))
 #define GC_M (GC_BIT(GC_MN) | GC_BIT(GC_MC) | GC_BIT(GC_ME))
 #define GC_N (GC_BIT(GC_ND) | GC_BIT(GC_NL) | GC_BIT(GC_NO))
-#define GC_P (GC_BIT(GC_PC) | GC_BIT(GC_PD) | GC_BIT(GC_PS) | GC_BIT(GC_PE) | GC_BIT(GC_PI) | GC_BIT(GC_PF) | GC_BIT(GC_PO))
+#define GC_P                                                                                                           \
+    (GC_BIT(GC_PC) | GC_BIT(GC_PD) | GC_BIT(GC_PS) | GC_BIT(GC_PE) | GC_BIT(GC_PI) | GC_BIT(GC_PF) | GC_BIT(GC_PO))
 #define GC_S (GC_BIT(GC_SM) | GC_BIT(GC_SC) | GC_BIT(GC_SK) | GC_BIT(GC_SO))
 #define GC_Z (GC_BIT(GC_ZS) | GC_BIT(GC_ZL) | GC_BIT(GC_ZP))
 #define GC_C (GC_BIT(GC_CN) | GC_BIT(GC_CC) | GC_BIT(GC_CF) | GC_BIT(GC_CO) | GC_BIT(GC_CS))
@@ -45,8 +75,8 @@ enum {
     UC_MOVED_NFD = 1 << 15,
     UC_MOVED_NFKC = 1 << 16,
     UC_MOVED_NFKD = 1 << 17,
-    UC_LATE = 1 << 18,      /* normalized by newer versions of Unicode only */
-    UC_UPPER = 1 << 19,     /* has another lower case */
+    UC_LATE = 1 << 18,  /* normalized by newer versions of Unicode only */
+    UC_UPPER = 1 << 19, /* has another lower case */
 };
 
 enum { UNICODE_LIMIT = 0x110000, UNICODE_PAGE_BITS = 8 };
@@ -70,6 +100,9 @@ static inline unsigned unicode_flags(const UnicodeTable *table, uint32_t code_po
 /* Writes the lower case, one or two characters, and returns their number. */
 size_t unicode_lower(const UnicodeTable *table, uint32_t code_point, uint32_t out[2]);
 
-static inline bool unicode_in(unsigned flags, uint32_t categories) { return (categories >> (flags & GC_MASK) & 1) != 0; }
+static inline bool unicode_in(unsigned flags, uint32_t categories)
+{
+    return (categories >> (flags & GC_MASK) & 1) != 0;
+}
 
 #endif

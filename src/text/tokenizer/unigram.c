@@ -75,7 +75,8 @@ static ImpStatus find_best(const Unigram *unigram, UnigramNode *nodes, const cha
             if (i + 1 - start == width) has_character = true;
         }
         if (!has_character) {
-            if (unigram->unknown < 0) return imp_fail(IMP_ERR_FORMAT, "a character has no token, and the model has no unknown token");
+            if (unigram->unknown < 0)
+                return imp_fail(IMP_ERR_FORMAT, "a character has no token, and the model has no unknown token");
             offer(&nodes[start + width], unigram->unknown_score + before, start, unigram->unknown);
         }
         start += width;
@@ -83,8 +84,8 @@ static ImpStatus find_best(const Unigram *unigram, UnigramNode *nodes, const cha
     return IMP_OK;
 }
 
-/* One piece of the result, which may be several unknown characters: a token if its text is one after all, its bytes where
- * the model has them, else the unknown token. */
+/* One piece of the result, which may be several unknown characters: a token if its text is one after all, its bytes
+ * where the model has them, else the unknown token. */
 static ImpStatus push_piece(const Unigram *unigram, const char *piece, size_t length, int32_t id, TokenList *out)
 {
     if (id != unigram->unknown) return token_list_push(out, id);
@@ -110,7 +111,8 @@ static ImpStatus reserve(UnigramScratch *scratch, size_t count)
     return IMP_OK;
 }
 
-ImpStatus unigram_encode(const Unigram *unigram, UnigramScratch *scratch, const char *word, size_t length, TokenList *out)
+ImpStatus unigram_encode(const Unigram *unigram, UnigramScratch *scratch, const char *word, size_t length,
+                         TokenList *out)
 {
     if (length > INT32_MAX / 2) return imp_fail(IMP_ERR_LIMIT, "a text of %zu bytes is too long to tokenize", length);
     IMP_TRY(reserve(scratch, length + 1));
@@ -122,7 +124,8 @@ ImpStatus unigram_encode(const Unigram *unigram, UnigramScratch *scratch, const 
     while (n > 0) {
         size_t end = scratch->ends[--n];
         const int32_t id = scratch->nodes[end].id;
-        while (id == unigram->unknown && n > 0 && scratch->nodes[scratch->ends[n - 1]].id == id) end = scratch->ends[--n];
+        while (id == unigram->unknown && n > 0 && scratch->nodes[scratch->ends[n - 1]].id == id)
+            end = scratch->ends[--n];
         IMP_TRY(push_piece(unigram, word + start, end - start, id, out));
         start = end;
     }

@@ -32,6 +32,7 @@ typedef struct UnigramScratch {
 void unigram_scratch_free(UnigramScratch *scratch);
 
 /* Appends the ids of one word of valid UTF-8. */
-ImpStatus unigram_encode(const Unigram *unigram, UnigramScratch *scratch, const char *word, size_t length, TokenList *out);
+ImpStatus unigram_encode(const Unigram *unigram, UnigramScratch *scratch, const char *word, size_t length,
+                         TokenList *out);
 
 #endif

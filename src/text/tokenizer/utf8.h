@@ -1,5 +1,6 @@
 /*
- * utf8.h - characters out of bytes. Everything past tokenizer_encode's door is valid UTF-8, because the door repairs it.
+ * utf8.h - characters out of bytes. Everything past tokenizer_encode's door is valid UTF-8, because the door repairs
+ * it.
  */
 #ifndef IMP_TEXT_UTF8_H
 #define IMP_TEXT_UTF8_H
@@ -52,8 +53,8 @@ size_t utf8_encode(uint32_t code_point, char out[4]);
 size_t utf8_valid_prefix(const char *text, size_t length);
 
 /* Length of the ill-formed sequence at `text` (length > 0) that one U+FFFD stands for: the maximal subpart of Unicode
- * 3.9, table 3-8, which is what Python's and Rust's decoders use. 0 when a valid character starts here. With `more` text to
- * come, a sequence that could still become a character gives SIZE_MAX. */
+ * 3.9, table 3-8, which is what Python's and Rust's decoders use. 0 when a valid character starts here. With `more`
+ * text to come, a sequence that could still become a character gives SIZE_MAX. */
 size_t utf8_bad_length(const char *text, size_t length, bool more);
 
 /* Appends the text with U+FFFD for each ill-formed sequence. */

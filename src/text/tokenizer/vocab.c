@@ -14,7 +14,8 @@ __extension__ typedef unsigned __int128 Wide;
 ImpStatus vocab_create(Arena *arena, size_t count, Vocab *out)
 {
     if (count == 0) return imp_fail(IMP_ERR_FORMAT, "the vocabulary is empty");
-    if (count > VOCAB_MAX_IDS) return imp_fail(IMP_ERR_LIMIT, "a vocabulary of %zu ids is larger than %d", count, VOCAB_MAX_IDS);
+    if (count > VOCAB_MAX_IDS)
+        return imp_fail(IMP_ERR_LIMIT, "a vocabulary of %zu ids is larger than %d", count, VOCAB_MAX_IDS);
     *out = (Vocab){.count = (int32_t)count};
     out->tokens = arena_alloc(arena, count, sizeof *out->tokens);
     if (out->tokens == NULL) return imp_fail_memory(count * sizeof *out->tokens);
@@ -28,7 +29,8 @@ ImpStatus vocab_set(Vocab *vocab, Arena *arena, int32_t id, const char *text, si
         return imp_fail(IMP_ERR_FORMAT, "token id %d is outside the vocabulary of %d", (int)id, (int)vocab->count);
     }
     if (length > VOCAB_MAX_TOKEN_BYTES) {
-        return imp_fail(IMP_ERR_LIMIT, "token %d is %zu bytes long, more than %d", (int)id, length, VOCAB_MAX_TOKEN_BYTES);
+        return imp_fail(IMP_ERR_LIMIT, "token %d is %zu bytes long, more than %d", (int)id, length,
+                        VOCAB_MAX_TOKEN_BYTES);
     }
     ImpStatus status = IMP_OK;
     StrBuf repaired = {0};
@@ -84,7 +86,8 @@ uint64_t vocab_hash(const Vocab *vocab, const char *key, size_t length)
     } else if (left >= 4) {
         tail = (uint64_t)load32(key) << 32 | load32(key + left - 4);
     } else if (left > 0) {
-        tail = (uint64_t)(unsigned char)key[0] << 16 | (uint64_t)(unsigned char)key[left / 2] << 8 | (unsigned char)key[left - 1];
+        tail = (uint64_t)(unsigned char)key[0] << 16 | (uint64_t)(unsigned char)key[left / 2] << 8 |
+               (unsigned char)key[left - 1];
     }
     return mix(hash ^ tail, 0x8EBC6AF09C88C6E3u);
 }

@@ -47,14 +47,14 @@ typedef struct Vocab {
 /* A vocabulary of `count` unused ids. */
 ImpStatus vocab_create(Arena *arena, size_t count, Vocab *out);
 
-/* Names an id below `count`; the text is copied and, where it is no UTF-8, repaired. Naming an id again replaces its text and
- * adds the flags. */
+/* Names an id below `count`; the text is copied and, where it is no UTF-8, repaired. Naming an id again replaces its
+ * text and adds the flags. */
 ImpStatus vocab_set(Vocab *vocab, Arena *arena, int32_t id, const char *text, size_t length, unsigned flags);
 
 /*
- * Builds the table from text to id over all tokens with VOCAB_MODEL. With `by_bytes` the keys are raw bytes: tokens whose
- * text is in the byte-level alphabet; other tokens cannot come out of a byte-level model and are left out. Of two tokens
- * with one text the higher id wins.
+ * Builds the table from text to id over all tokens with VOCAB_MODEL. With `by_bytes` the keys are raw bytes: tokens
+ * whose text is in the byte-level alphabet; other tokens cannot come out of a byte-level model and are left out. Of two
+ * tokens with one text the higher id wins.
  */
 ImpStatus vocab_index(Vocab *vocab, Arena *arena, bool by_bytes);
 
@@ -77,7 +77,8 @@ int vocab_byte_of(const char *text, size_t length);
 uint32_t byte_level_char(unsigned char byte);
 /* Appends the characters of all bytes. */
 void byte_level_encode(const char *bytes, size_t length, StrBuf *out);
-/* Writes the bytes behind a text (at most `length` of them) and their number; false when a character is not of the alphabet. */
+/* Writes the bytes behind a text (at most `length` of them) and their number; false when a character is not of the
+ * alphabet. */
 bool byte_level_decode(const char *text, size_t length, char *out, size_t *out_length);
 
 #endif

@@ -3,10 +3,11 @@
  *
  * Every pattern of the family tries, in this order:
  *   1. an English contraction: 's 't 're 've 'm 'll 'd (some patterns attach it to the word instead);
- *   2. a word: one optional character in front (GPT-2: a space; later: anything but a line break, letter or digit), then
- *      letters; o200k asks for a case structure, upper* lower+ or upper+ lower*;
+ *   2. a word: one optional character in front (GPT-2: a space; later: anything but a line break, letter or digit),
+ * then letters; o200k asks for a case structure, upper* lower+ or upper+ lower*;
  *   3. digits, at most so many, GPT-2 with an optional space in front;
- *   4. symbols: an optional space, then anything that is no space, letter or digit, then line breaks (some: slashes too);
+ *   4. symbols: an optional space, then anything that is no space, letter or digit, then line breaks (some: slashes
+ * too);
  *   5. white space up to its last line break;
  *   6. white space without its last character when something follows, \s+(?!\S); 7. what white space is left.
  * A row of the table says which variant of each it has. DeepSeek's leaves gaps: characters that no alternative matches,
@@ -25,15 +26,15 @@ struct WordRules {
     const char *pattern;
     Contraction contraction;
     WordShape shape;
-    bool han_apart;      /* runs of Han are words of their own */
-    bool tagged_words;   /* an ASCII punctuation mark and the ASCII letters after it are a word */
-    uint32_t word;       /* categories of a word's characters; unused by WORD_CASED */
-    uint32_t prefix;     /* categories of the character in front of a word, line breaks excepted */
-    uint32_t digit;      /* categories of alternative 3 */
+    bool han_apart;    /* runs of Han are words of their own */
+    bool tagged_words; /* an ASCII punctuation mark and the ASCII letters after it are a word */
+    uint32_t word;     /* categories of a word's characters; unused by WORD_CASED */
+    uint32_t prefix;   /* categories of the character in front of a word, line breaks excepted */
+    uint32_t digit;    /* categories of alternative 3 */
     size_t max_digits;
-    uint32_t symbol;     /* categories of alternative 4, white space excepted */
-    const char *tail;    /* what may follow symbols */
-    bool line_breaks;    /* alternative 5 exists */
+    uint32_t symbol;  /* categories of alternative 4, white space excepted */
+    const char *tail; /* what may follow symbols */
+    bool line_breaks; /* alternative 5 exists */
 };
 
 #define GC_ANY UINT32_MAX
@@ -107,8 +108,9 @@ static size_t white_space(const WordRules *rules, const Text *text, size_t at)
     return last > at ? last : end;
 }
 
-/* upper* lower+ from `at`, or upper+ lower* when `upper_needed`; 0 when it does not match. A letter without case is both, so
- * upper* may have to give some back: to the last one that is lower as well, which then is the whole of lower+. */
+/* upper* lower+ from `at`, or upper+ lower* when `upper_needed`; 0 when it does not match. A letter without case is
+ * both, so upper* may have to give some back: to the last one that is lower as well, which then is the whole of lower+.
+ */
 static size_t cased_word(const WordRules *rules, const Text *text, size_t at, bool upper_needed)
 {
     size_t i = at, both = 0;
@@ -267,7 +269,8 @@ static const WordRules table[] = {
      .digit = GC_N,
      .symbol = PLAIN_SYMBOL,
      .tail = ""},
-    {.pattern = ANY_CASE_CONTRACTION "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|" SPACES,
+    {.pattern =
+         ANY_CASE_CONTRACTION "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|" SPACES,
      .contraction = CONTRACTION_ANY_CASE, /* Llama 3 */
      .shape = WORD_PREFIXED,
      .word = GC_L,
@@ -298,7 +301,8 @@ static const WordRules table[] = {
      .symbol = PLAIN_SYMBOL & ~GC_M,
      .tail = "\r\n",
      .line_breaks = true},
-    {.pattern = CASED_WORDS(UPPER, LOWER, ANY_CASE_CONTRACTION "?") "|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|" SPACES,
+    {.pattern =
+         CASED_WORDS(UPPER, LOWER, ANY_CASE_CONTRACTION "?") "|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|" SPACES,
      .contraction = CONTRACTION_SUFFIX, /* o200k: GPT-4o, GPT-OSS */
      .shape = WORD_CASED,
      .prefix = PLAIN_SYMBOL,
@@ -315,7 +319,9 @@ static const WordRules table[] = {
      .symbol = PLAIN_SYMBOL,
      .tail = "\r\n/",
      .line_breaks = true},
-    {.pattern = "[\\p{Han}]+|" CASED_WORDS(UPPER "&&[^\\p{Han}]", LOWER "&&[^\\p{Han}]", ANY_CASE_CONTRACTION "?") "|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|" SPACES,
+    {.pattern =
+         "[\\p{Han}]+|" CASED_WORDS(UPPER "&&[^\\p{Han}]", LOWER "&&[^\\p{Han}]",
+                                    ANY_CASE_CONTRACTION "?") "|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|" SPACES,
      .contraction = CONTRACTION_SUFFIX, /* Kimi */
      .shape = WORD_CASED,
      .han_apart = true,

@@ -1,9 +1,9 @@
 /*
  * word_rules.h - hand-written matchers for the famous pre-tokenizer patterns.
  *
- * Nearly every model splits text with one of a dozen regular expressions that differ in a few places only. Each is a row
- * of a table here; the matchers read every character once or twice, in time linear in the text, and a test holds them to
- * the general path (regex.c).
+ * Nearly every model splits text with one of a dozen regular expressions that differ in a few places only. Each is a
+ * row of a table here; the matchers read every character once or twice, in time linear in the text, and a test holds
+ * them to the general path (regex.c).
  */
 #ifndef IMP_TEXT_WORD_RULES_H
 #define IMP_TEXT_WORD_RULES_H

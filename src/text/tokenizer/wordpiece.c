@@ -33,8 +33,10 @@ static size_t count_characters(const char *word, size_t length)
     return n;
 }
 
-/* The longest token at `start` that is not longer than the vocabulary's longest; -1 when none. `key` holds the prefix. */
-static int32_t longest_token(const WordPiece *model, StrBuf *key, size_t prefix, const char *word, size_t start, size_t *end)
+/* The longest token at `start` that is not longer than the vocabulary's longest; -1 when none. `key` holds the prefix.
+ */
+static int32_t longest_token(const WordPiece *model, StrBuf *key, size_t prefix, const char *word, size_t start,
+                             size_t *end)
 {
     size_t limit = *end - start < model->longest ? *end : start + model->longest;
     while (limit > start && limit < *end && ((unsigned char)word[limit] & 0xC0) == 0x80) limit--;

@@ -1,6 +1,6 @@
 /*
- * wordpiece.h - BERT's model: a word is cut greedily into the longest tokens, or is unknown as a whole. WordLevel, which
- * knows whole words only, is the same with no cutting.
+ * wordpiece.h - BERT's model: a word is cut greedily into the longest tokens, or is unknown as a whole. WordLevel,
+ * which knows whole words only, is the same with no cutting.
  */
 #ifndef IMP_TEXT_WORDPIECE_H
 #define IMP_TEXT_WORDPIECE_H
@@ -10,7 +10,7 @@
 
 typedef struct WordPiece {
     const Vocab *vocab;
-    const char *prefix; /* of tokens that continue a word, "##" */
+    const char *prefix;    /* of tokens that continue a word, "##" */
     size_t max_characters; /* longer words are unknown */
     bool whole_words;      /* WordLevel */
     size_t longest;        /* bytes of the longest token */
