@@ -117,7 +117,7 @@ static void fit_weight(Needs *needs, const Weight *weight, size_t rows)
     if (!weight_present(weight)) return;
     needs->cols = max_i32(needs->cols, (int32_t)weight->cols);
     const PackedFormat *format = packed_format(weight->type);
-    const size_t bytes = format != NULL ? packed_panel_bytes(format, weight->cols)
+    const size_t bytes = format != NULL ? 2 * packed_panel_bytes(format, weight->cols)
                                         : LINEAR_PANEL_ROWS * (size_t)weight->cols * sizeof(float);
     const size_t blocks = format != NULL ? rows * ((size_t)weight->cols / BLOCK_COLS) : 0;
     if (bytes > needs->panel_bytes) needs->panel_bytes = bytes;
@@ -177,7 +177,7 @@ static ImpStatus allocate(CpuCompute *compute)
         ThreadScratch *scratch = &compute->threads[i];
         IMP_TRY(cpu_alloc(compute, needs.panel_bytes, 1, &scratch->panel));
         if (needs.act_blocks > 0)
-            IMP_TRY(cpu_alloc(compute, (size_t)needs.cols / BLOCK_COLS, sizeof *scratch->blocks, &scratch->blocks));
+            IMP_TRY(cpu_alloc(compute, 2 * (size_t)needs.cols / BLOCK_COLS, sizeof *scratch->blocks, &scratch->blocks));
         IMP_TRY(cpu_alloc(compute, (size_t)compute->max_width, sizeof(float), &scratch->row));
     }
     return experts_create(compute);

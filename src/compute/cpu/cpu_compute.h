@@ -47,8 +47,8 @@ typedef struct RopeTable {
 
 /* Memory of one thread. */
 typedef struct ThreadScratch {
-    uint8_t *panel;     /* LINEAR_PANEL_ROWS rows of max_cols: decoded to float32, or re-laid */
-    PlainBlock *blocks; /* [max_cols / BLOCK_COLS]: an expanded panel */
+    uint8_t *panel;     /* LINEAR_PANEL_ROWS rows decoded to float32, or two panels re-laid */
+    PlainBlock *blocks; /* [2][max_cols / BLOCK_COLS]: two expanded panels */
     float *row;   /* [max_width]: one row of anything */
 } ThreadScratch;
 

@@ -19,7 +19,8 @@
 enum {
     CPU_LANES = 16,
     DOT_TILE_ROWS = 4, /* weight rows of a dot_tile */
-    PACKED_ACTS = 64,
+    PACKED_ROWS = 2 * PANEL_ROWS,
+    PACKED_ACTS = 96,
     DOT_TILE_ACTS = 6, /* most activation rows of a dot_tile: 24 accumulators, 4 weights and 1 activation in 32 registers */
 };
 
@@ -70,8 +71,9 @@ typedef struct CpuKernels {
 
     /* Fixed point of a row of n values, a multiple of BLOCK_COLS; out: [n / BLOCK_COLS]. See ActPrecision. */
     void (*quantize_row)(const float *x, int32_t n, float fine_threshold, ActBlock *out);
-    /* out[a][PANEL_ROWS] = panel x acts[a], n_acts at most PACKED_ACTS. `scratch` holds a PlainBlock for each block. */
-    void (*packed_multiply)(const PackedFormat *format, const uint8_t *panel, int64_t cols,
+    /* out[a][p * PANEL_ROWS + r] = row r of panel p x acts[a] for one or two panels, n_acts at most PACKED_ACTS; rows of
+     * `out` are PACKED_ROWS apart. `scratch` holds a PlainBlock for each block of two panels. */
+    void (*packed_multiply)(const PackedFormat *format, const uint8_t *const panels[2], int n_panels, int64_t cols,
                             const ActBlock *const acts[], int32_t n_acts, PlainBlock *scratch, float *out);
 
     /* Turns pairs (a[i], b[i]) by (c[i], s[i]); a and b are the halves of the turning dimensions. */

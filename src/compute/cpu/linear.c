@@ -3,8 +3,8 @@
  *
  * A task is a block of weight rows, never a part of a sum, so threads do not meet.
  *
- * Quantized weights (packed.h): the input's rows are turned into fixed point once, then each panel of 16 weight rows is
- * multiplied with all of them, PACKED_ACTS at a time. Panels come from `prepare`, or are re-laid here when the model was
+ * Quantized weights (packed.h): the input's rows are turned into fixed point once, then panels of 16 weight rows, two at a
+ * time, are multiplied with all of them, PACKED_ACTS at a time. Panels come from `prepare`, or are re-laid here when the model was
  * left as it is in the file.
  *
  * Float weights: a panel of rows is decoded to float32 and multiplied with all activation rows, tile by tile; for one
@@ -57,27 +57,33 @@ static void quantize_task(void *context, int32_t row, int32_t thread)
                                         run->compute->acts + (size_t)row * (size_t)(input->cols / BLOCK_COLS));
 }
 
-static void packed_panel(const LinearRun *run, const LinearJob *job, int64_t row, ThreadScratch *scratch)
+/* One or two panels from weight row `row` on, `n_rows` of them within the weight. */
+static void packed_panels(const LinearRun *run, const LinearJob *job, int64_t row, int32_t n_rows, ThreadScratch *scratch)
 {
     const CpuCompute *compute = run->compute;
     const Weight *weight = job->weight;
     const PackedFormat *format = packed_format(weight->type);
-    const int32_t n_rows = weight->rows - row < PANEL_ROWS ? (int32_t)(weight->rows - row) : PANEL_ROWS;
-    const size_t blocks = (size_t)weight->cols / BLOCK_COLS;
-    const uint8_t *panel = scratch->panel;
-    if (weight->prepared != NULL)
-        panel = (const uint8_t *)weight->prepared + (size_t)(row / PANEL_ROWS) * packed_panel_bytes(format, weight->cols);
-    else
-        packed_pack(format, weight->data + (size_t)row * weight->row_bytes, weight->row_bytes, n_rows, weight->cols,
-                    scratch->panel);
+    const size_t blocks = (size_t)weight->cols / BLOCK_COLS, bytes = packed_panel_bytes(format, weight->cols);
+    const uint8_t *panels[2] = {NULL, NULL};
+    const int n_panels = n_rows > PANEL_ROWS ? 2 : 1;
+    for (int p = 0; p < n_panels; p++) {
+        if (weight->prepared != NULL) {
+            panels[p] = (const uint8_t *)weight->prepared + (size_t)(row / PANEL_ROWS + p) * bytes;
+            continue;
+        }
+        const uint8_t *rows = weight->data + (size_t)(row + p * PANEL_ROWS) * weight->row_bytes;
+        uint8_t *panel = scratch->panel + (size_t)p * bytes;
+        packed_pack(format, rows, weight->row_bytes, min_i32(PANEL_ROWS, n_rows - p * PANEL_ROWS), weight->cols, panel);
+        panels[p] = panel;
+    }
     for (int32_t first = 0; first < job->n_rows; first += PACKED_ACTS) {
         const int32_t n = min_i32(PACKED_ACTS, job->n_rows - first);
         const ActBlock *acts[PACKED_ACTS];
-        float sums[PACKED_ACTS * PANEL_ROWS];
+        float sums[PACKED_ACTS * PACKED_ROWS];
         for (int32_t i = 0; i < n; i++) acts[i] = compute->acts + (size_t)input_row(job, first + i) * blocks;
-        compute->kernels->packed_multiply(format, panel, weight->cols, acts, n, scratch->blocks, sums);
+        compute->kernels->packed_multiply(format, panels, n_panels, weight->cols, acts, n, scratch->blocks, sums);
         for (int32_t i = 0; i < n; i++)
-            store_sums(job, sums + i * PANEL_ROWS, row, n_rows, output_row(job, first + i));
+            store_sums(job, sums + i * PACKED_ROWS, row, n_rows, output_row(job, first + i));
     }
 }
 
@@ -133,7 +139,8 @@ static void linear_task(void *context, int32_t task, int32_t thread)
     const int64_t first = (int64_t)(task - job->first_task) * TASK_ROWS;
     const int64_t end = first + TASK_ROWS < job->weight->rows ? first + TASK_ROWS : job->weight->rows;
     if (packed_format(job->weight->type) != NULL) {
-        for (int64_t row = first; row < end; row += PANEL_ROWS) packed_panel(run, job, row, scratch);
+        for (int64_t row = first; row < end; row += PACKED_ROWS)
+            packed_panels(run, job, row, end - row < PACKED_ROWS ? (int32_t)(end - row) : PACKED_ROWS, scratch);
         return;
     }
     const int32_t panel_rows = job->n_rows == 1 ? DOT_TILE_ROWS : LINEAR_PANEL_ROWS;

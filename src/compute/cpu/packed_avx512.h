@@ -2,8 +2,8 @@
  * packed_avx512.h - products with packed panels by VNNI: 64 products of a code and an activation byte an instruction.
  *
  * A few activation rows: a block is expanded in registers and used at once; its bytes are read exactly once, in order,
- * which is what a decode step lives on. Many: the panel is expanded to memory that the second cache holds, and tiles of
- * 8 activation rows pass over it, 8 integer and 8 float sums in registers.
+ * which is what a decode step lives on. Many: two panels are expanded to memory that the second cache holds, and tiles of
+ * 6 activation rows pass over them: 12 integer and 12 float sums in registers, two products for each activation loaded.
  * Every format is the same code with its constants folded in.
  */
 #ifndef IMP_COMPUTE_CPU_PACKED_AVX512_H
@@ -14,7 +14,7 @@
 #include <immintrin.h>
 #include <string.h>
 
-enum { FEW_ACTS = 4, TILE_ACTS = 8 };
+enum { FEW_ACTS = 3, TILE_ACTS = 6 };
 
 /* An expanded block in registers. */
 typedef struct VectorBlock {
@@ -176,7 +176,7 @@ KERNEL_INLINE void multiply_few(const PackedFormat *f, const uint8_t *panel, int
             for (int a = 0; a < n_acts; a++) total[a] = add_block(f, &block, &acts[a][b + i], total[a]);
         }
     }
-    for (int a = 0; a < n_acts; a++) _mm512_storeu_ps(out + a * PANEL_ROWS, total[a]);
+    for (int a = 0; a < n_acts; a++) _mm512_storeu_ps(out + a * PACKED_ROWS, total[a]);
 }
 
 /* ---- many ---- */
@@ -199,110 +199,170 @@ KERNEL_INLINE void expand_panel(const PackedFormat *f, const uint8_t *panel, int
     }
 }
 
-/* One plane of a tile: 8 independent sums hide the latency. */
-KERNEL_INLINE void tile_plane(int groups, const uint8_t *codes, const int8_t *const planes[TILE_ACTS],
-                              __m512i sums[TILE_ACTS])
+/* One plane of a tile: its independent sums hide the latency. */
+KERNEL_INLINE void tile_plane(int n_panels, int groups, const uint8_t *const codes[2],
+                              const int8_t *const planes[TILE_ACTS], __m512i sums[2][TILE_ACTS])
 {
     for (int g = 0; g < groups; g++) {
-        const __m512i vector = _mm512_load_si512(codes + 64 * g);
-        for (int a = 0; a < TILE_ACTS; a++)
-            sums[a] = _mm512_dpbusd_epi32(sums[a], vector, four_acts(planes[a] + 4 * g));
+        __m512i vector[2];
+        for (int p = 0; p < n_panels; p++) vector[p] = _mm512_load_si512(codes[p] + 64 * g);
+        for (int a = 0; a < TILE_ACTS; a++) {
+            const __m512i act = four_acts(planes[a] + 4 * g);
+            for (int p = 0; p < n_panels; p++) sums[p][a] = _mm512_dpbusd_epi32(sums[p][a], vector[p], act);
+        }
     }
 }
 
-KERNEL_INLINE void multiply_tile(int halves, bool has_min, int offset_shift, const PlainBlock *blocks, int64_t n_blocks,
-                                 const ActBlock *const acts[TILE_ACTS], float *out)
+/* What a tile is made of, constant in each instance but for the amount of the offset. */
+typedef struct TileShape {
+    int n_panels, halves;
+    bool has_min, has_offset;
+    unsigned offset_shift;
+} TileShape;
+
+/* One half (or the whole) of a block: integers, then the float sums. */
+KERNEL_INLINE void tile_half(TileShape shape, const PlainBlock *const block[2], int half,
+                             const ActBlock *const act[TILE_ACTS], bool fine, __m512 total[2][TILE_ACTS])
 {
-    __m512 total[TILE_ACTS];
-    for (int a = 0; a < TILE_ACTS; a++) total[a] = _mm512_setzero_ps();
+    const int which = shape.halves == 1 ? 2 : half, groups = 8 / shape.halves;
+    const uint8_t *codes[2];
+    const int8_t *planes[TILE_ACTS];
+    __m512i sums[2][TILE_ACTS];
+    for (int p = 0; p < shape.n_panels; p++) codes[p] = block[p]->codes + half * (BLOCK_CODES / 2);
+    for (int a = 0; a < TILE_ACTS; a++) {
+        planes[a] = act[a]->high + half * 16;
+        sums[0][a] = shape.has_offset
+                         ? _mm512_slli_epi32(_mm512_set1_epi32(act[a]->minus_high[which]), shape.offset_shift)
+                         : _mm512_setzero_si512();
+        sums[1][a] = sums[0][a];
+    }
+    tile_plane(shape.n_panels, groups, codes, planes, sums);
+    if (fine) {
+        /* Rows whose block has no low plane multiply zeros: 256 times the sum with a 256th of the scale. */
+        for (int a = 0; a < TILE_ACTS; a++) {
+            planes[a] = act[a]->low + half * 16;
+            const __m512i low = _mm512_slli_epi32(_mm512_set1_epi32(act[a]->minus_low[which]), shape.offset_shift);
+            for (int p = 0; p < shape.n_panels; p++) {
+                sums[p][a] = _mm512_slli_epi32(sums[p][a], 8);
+                if (shape.has_offset) sums[p][a] = _mm512_add_epi32(sums[p][a], low);
+            }
+        }
+        tile_plane(shape.n_panels, groups, codes, planes, sums);
+    }
+    for (int p = 0; p < shape.n_panels; p++) {
+        const __m512 scale = _mm512_load_ps(block[p]->scale[half]);
+        for (int a = 0; a < TILE_ACTS; a++) {
+            const __m512 scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(sums[p][a]), scale);
+            const __m512 act_scale = _mm512_set1_ps(fine ? act[a]->fine_scale : act[a]->scale);
+            total[p][a] = _mm512_fmadd_ps(scaled, act_scale, total[p][a]);
+            if (shape.has_min)
+                total[p][a] = _mm512_fmadd_ps(_mm512_load_ps(block[p]->minimum[half]),
+                                              _mm512_set1_ps(act[a]->sum[which]), total[p][a]);
+        }
+    }
+}
+
+KERNEL_INLINE void multiply_tile(TileShape shape, const PlainBlock *const panels[2], int64_t n_blocks,
+                                 const ActBlock *const acts[TILE_ACTS], int32_t n_acts, float *out)
+{
+    __m512 total[2][TILE_ACTS];
+    for (int a = 0; a < TILE_ACTS; a++) total[0][a] = total[1][a] = _mm512_setzero_ps();
     for (int64_t b = 0; b < n_blocks; b++) {
-        const PlainBlock *block = &blocks[b];
+        const PlainBlock *block[2] = {&panels[0][b], &panels[1][b]};
         const ActBlock *act[TILE_ACTS];
         uint32_t fine = 0;
         for (int a = 0; a < TILE_ACTS; a++) {
             act[a] = &acts[a][b];
             fine |= act[a]->fine;
         }
-        for (int half = 0; half < halves; half++) {
-            const uint8_t *codes = block->codes + half * (BLOCK_CODES / 2);
-            const int which = halves == 1 ? 2 : half;
-            const int8_t *planes[TILE_ACTS];
-            __m512i sums[TILE_ACTS];
-            for (int a = 0; a < TILE_ACTS; a++) {
-                planes[a] = act[a]->high + half * 16;
-                sums[a] = _mm512_slli_epi32(_mm512_set1_epi32(act[a]->minus_high[which]), (unsigned)offset_shift);
-                if (offset_shift == 0) sums[a] = _mm512_setzero_si512();
-            }
-            tile_plane(8 / halves, codes, planes, sums);
-            if (fine != 0) {
-                /* Rows whose block has no low plane multiply zeros: 256 times the sum with a 256th of the scale. */
-                for (int a = 0; a < TILE_ACTS; a++) {
-                    planes[a] = act[a]->low + half * 16;
-                    sums[a] = _mm512_slli_epi32(sums[a], 8);
-                    if (offset_shift != 0)
-                        sums[a] = _mm512_add_epi32(
-                            sums[a], _mm512_slli_epi32(_mm512_set1_epi32(act[a]->minus_low[which]),
-                                                       (unsigned)offset_shift));
-                }
-                tile_plane(8 / halves, codes, planes, sums);
-            }
-            const __m512 scale = _mm512_load_ps(block->scale[half]), minimum = _mm512_load_ps(block->minimum[half]);
-            for (int a = 0; a < TILE_ACTS; a++) {
-                const float act_scale = fine != 0 ? act[a]->fine_scale : act[a]->scale;
-                const __m512 scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(sums[a]), scale);
-                total[a] = _mm512_fmadd_ps(scaled, _mm512_set1_ps(act_scale), total[a]);
-                if (has_min) total[a] = _mm512_fmadd_ps(minimum, _mm512_set1_ps(act[a]->sum[which]), total[a]);
-            }
+        for (int half = 0; half < shape.halves; half++) {
+            if (fine != 0) tile_half(shape, block, half, act, true, total);
+            else tile_half(shape, block, half, act, false, total);
         }
     }
-    for (int a = 0; a < TILE_ACTS; a++) _mm512_storeu_ps(out + a * PANEL_ROWS, total[a]);
+    for (int a = 0; a < TILE_ACTS; a++) {
+        if (a >= n_acts) break;
+        for (int p = 0; p < shape.n_panels; p++)
+            _mm512_storeu_ps(out + a * PACKED_ROWS + p * PANEL_ROWS, total[p][a]);
+    }
 }
 
-KERNEL_INLINE void multiply_many(const PackedFormat *f, const uint8_t *panel, int64_t cols, const ActBlock *const acts[],
-                                 int32_t n_acts, PlainBlock *scratch, float *out)
+typedef void MultiplyTile(const PlainBlock *const panels[2], int64_t n_blocks, const ActBlock *const acts[TILE_ACTS],
+                          int32_t n_acts, unsigned offset_shift, float *out);
+
+#define TILE(name, n_panels, halves, has_min, has_offset)                                                              \
+    static void name(const PlainBlock *const panels[2], int64_t n_blocks, const ActBlock *const acts[TILE_ACTS],       \
+                     int32_t n_acts, unsigned offset_shift, float *out)                                                \
+    {                                                                                                                  \
+        const TileShape shape = {n_panels, halves, has_min, has_offset, offset_shift};                                 \
+        multiply_tile(shape, panels, n_blocks, acts, n_acts, out);                                                     \
+    }
+TILE(tile_one_offset, 1, 1, false, true)
+TILE(tile_one_min, 1, 1, true, false)
+TILE(tile_one_halves_offset, 1, 2, false, true)
+TILE(tile_one_halves_min, 1, 2, true, false)
+TILE(tile_two_offset, 2, 1, false, true)
+TILE(tile_two_min, 2, 1, true, false)
+TILE(tile_two_halves_offset, 2, 2, false, true)
+TILE(tile_two_halves_min, 2, 2, true, false)
+#undef TILE
+
+/* By panels - 1, halves - 1, has_min: a format has either minima or an offset. */
+static MultiplyTile *const tiles[2][2][2] = {
+    {{tile_one_offset, tile_one_min}, {tile_one_halves_offset, tile_one_halves_min}},
+    {{tile_two_offset, tile_two_min}, {tile_two_halves_offset, tile_two_halves_min}},
+};
+
+static void multiply_many(const PackedFormat *f, const PlainBlock *const panels[2], int n_panels, int64_t cols,
+                          const ActBlock *const acts[], int32_t n_acts, float *out)
 {
-    expand_panel(f, panel, cols, scratch);
+    MultiplyTile *multiply = tiles[n_panels - 1][f->halves - 1][f->has_min];
     for (int32_t first = 0; first < n_acts; first += TILE_ACTS) {
         const ActBlock *tile[TILE_ACTS];
-        float sums[TILE_ACTS * PANEL_ROWS];
         const int32_t n = n_acts - first < TILE_ACTS ? n_acts - first : TILE_ACTS;
         for (int32_t a = 0; a < TILE_ACTS; a++) tile[a] = acts[first + (a < n ? a : n - 1)];
-        multiply_tile(f->halves, f->has_min, f->offset_shift, scratch, cols / BLOCK_COLS, tile, sums);
-        memcpy(out + first * PANEL_ROWS, sums, (size_t)(n * PANEL_ROWS) * sizeof *sums);
+        multiply(panels, cols / BLOCK_COLS, tile, n, f->offset_shift, out + first * PACKED_ROWS);
     }
 }
 
 /* ---- one instance a format ---- */
 
-KERNEL_INLINE void multiply_format(const PackedFormat *f, const uint8_t *panel, int64_t cols,
+KERNEL_INLINE void multiply_format(const PackedFormat *f, const uint8_t *const panels[2], int n_panels, int64_t cols,
                                    const ActBlock *const acts[], int32_t n_acts, PlainBlock *scratch, float *out)
 {
-    switch (n_acts) {
-    case 1: multiply_few(f, panel, cols, acts, 1, out); break;
-    case 2: multiply_few(f, panel, cols, acts, 2, out); break;
-    case 3: multiply_few(f, panel, cols, acts, 3, out); break;
-    default: multiply_many(f, panel, cols, acts, n_acts, scratch, out);
+    const int64_t blocks = cols / BLOCK_COLS;
+    const PlainBlock *const plain[2] = {scratch, n_panels == 2 ? scratch + blocks : scratch};
+    for (int p = 0; p < n_panels; p++) {
+        float *part = out + p * PANEL_ROWS;
+        switch (n_acts) {
+        case 1: multiply_few(f, panels[p], cols, acts, 1, part); break;
+        case 2: multiply_few(f, panels[p], cols, acts, 2, part); break;
+        case 3: multiply_few(f, panels[p], cols, acts, 3, part); break;
+        default: expand_panel(f, panels[p], cols, scratch + p * blocks);
+        }
     }
+    if (n_acts > 3) multiply_many(f, plain, n_panels, cols, acts, n_acts, out);
 }
 
 #define INSTANCE(name, ...)                                                                                            \
-    static void multiply_##name(const uint8_t *panel, int64_t cols, const ActBlock *const acts[], int32_t n_acts,      \
-                                PlainBlock *scratch, float *out)                                                       \
+    static void multiply_##name(const uint8_t *const panels[2], int n_panels, int64_t cols,                            \
+                                const ActBlock *const acts[], int32_t n_acts, PlainBlock *scratch, float *out)         \
     {                                                                                                                  \
         static const PackedFormat format = PACKED_FORMAT(name, __VA_ARGS__);                                           \
-        multiply_format(&format, panel, cols, acts, n_acts, scratch, out);                                             \
+        multiply_format(&format, panels, n_panels, cols, acts, n_acts, scratch, out);                                  \
     }
 PACKED_FORMATS(INSTANCE)
 #undef INSTANCE
 
-static void packed_multiply_avx512(const PackedFormat *format, const uint8_t *panel, int64_t cols,
-                                   const ActBlock *const acts[], int32_t n_acts, PlainBlock *scratch, float *out)
+static void packed_multiply_avx512(const PackedFormat *format, const uint8_t *const panels[2], int n_panels,
+                                   int64_t cols, const ActBlock *const acts[], int32_t n_acts, PlainBlock *scratch,
+                                   float *out)
 {
 #define ENTRY(name, ...) [DT_##name] = multiply_##name,
-    static void (*const instances[DT_COUNT])(const uint8_t *, int64_t, const ActBlock *const[], int32_t, PlainBlock *,
-                                             float *) = {PACKED_FORMATS(ENTRY)};
+    static void (*const instances[DT_COUNT])(const uint8_t *const[2], int, int64_t, const ActBlock *const[], int32_t,
+                                             PlainBlock *, float *) = {PACKED_FORMATS(ENTRY)};
 #undef ENTRY
-    instances[format->type](panel, cols, acts, n_acts, scratch, out);
+    instances[format->type](panels, n_panels, cols, acts, n_acts, scratch, out);
 }
 
 #endif

@@ -46,14 +46,16 @@ static void packed_add_block(const PackedFormat *format, const PlainBlock *block
     v_store(out, total);
 }
 
-static void packed_multiply(const PackedFormat *format, const uint8_t *panel, int64_t cols,
+static void packed_multiply(const PackedFormat *format, const uint8_t *const panels[2], int n_panels, int64_t cols,
                             const ActBlock *const acts[], int32_t n_acts, PlainBlock *scratch, float *out)
 {
-    for (int32_t i = 0; i < n_acts * PANEL_ROWS; i++) out[i] = 0.0f;
-    for (int64_t b = 0; b < cols / BLOCK_COLS; b++) {
-        packed_expand(format, panel, b, scratch);
-        for (int32_t a = 0; a < n_acts; a++) packed_add_block(format, scratch, &acts[a][b], out + a * PANEL_ROWS);
-    }
+    for (int32_t i = 0; i < n_acts * PACKED_ROWS; i++) out[i] = 0.0f;
+    for (int p = 0; p < n_panels; p++)
+        for (int64_t b = 0; b < cols / BLOCK_COLS; b++) {
+            packed_expand(format, panels[p], b, scratch);
+            for (int32_t a = 0; a < n_acts; a++)
+                packed_add_block(format, scratch, &acts[a][b], out + a * PACKED_ROWS + p * PANEL_ROWS);
+        }
 }
 
 #endif

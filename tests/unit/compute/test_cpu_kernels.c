@@ -304,12 +304,12 @@ static void random_rows(uint64_t *seed, DType type, uint8_t *rows, size_t bytes)
 static void packed_products_agree(void **state)
 {
     (void)state;
-    enum { ROWS = 13 };
+    enum { ROWS = PANEL_ROWS + 13 };
     uint64_t seed = 6;
-    static uint8_t rows[ROWS * PACKED_COLS * 2], panel[PANEL_ROWS * PACKED_COLS * 2];
+    static uint8_t rows[ROWS * PACKED_COLS * 2], panel[2 * PANEL_ROWS * PACKED_COLS * 2];
     static float x[MOST_ACTS][PACKED_COLS], w[PACKED_COLS];
     static ActBlock acts[MOST_ACTS][PACKED_COLS / BLOCK_COLS];
-    static PlainBlock scratch[PACKED_COLS / BLOCK_COLS];
+    static PlainBlock scratch[2 * PACKED_COLS / BLOCK_COLS];
     for (int type = 0; type < DT_COUNT; type++) {
         const PackedFormat *format = packed_format((DType)type);
         if (format == NULL) continue;
@@ -319,19 +319,25 @@ static void packed_products_agree(void **state)
         assert_true((double)packed_panel_bytes(format, PACKED_COLS) <= 1.05 * PANEL_ROWS * (double)row_bytes);
         for (int round = 0; round < 12; round++) {
             random_rows(&seed, (DType)type, rows, ROWS * row_bytes);
-            packed_pack(format, rows, row_bytes, ROWS, PACKED_COLS, panel);
+            uint8_t *second = panel + packed_panel_bytes(format, PACKED_COLS);
+            packed_pack(format, rows, row_bytes, PANEL_ROWS, PACKED_COLS, panel);
+            packed_pack(format, rows + PANEL_ROWS * row_bytes, row_bytes, ROWS - PANEL_ROWS, PACKED_COLS, second);
+            const uint8_t *const panels[2] = {panel, second};
             const ActBlock *pointers[MOST_ACTS];
             for (int a = 0; a < MOST_ACTS; a++) {
                 fill_acts(&seed, x[a], round == 11);
                 kernels_portable()->quantize_row(x[a], PACKED_COLS, (float)(round % 3), acts[a]);
                 pointers[a] = acts[a];
             }
-            float expected[MOST_ACTS * PANEL_ROWS], got[MOST_ACTS * PANEL_ROWS];
-            kernels_portable()->packed_multiply(format, panel, PACKED_COLS, pointers, MOST_ACTS, scratch, expected);
+            float expected[MOST_ACTS * PACKED_ROWS], got[MOST_ACTS * PACKED_ROWS];
+            kernels_portable()->packed_multiply(format, panels, 2, PACKED_COLS, pointers, MOST_ACTS, scratch, expected);
             for (int level = 0; level < n_levels; level++)
                 for (int n = 1; n <= MOST_ACTS; n += n < 10 ? 1 : 11) {
-                    levels[level]->packed_multiply(format, panel, PACKED_COLS, pointers, n, scratch, got);
-                    assert_same(expected, got, (size_t)n * PANEL_ROWS, dtype_info((DType)type)->name);
+                    levels[level]->packed_multiply(format, panels, 2, PACKED_COLS, pointers, n, scratch, got);
+                    assert_same(expected, got, (size_t)n * PACKED_ROWS, dtype_info((DType)type)->name);
+                    levels[level]->packed_multiply(format, panels, 1, PACKED_COLS, pointers, n, scratch, got);
+                    for (int a = 0; a < n; a++)
+                        assert_same(expected + a * PACKED_ROWS, got + a * PACKED_ROWS, PANEL_ROWS, "one panel");
                 }
             if (round == 11 || round % 3 != 0) continue;
             /* Against the codec, in double. */
@@ -342,9 +348,9 @@ static void packed_products_agree(void **state)
                     exact += (double)w[i] * (double)x[3][i];
                     magnitude += fabs((double)w[i]) * 15.0;
                 }
-                if (!(fabs((double)expected[3 * PANEL_ROWS + r] - exact) <= 4e-5 * magnitude))
+                if (!(fabs((double)expected[3 * PACKED_ROWS + r] - exact) <= 4e-5 * magnitude))
                     fail_msg("%s: %g, not %g", dtype_info((DType)type)->name,
-                             (double)expected[3 * PANEL_ROWS + r], exact);
+                             (double)expected[3 * PACKED_ROWS + r], exact);
             }
         }
     }
