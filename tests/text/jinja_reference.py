@@ -1,6 +1,8 @@
 """What templates must render to: Jinja2 under the settings of transformers' apply_chat_template."""
 
+import copy
 import datetime
+import functools
 import json
 import re
 
@@ -59,10 +61,15 @@ def error_text(error):
     return text
 
 
+@functools.lru_cache(maxsize=1)
+def compiled(source):
+    return ENVIRONMENT.from_string(source)
+
+
 def render(source, variables):
     """{"out": text} or {"error": message, "type": class, "line": number or None}."""
     try:
-        return {"out": ENVIRONMENT.from_string(source).render(**variables)}
+        return {"out": compiled(source).render(**copy.deepcopy(variables))}
     except Exception as error:
         line = getattr(error, "lineno", None) if isinstance(error, jinja2.TemplateSyntaxError) else None
         traceback = error.__traceback__

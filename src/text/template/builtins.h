@@ -76,6 +76,8 @@ bool jinja_split_lines(JinjaState *state, const JinjaString *string, bool keep_e
 bool jinja_join(JinjaState *state, const JinjaString *separator, const JinjaValue *items, bool convert, JinjaValue *out);
 /* The characters from `start` to `end`, both within the string. */
 bool jinja_substring(JinjaState *state, JinjaString *string, size_t start, size_t end, JinjaValue *out);
+/* Raises what Python says of a value without .items(). */
+bool jinja_fail_items(JinjaState *state, const JinjaValue *value);
 /* One filter or test by name, as map and select apply it. */
 bool jinja_apply(JinjaState *state, bool is_test, const JinjaString *name, const JinjaValue *value,
                  const JinjaArguments *arguments, JinjaValue *out);

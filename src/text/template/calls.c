@@ -32,7 +32,8 @@ static const JinjaDict *spread_named(JinjaState *state, JinjaActivation *activat
     JinjaValue value;
     if (!jinja_evaluate(state, activation, node, &value)) return NULL;
     if (value.kind == JINJA_DICT) return value.dict;
-    (void)jinja_raise(state, "Value after ** must be a mapping, not %s", jinja_type_name(&value));
+    (void)jinja_raise(state, "jinja2.sandbox.SandboxedEnvironment.call() argument after ** must be a mapping, not %s",
+                      jinja_type_name(&value));
     return NULL;
 }
 
@@ -235,7 +236,7 @@ static bool run_macro_body(JinjaState *state, const JinjaMacro *macro, const Jin
 bool jinja_call_macro(JinjaState *state, const JinjaMacro *macro, const JinjaArguments *arguments, JinjaValue *out)
 {
     if (state->limits.depth != 0 && state->depth >= state->limits.depth) {
-        return jinja_raise_limit(state, "calls are nested deeper than %u", state->limits.depth);
+        return jinja_raise_limit(state, "maximum recursion depth exceeded");
     }
     const uint32_t line = state->line;
     state->depth++;
@@ -274,6 +275,10 @@ static bool raise_missing(JinjaState *state, const JinjaBuiltin *builtin, const 
         if (builtin->n_required == builtin->n_parameters && builtin->n_required == 1) {
             return jinja_raise(state, "%s() takes exactly one argument (%zu given)", python_name(builtin), given);
         }
+        if (builtin->counted) {
+            return jinja_raise(state, "%s() takes at least %u argument%s (%zu given)", builtin->name, builtin->n_required,
+                               builtin->n_required == 1 ? "" : "s", given);
+        }
         if (builtin->n_required == builtin->n_parameters) {
             return jinja_raise(state, "%s expected %u arguments, got %zu", builtin->name, builtin->n_required, given);
         }
@@ -293,12 +298,19 @@ static bool raise_too_many(JinjaState *state, const JinjaBuiltin *builtin, size_
 {
     const unsigned most = builtin->n_parameters;
     if (builtin->style == JINJA_C_STYLE) {
+        if (most == 0 && builtin->hidden > 0) {
+            return jinja_raise(state, "%s() takes exactly one argument (%zu given)", python_name(builtin), given + 1);
+        }
         if (most == 0) return jinja_raise(state, "%s() takes no arguments (%zu given)", python_name(builtin), given);
         if (most == builtin->n_required && most == 1) {
             return jinja_raise(state, "%s() takes exactly one argument (%zu given)", python_name(builtin), given);
         }
         if (most == builtin->n_required) {
             return jinja_raise(state, "%s expected %u arguments, got %zu", builtin->name, most, given);
+        }
+        if (builtin->counted) {
+            return jinja_raise(state, "%s() takes at most %u argument%s (%zu given)", builtin->name, most,
+                               most == 1 ? "" : "s", given);
         }
         return jinja_raise(state, "%s expected at most %u argument%s, got %zu", builtin->name, most, most == 1 ? "" : "s",
                            given);

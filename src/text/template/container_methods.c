@@ -149,12 +149,12 @@ METHOD(dict_fromkeys)
 }
 
 static const JinjaBuiltin dict_methods[] = {
-    {.name = "get", .style = JINJA_C_STYLE, .n_required = 1, .n_parameters = 2, .call = dict_get},
+    {.name = "get", .python_name = "dict.get", .style = JINJA_C_STYLE, .n_required = 1, .n_parameters = 2, .call = dict_get},
     {.name = "items", .python_name = "dict.items", .style = JINJA_C_STYLE, .call = dict_items},
     {.name = "keys", .python_name = "dict.keys", .style = JINJA_C_STYLE, .call = dict_keys},
     {.name = "values", .python_name = "dict.values", .style = JINJA_C_STYLE, .call = dict_values},
     {.name = "copy", .python_name = "dict.copy", .style = JINJA_C_STYLE, .call = dict_copy},
-    {.name = "fromkeys", .style = JINJA_C_STYLE, .n_required = 1, .n_parameters = 2, .call = dict_fromkeys},
+    {.name = "fromkeys", .python_name = "dict.fromkeys", .style = JINJA_C_STYLE, .n_required = 1, .n_parameters = 2, .call = dict_fromkeys},
     FORBIDDEN("clear"),
     FORBIDDEN("pop"),
     FORBIDDEN("popitem"),

@@ -120,10 +120,7 @@ FILTER(filter_striptags)
 
 FILTER(filter_xmlattr)
 {
-    if (value->kind == JINJA_UNDEFINED) return jinja_fail_undefined(state, value);
-    if (value->kind != JINJA_DICT) {
-        return jinja_raise(state, "'%s' object has no attribute 'items'", jinja_type_name(value));
-    }
+    if (value->kind != JINJA_DICT) return jinja_fail_items(state, value);
     const bool autospace = arguments[0].kind == JINJA_MISSING || jinja_truthy(state, &arguments[0]);
     StrBuf *text = jinja_capture(state);
     if (text == NULL) return false;
@@ -131,7 +128,9 @@ FILTER(filter_xmlattr)
         const JinjaEntry *entry = &value->dict->entries[i];
         JinjaValue escaped;
         if (entry->value.kind == JINJA_NONE || entry->value.kind == JINJA_UNDEFINED) continue;
-        if (entry->key.kind != JINJA_STRING) return jinja_raise(state, "expected string or bytes-like object");
+        if (entry->key.kind != JINJA_STRING) {
+            return jinja_raise(state, "expected string or bytes-like object, got '%s'", jinja_type_name(&entry->key));
+        }
         for (size_t j = 0; j < entry->key.string->length; j++) {
             const char c = entry->key.string->data[j];
             if (c != '\0' && memchr(" \t\n\r\f\v/>=", c, 9) != NULL) {
@@ -433,8 +432,8 @@ FILTER(filter_urlize)
 }
 
 static const JinjaBuiltin filters[] = {
-    {.name = "e", .python_name = "escape", .style = JINJA_C_STYLE, .call = filter_escape},
-    {.name = "escape", .style = JINJA_C_STYLE, .call = filter_escape},
+    {.name = "e", .python_name = "escape", .style = JINJA_C_STYLE, .hidden = 1, .call = filter_escape},
+    {.name = "escape", .style = JINJA_C_STYLE, .hidden = 1, .call = filter_escape},
     {.name = "forceescape", .python_name = "do_forceescape", .hidden = 1, .call = filter_forceescape},
     {.name = "safe", .python_name = "do_mark_safe", .hidden = 1, .call = filter_safe},
     {.name = "striptags", .python_name = "do_striptags", .hidden = 1, .call = filter_striptags},

@@ -248,7 +248,7 @@ static const JinjaBuiltin filters[] = {
      .call = filter_float},
     {.name = "round", .python_name = "do_round", .hidden = 1, .n_parameters = 2, .parameters = {"precision", "method"},
      .call = filter_round},
-    {.name = "abs", .style = JINJA_C_STYLE, .call = filter_abs},
+    {.name = "abs", .style = JINJA_C_STYLE, .hidden = 1, .call = filter_abs},
     {.name = "attr", .python_name = "do_attr", .hidden = 2, .n_required = 1, .n_parameters = 1, .parameters = {"name"},
      .call = filter_attr},
     {.name = "filesizeformat", .python_name = "do_filesizeformat", .hidden = 1, .n_parameters = 1, .parameters = {"binary"},

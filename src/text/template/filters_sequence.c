@@ -436,6 +436,13 @@ FILTER(filter_sort)
     return jinja_sort(state, items.items, keys, items.n, reverse) && list_of(state, &items, out);
 }
 
+bool jinja_fail_items(JinjaState *state, const JinjaValue *value)
+{
+    if (value->kind == JINJA_UNDEFINED) return jinja_fail_undefined(state, value);
+    if (value->kind == JINJA_NAMESPACE) return jinja_raise(state, "items");
+    return jinja_raise(state, "'%s' object has no attribute 'items'", jinja_type_name(value));
+}
+
 FILTER(filter_dictsort)
 {
     const bool lower = !truthy_argument(state, &arguments[0]), reverse = truthy_argument(state, &arguments[2]);
@@ -447,10 +454,7 @@ FILTER(filter_dictsort)
             return jinja_raise(state, "You can only sort by either \"key\" or \"value\"");
         }
     }
-    if (value->kind == JINJA_UNDEFINED) return jinja_fail_undefined(state, value);
-    if (value->kind != JINJA_DICT) {
-        return jinja_raise(state, "'%s' object has no attribute 'items'", jinja_type_name(value));
-    }
+    if (value->kind != JINJA_DICT) return jinja_fail_items(state, value);
     const size_t n = value->dict->n;
     JinjaItems items = {.items = jinja_alloc(state, n, sizeof(JinjaValue)), .n = n};
     JinjaValue *keys = jinja_alloc(state, n, sizeof *keys);
@@ -622,8 +626,8 @@ FILTER(filter_sum)
     {.name = #filter_name, .python_name = python, .hidden = hidden_count, .call = filter_##filter_name}
 
 static const JinjaBuiltin filters[] = {
-    {.name = "length", .python_name = "len", .style = JINJA_C_STYLE, .call = filter_length},
-    {.name = "count", .python_name = "len", .style = JINJA_C_STYLE, .call = filter_length},
+    {.name = "length", .python_name = "len", .style = JINJA_C_STYLE, .hidden = 1, .call = filter_length},
+    {.name = "count", .python_name = "len", .style = JINJA_C_STYLE, .hidden = 1, .call = filter_length},
     {.name = "join", .python_name = "sync_do_join", .hidden = 2, .n_parameters = 2, .parameters = {"d", "attribute"},
      .call = filter_join},
     PLAIN(first, "sync_do_first", 2),

@@ -143,6 +143,8 @@ FILTER(filter_indent)
     if (!indentation(state, &arguments[0], &indent)) return false;
     const bool first = truthy_argument(state, &arguments[1]), blank = truthy_argument(state, &arguments[2]);
     if (value->kind == JINJA_UNDEFINED) return jinja_fail_undefined(state, value);
+    if (value->kind == JINJA_LIST) return jinja_raise(state, "'list' object has no attribute 'splitlines'");
+    if (value->kind == JINJA_TUPLE) return jinja_raise(state, "can only concatenate tuple (not \"str\") to tuple");
     if (value->kind != JINJA_STRING) {
         return jinja_raise(state, "unsupported operand type(s) for +=: '%s' and 'str'", jinja_type_name(value));
     }

@@ -25,7 +25,8 @@ typedef struct Wrapper {
 /* textwrap's white space: ASCII only. */
 static bool is_space(char c) { return c == ' ' || (c >= 9 && c <= 13); }
 
-static bool is_letter(uint32_t c) { return unicode_is_alpha(c); }
+/* [^\\d\\W] */
+static bool is_letter(uint32_t c) { return c == '_' || (unicode_is_alnum(c) && !unicode_is_decimal(c)); }
 
 static uint32_t char_at(const char *at, const char *end, size_t *width)
 {
@@ -52,25 +53,24 @@ static size_t dashes_at(const char *at, const char *end)
     return n;
 }
 
-/* Where a hyphenated word may break: behind a hyphen between letters, two of them at least before it. */
-static bool breaks_behind_hyphen(const char *word, const char *hyphen, const char *end)
+/* Where a hyphenated word may break: behind a hyphen with two letters before it, or a letter, a hyphen and a character of
+ * a word; a letter must follow, then another, with a hyphen between at most. */
+static bool breaks_behind_hyphen(const char *text, const char *hyphen, const char *end)
 {
-    size_t width;
-    const char *before = hyphen;
-    const uint32_t last = char_before(word, before);
-    if (!is_letter(last)) return false;
-    (void)unicode_decode_last(word, before, &width);
-    before -= width;
-    const uint32_t previous = char_before(word, before);
-    const bool second_letter_after_hyphen = previous == '-' && before - 1 > word && is_letter(char_before(word, before - 1));
-    if (!is_letter(previous) && !second_letter_after_hyphen) return false;
-    /* A letter, then a letter or a hyphen and a letter. */
+    size_t width = 0;
+    uint32_t before[3] = {0};
+    const char *at = hyphen;
+    for (size_t i = 0; i < 3 && at > text; i++) {
+        before[i] = unicode_decode_last(text, at, &width);
+        at -= width;
+    }
+    const bool two_letters = is_letter(before[0]) && is_letter(before[1]);
+    if (!two_letters && !(is_word_punctuation(before[0]) && before[1] == '-' && is_letter(before[2]))) return false;
     const char *after = hyphen + 1;
     if (!is_letter(char_at(after, end, &width))) return false;
     after += width;
     const uint32_t next = char_at(after, end, &width);
-    if (is_letter(next)) return true;
-    return next == '-' && is_letter(char_at(after + width, end, &width));
+    return is_letter(next) || (next == '-' && is_letter(char_at(after + width, end, &width)));
 }
 
 /* The end of the chunk that starts at `at`, which is no space. */
@@ -90,7 +90,7 @@ static const char *word_chunk_end(const Wrapper *wrapper, const char *text, cons
     while (at < end && !is_space(*at)) {
         (void)unicode_decode(at, end, &width);
         if (*at == '-' && at > word) {
-            if (breaks_behind_hyphen(word, at, end)) return at + 1;
+            if (breaks_behind_hyphen(text, at, end)) return at + 1;
             const size_t run = dashes_at(at, end);
             size_t after_width;
             const uint32_t after = char_at(at + run, end, &after_width);
@@ -125,7 +125,7 @@ static bool split_chunks(Wrapper *wrapper, const JinjaString *line)
 /* A chunk longer than the width is cut where the line is full; at a hyphen when that helps. */
 static void cut_long_chunk(const Wrapper *wrapper, Chunk *chunk, int64_t room, Chunk *head)
 {
-    const size_t left = room < 1 ? 1 : (size_t)room;
+    const size_t left = room < 0 ? 0 : (size_t)room;
     *head = *chunk;
     if (wrapper->break_long) {
         size_t cut = unicode_offset(chunk->start, chunk->length, left);
@@ -133,7 +133,7 @@ static void cut_long_chunk(const Wrapper *wrapper, Chunk *chunk, int64_t room, C
             const char *hyphen = memrchr(chunk->start, '-', cut);
             bool other = false;
             for (const char *at = chunk->start; hyphen != NULL && at < hyphen; at++) other |= *at != '-';
-            if (hyphen > chunk->start && other) cut = (size_t)(hyphen - chunk->start) + 1;
+            if (hyphen != NULL && hyphen > chunk->start && other) cut = (size_t)(hyphen - chunk->start) + 1;
         }
         head->length = cut;
         head->chars = unicode_count(chunk->start, cut);
@@ -152,7 +152,14 @@ static bool push_line(Wrapper *wrapper, const Chunk *chunks, size_t n)
     return jinja_capture_finish(wrapper->state, text, &line) && jinja_push(wrapper->state, &wrapper->lines, line);
 }
 
-static bool is_blank_chunk(const Chunk *chunk) { return chunk->space; }
+/* chunk.strip() == "" */
+static bool is_blank_chunk(const Chunk *chunk)
+{
+    for (size_t i = 0, width; i < chunk->length; i += width) {
+        if (!unicode_is_space(unicode_decode(chunk->start + i, chunk->start + chunk->length, &width))) return false;
+    }
+    return true;
+}
 
 static bool wrap_chunks(Wrapper *wrapper)
 {
@@ -273,7 +280,7 @@ static bool sorted_copy(JinjaState *state, const JinjaValue *value, JinjaValue *
     return ok;
 }
 
-static void pretty(JinjaState *state, StrBuf *text, const JinjaValue *value, size_t indent, size_t allowance);
+static void pretty(JinjaState *state, StrBuf *text, const JinjaValue *value, size_t indent, size_t allowance, int level);
 
 static void pretty_break(JinjaState *state, StrBuf *text, size_t indent)
 {
@@ -281,7 +288,7 @@ static void pretty_break(JinjaState *state, StrBuf *text, size_t indent)
     jinja_pad(state, text, " ", 1, indent);
 }
 
-static void pretty_dict(JinjaState *state, StrBuf *text, const JinjaDict *dict, size_t indent, size_t allowance)
+static void pretty_dict(JinjaState *state, StrBuf *text, const JinjaDict *dict, size_t indent, size_t allowance, int level)
 {
     jinja_puts(state, text, "{");
     for (size_t i = 0; i < dict->n && state->status == IMP_OK; i++) {
@@ -290,35 +297,101 @@ static void pretty_dict(JinjaState *state, StrBuf *text, const JinjaDict *dict, 
         const char *key = jinja_repr_text(state, &entry->key);
         jinja_puts(state, text, key);
         jinja_puts(state, text, ": ");
-        pretty(state, text, &entry->value, indent + unicode_count(key, strlen(key)) + 3, last ? allowance + 1 : 1);
+        pretty(state, text, &entry->value, indent + unicode_count(key, strlen(key)) + 3, last ? allowance + 1 : 1, level);
         if (!last) pretty_break(state, text, indent + 1);
     }
     jinja_puts(state, text, "}");
 }
 
-static void pretty_items(JinjaState *state, StrBuf *text, const JinjaValue *value, size_t indent, size_t allowance)
+static void pretty_items(JinjaState *state, StrBuf *text, const JinjaValue *value, size_t indent, size_t allowance, int level)
 {
     const bool is_list = value->kind == JINJA_LIST;
     const char *close = is_list ? "]" : value->list->n == 1 ? ",)" : ")";
     jinja_puts(state, text, is_list ? "[" : "(");
     for (size_t i = 0; i < value->list->n && state->status == IMP_OK; i++) {
         const bool last = i + 1 == value->list->n;
-        pretty(state, text, &value->list->items[i], indent + 1, last ? allowance + strlen(close) : 1);
+        pretty(state, text, &value->list->items[i], indent + 1, last ? allowance + strlen(close) : 1, level);
         if (!last) pretty_break(state, text, indent + 1);
     }
     jinja_puts(state, text, close);
 }
 
-static void pretty(JinjaState *state, StrBuf *text, const JinjaValue *value, size_t indent, size_t allowance)
+/* The repr of a piece of text and its width. */
+static const char *piece_repr(JinjaState *state, const char *start, const char *end, size_t *width)
+{
+    JinjaValue piece;
+    *width = 0;
+    if (!jinja_view(state, start, (size_t)(end - start), &piece)) return "";
+    const char *repr = jinja_repr_text(state, &piece);
+    *width = unicode_count(repr, strlen(repr));
+    return repr;
+}
+
+static bool push_piece(JinjaState *state, JinjaItems *pieces, const char *repr)
+{
+    JinjaValue piece;
+    return jinja_text(state, repr, &piece) && jinja_push(state, pieces, piece);
+}
+
+/* A line too long for its room, broken behind white space. */
+static bool break_line(JinjaState *state, JinjaItems *pieces, const JinjaString *line, size_t room, size_t last_room)
+{
+    const char *start = line->data, *end = start + line->length, *at = start;
+    while (at < end) {
+        const char *part = at;
+        size_t width;
+        while (at < end && !unicode_is_space(unicode_decode(at, end, &width))) at += width;
+        while (at < end && unicode_is_space(unicode_decode(at, end, &width))) at += width;
+        (void)piece_repr(state, start, at, &width);
+        if (width <= (at == end ? last_room : room)) continue;
+        if (part > start && !push_piece(state, pieces, piece_repr(state, start, part, &width))) return false;
+        start = part;
+    }
+    size_t width;
+    return start == end || push_piece(state, pieces, piece_repr(state, start, end, &width));
+}
+
+/* A string over several lines: at its line ends, then at white space. */
+static void pretty_string(JinjaState *state, StrBuf *text, const JinjaValue *value, size_t indent, size_t allowance, int level)
+{
+    JinjaItems lines, pieces = {0};
+    if (level == 1) {
+        indent++;
+        allowance++;
+    }
+    const size_t room = indent < PRETTY_WIDTH ? PRETTY_WIDTH - indent : 0, last_room = room > allowance ? room - allowance : 0;
+    if (!jinja_split_lines(state, value->string, true, &lines)) return;
+    for (size_t i = 0; i < lines.n && state->status == IMP_OK; i++) {
+        const JinjaString *line = lines.items[i].string;
+        const bool last = i + 1 == lines.n;
+        size_t width;
+        const char *repr = piece_repr(state, line->data, line->data + line->length, &width);
+        if (width <= (last ? last_room : room) ? !push_piece(state, &pieces, repr)
+                                               : !break_line(state, &pieces, line, room, last ? last_room : room)) {
+            return;
+        }
+    }
+    if (level == 1 && pieces.n > 1) jinja_puts(state, text, "(");
+    for (size_t i = 0; i < pieces.n; i++) {
+        if (i > 0) jinja_puts(state, text, "\n");
+        if (i > 0) jinja_pad(state, text, " ", 1, indent);
+        jinja_str(state, text, &pieces.items[i]);
+    }
+    if (level == 1 && pieces.n > 1) jinja_puts(state, text, ")");
+}
+
+static void pretty(JinjaState *state, StrBuf *text, const JinjaValue *value, size_t indent, size_t allowance, int level)
 {
     if (!jinja_enter(state)) return;
     const char *repr = jinja_repr_text(state, value);
     const size_t width = unicode_count(repr, strlen(repr));
     const bool fits = indent + allowance + width <= PRETTY_WIDTH;
     if (!fits && value->kind == JINJA_DICT && value->dict->n > 0) {
-        pretty_dict(state, text, value->dict, indent, allowance);
+        pretty_dict(state, text, value->dict, indent, allowance, level + 1);
     } else if (!fits && (value->kind == JINJA_LIST || value->kind == JINJA_TUPLE) && value->list->n > 0) {
-        pretty_items(state, text, value, indent, allowance);
+        pretty_items(state, text, value, indent, allowance, level + 1);
+    } else if (!fits && value->kind == JINJA_STRING && !value->string->markup) {
+        pretty_string(state, text, value, indent, allowance, level + 1);
     } else {
         jinja_puts(state, text, repr);
     }
@@ -331,7 +404,7 @@ bool jinja_pformat(JinjaState *state, const JinjaValue *value, JinjaValue *out)
     if (!sorted_copy(state, value, &sorted)) return false;
     StrBuf *text = jinja_capture(state);
     if (text == NULL) return false;
-    pretty(state, text, &sorted, 0, 0);
+    pretty(state, text, &sorted, 0, 0, 0);
     return jinja_capture_finish(state, text, out);
 }
 

@@ -335,7 +335,7 @@ static bool write_block(JinjaState *state, const JinjaNode *node)
 bool jinja_call_block(JinjaState *state, const JinjaNode *block, JinjaValue *out)
 {
     if (state->limits.depth != 0 && state->depth >= state->limits.depth) {
-        return jinja_raise_limit(state, "calls are nested deeper than %u", state->limits.depth);
+        return jinja_raise_limit(state, "maximum recursion depth exceeded");
     }
     StrBuf *outer = state->out, *text = jinja_capture(state);
     if (text == NULL) return false;

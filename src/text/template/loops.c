@@ -98,7 +98,7 @@ bool jinja_loop_recurse(JinjaState *state, JinjaLoop *loop, const JinjaValue *it
         return jinja_raise(state, "The loop must have the 'recursive' marker to be called recursively.");
     }
     if (state->limits.depth != 0 && state->depth >= state->limits.depth) {
-        return jinja_raise_limit(state, "calls are nested deeper than %u", state->limits.depth);
+        return jinja_raise_limit(state, "maximum recursion depth exceeded");
     }
     JinjaActivation *activation = jinja_activate(state, loop->activation, loop->recursive->loop.n_slots);
     StrBuf *outer = state->out, *text = activation == NULL ? NULL : jinja_capture(state);
@@ -120,8 +120,11 @@ bool jinja_loop_recurse(JinjaState *state, JinjaLoop *loop, const JinjaValue *it
 
 static bool peek(JinjaState *state, JinjaLoop *loop)
 {
+    JinjaValue after;
     if (loop->after.kind != JINJA_MISSING) return true;
-    return jinja_next(state, &loop->cursor, &loop->after) != JINJA_NEXT_FAILED;
+    const JinjaNext next = jinja_next(state, &loop->cursor, &after);
+    if (next == JINJA_NEXT_ITEM) loop->after = after;
+    return next != JINJA_NEXT_FAILED;
 }
 
 JinjaNext jinja_loop_next(JinjaState *state, JinjaLoop *loop, JinjaValue *out)

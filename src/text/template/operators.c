@@ -224,7 +224,8 @@ bool jinja_add(JinjaState *state, const JinjaValue *a, const JinjaValue *b, Jinj
     if (a->kind == JINJA_UNDEFINED) return jinja_fail_undefined(state, a);
     if (b->kind == JINJA_UNDEFINED) return jinja_fail_undefined(state, b);
     if (a->kind == b->kind && (a->kind == JINJA_LIST || a->kind == JINJA_TUPLE)) return add_lists(state, a, b, out);
-    if (a->kind == JINJA_STRING || a->kind == JINJA_LIST || a->kind == JINJA_TUPLE) {
+    const bool markup = a->kind == JINJA_STRING && a->string->markup;
+    if ((a->kind == JINJA_STRING && !markup) || a->kind == JINJA_LIST || a->kind == JINJA_TUPLE) {
         const char *type = jinja_type_name(a);
         return jinja_raise(state, "can only concatenate %s (not \"%s\") to %s", type, jinja_type_name(b), type);
     }
@@ -283,6 +284,9 @@ bool jinja_operate(JinjaState *state, JinjaOperator operation, const JinjaValue 
     }
     if (operation == OPERATOR_ADD) return jinja_add(state, a, b, out);
     if (operation == OPERATOR_MODULO && a->kind == JINJA_STRING) return jinja_modulo(state, a, b, out);
+    if (operation == OPERATOR_MULTIPLY && a->kind == JINJA_STRING && a->string->markup && !is_integer(b)) {
+        return jinja_raise(state, "'%s' object cannot be interpreted as an integer", jinja_type_name(b));
+    }
     if (a->kind == JINJA_UNDEFINED) return jinja_fail_undefined(state, a);
     if (b->kind == JINJA_UNDEFINED) return jinja_fail_undefined(state, b);
     if (operation == OPERATOR_MULTIPLY) {

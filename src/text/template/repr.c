@@ -112,6 +112,15 @@ static void repr_object(JinjaState *state, StrBuf *text, const char *what, const
     jinja_puts(state, text, " at 0x7f0000000000>");
 }
 
+static void repr_method(JinjaState *state, StrBuf *text, const JinjaMethod *method)
+{
+    jinja_puts(state, text, "<built-in method ");
+    jinja_puts(state, text, method->builtin->name);
+    jinja_puts(state, text, " of ");
+    jinja_puts(state, text, jinja_type_name(&method->self));
+    jinja_puts(state, text, " object at 0x7f0000000000>");
+}
+
 static void repr_macro(JinjaState *state, StrBuf *text, const JinjaMacro *macro)
 {
     const JinjaFunctionNode *function =
@@ -208,7 +217,7 @@ void jinja_repr(JinjaState *state, StrBuf *text, const JinjaValue *value)
         repr_object(state, text, "function", value->function->name);
         return;
     case JINJA_METHOD:
-        repr_object(state, text, "built-in method", value->method->builtin->name);
+        repr_method(state, text, value->method);
         return;
     case JINJA_CYCLER:
         repr_object(state, text, "jinja2.utils.Cycler object", NULL);

@@ -581,6 +581,13 @@ static bool method_format_map(JinjaState *state, const JinjaValue *self, const J
     return jinja_brace_format(state, self->string, &spread, out);
 }
 
+/* There is no type for bytes; a template can do nothing with them but print their repr. */
+static bool method_unsupported(JinjaState *state, const JinjaValue *self, const JinjaArguments *arguments, JinjaValue *out)
+{
+    (void)self, (void)arguments, (void)out;
+    return jinja_raise_limit(state, "str.encode, str.translate and str.maketrans are not supported");
+}
+
 #define NO_ARGUMENTS(method_name) \
     {.name = #method_name, .python_name = "str." #method_name, .style = JINJA_C_STYLE, .call = method_##method_name}
 #define ONE_OPTIONAL(method_name) \
@@ -590,7 +597,7 @@ static bool method_format_map(JinjaState *state, const JinjaValue *self, const J
      .call = method_##method_name}
 #define SEARCH(method_name) \
     {.name = #method_name, .python_name = "str." #method_name, .style = JINJA_C_STYLE, .n_required = 1, .n_parameters = 3, \
-     .call = method_##method_name}
+     .counted = true, .call = method_##method_name}
 #define PAD(method_name) \
     {.name = #method_name, .style = JINJA_C_STYLE, .n_required = 1, .n_parameters = 2, .call = method_##method_name}
 
@@ -638,6 +645,9 @@ static const JinjaBuiltin methods[] = {
     NO_ARGUMENTS(istitle),
     NO_ARGUMENTS(isidentifier),
     {.name = "format", .n_parameters = JINJA_VARIADIC, .raw = method_format},
+    {.name = "encode", .n_parameters = JINJA_VARIADIC, .raw = method_unsupported},
+    {.name = "translate", .n_parameters = JINJA_VARIADIC, .raw = method_unsupported},
+    {.name = "maketrans", .n_parameters = JINJA_VARIADIC, .raw = method_unsupported},
     {.name = "format_map", .n_parameters = JINJA_VARIADIC, .raw = method_format_map},
 };
 

@@ -57,10 +57,6 @@ static void encode_string(Encoder *encoder, const JinjaString *string)
             at++;
             continue;
         }
-        if (byte == 0x7F) { /* DEL is plain ASCII to Python */
-            at++;
-            continue;
-        }
         jinja_append(encoder->state, encoder->text, plain, (size_t)(at - plain));
         size_t width;
         encode_escaped(encoder, unicode_decode(at, end, &width));

@@ -918,7 +918,6 @@ static JinjaNext next_char(JinjaState *state, JinjaCursor *cursor, JinjaValue *o
     cursor->position += width;
     if (!jinja_view(state, at, width, out)) return JINJA_NEXT_FAILED;
     out->string->n_chars = 1;
-    out->string->markup = cursor->string->markup;
     return JINJA_NEXT_ITEM;
 }
 

@@ -208,6 +208,7 @@ struct JinjaBuiltin {
     bool (*call)(JinjaState *state, const JinjaValue *self, const JinjaValue *arguments, JinjaValue *out);
     bool (*raw)(JinjaState *state, const JinjaValue *self, const JinjaArguments *arguments, JinjaValue *out);
     bool forbidden; /* mutates: the sandbox refuses it */
+    bool counted;   /* JINJA_C_STYLE whose messages count like "takes at least 1 argument (0 given)" */
 };
 
 /* Variables of one running function (the template, a macro, a recursive loop's body). */
