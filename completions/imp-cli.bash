@@ -20,6 +20,9 @@ _imp_cli() {
     --ids) compopt -o filenames; mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
     --max-tokens|-n) return ;;
     --stop) return ;;
+    --json-schema) compopt -o filenames; mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
+    --regex) return ;;
+    --grammar) compopt -o filenames; mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
     --temperature) return ;;
     --top-k) return ;;
     --top-p) return ;;
@@ -42,6 +45,6 @@ _imp_cli() {
     --dump-logits) compopt -o filenames; mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
     --perplexity) compopt -o filenames; mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
     esac
-    mapfile -t COMPREPLY < <(compgen -W '--model --device --gpu-layers --threads --max-seq-len --min-kv-tokens --kv-fp16 --prefill-chunk-size --config --set --prompt --interactive --system --chat-template --chat-template-file --raw --ids --max-tokens --stop --json --temperature --top-k --top-p --min-p --typical-p --repeat-penalty --repeat-last-n --frequency-penalty --presence-penalty --dry-multiplier --dry-base --dry-allowed-length --dry-penalty-last-n --mirostat --seed --bench --bench-pp --bench-reps --tokenize --detokenize --jsonl --add-special --no-parse-special --render-chat --dump-hidden --dump-logits --perplexity --list-devices --quiet --version --help ' -- "$word")
+    mapfile -t COMPREPLY < <(compgen -W '--model --device --gpu-layers --threads --max-seq-len --min-kv-tokens --kv-fp16 --prefill-chunk-size --config --set --prompt --interactive --system --chat-template --chat-template-file --raw --ids --max-tokens --stop --json-schema --regex --grammar --json --temperature --top-k --top-p --min-p --typical-p --repeat-penalty --repeat-last-n --frequency-penalty --presence-penalty --dry-multiplier --dry-base --dry-allowed-length --dry-penalty-last-n --mirostat --seed --bench --bench-pp --bench-reps --tokenize --detokenize --jsonl --check-constraint --add-special --no-parse-special --render-chat --dump-hidden --dump-logits --perplexity --list-devices --quiet --version --help ' -- "$word")
 }
 complete -F _imp_cli imp-cli

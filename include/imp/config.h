@@ -108,6 +108,8 @@ typedef struct ImpGenerateParams {
     /* imp_chat… and imp_chat_render. */
     const char *chat_template;      /* NULL: the model's; else a name (imp_template_name) or Jinja source */
     const char *template_variables; /* NULL, or a JSON object with more variables ("tools", "enable_thinking", …) */
+
+    ImpConstraint constraint; /* what the text must be (imp/constrain.h); NULL: anything. Outlives the call or request */
 } ImpGenerateParams;
 
 /* Fill the first `size` bytes with defaults; what the inline functions below stand on, and other languages' way. */

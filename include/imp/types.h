@@ -25,6 +25,7 @@ extern "C" {
 typedef struct ImpModelObject *ImpModel;
 typedef struct ImpContextObject *ImpContext;
 typedef struct ImpDetokenizerObject *ImpDetokenizer;
+typedef struct ImpConstraintObject *ImpConstraint; /* imp/constrain.h */
 
 /* Files: a directory with SafeTensors weights, or a GGUF file (any part of a split one). */
 typedef enum ImpFormat {

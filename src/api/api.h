@@ -48,6 +48,7 @@ struct ImpModelObject {
     Backend *preparer; /* the one that prepared the weights; NULL: not yet */
     CpuOptions prepared_with;
     ChatTemplate *chat_template; /* compiled at its first use */
+    ConstraintVocab *constraint_vocab; /* built at its first use */
 };
 
 struct ImpContextObject {
@@ -100,6 +101,10 @@ void api_backend_return(ImpModel model, ModelBackend *backend);
 /* Sampler parameters out of public ones; lists from `arena`. */
 ImpStatus api_sampler_params(ImpModel model, const ImpGenerateParams *params, uint64_t seed, Arena *arena,
                              SamplerParams *out);
+
+/* What params->constraint means for a generation; both NULL without one. */
+ImpStatus api_constraint(ImpModel model, const ImpGenerateParams *params, const Constraint **constraint,
+                         ConstraintVocab **vocab);
 
 /* The prompt of a conversation. */
 ImpStatus api_render_chat(ImpModel model, const ImpMessage *messages, size_t n_messages,

@@ -140,6 +140,7 @@ ImpStatus imp_engine_submit(ImpEngine engine, const ImpRequest *request, uint64_
     const uint64_t seed = params.seed == IMP_SEED_RANDOM ? api_random_seed() : params.seed;
     IMP_GOTO(join_stops(&params, &full, &arena, &given));
     IMP_GOTO(api_sampler_params(engine->model, &params, seed, &arena, &given.sampler));
+    IMP_GOTO(api_constraint(engine->model, &params, &given.constraint, &given.vocab));
     status = engine_submit(engine->engine, &given, id ? id : &ignored);
 fail:
     arena_free(&arena);

@@ -98,6 +98,7 @@ static ImpStatus generate(ImpContext context, const int32_t *tokens, size_t n_to
     };
     context->used_seed = params->seed == IMP_SEED_RANDOM ? api_random_seed() : params->seed;
     IMP_GOTO(api_sampler_params(context->model, params, context->used_seed, &arena, &options.sampler));
+    IMP_GOTO(api_constraint(context->model, params, &options.constraint, &options.vocab));
     status = session_generate(context->session, tokens, (int32_t)n_tokens, &options);
 fail:
     arena_free(&arena);

@@ -147,6 +147,7 @@ void imp_model_free(ImpModel model)
         free(entry);
     }
     chat_template_free(model->chat_template);
+    constraint_vocab_free(model->constraint_vocab);
     tokenizer_free(model->tokenizer);
     model_free(model->model);
     model_file_close(model->file);

@@ -8,6 +8,7 @@
 #define IMP_RUNTIME_ENGINE_H
 
 #include "imp/serve.h"
+#include "runtime/guide.h"
 #include "runtime/runner.h"
 #include "runtime/sampler.h"
 #include "text/tokenizer/tokenizer.h"
@@ -21,6 +22,8 @@ typedef struct EngineRequest {
     int32_t max_tokens;    /* 0: as many as the context holds */
     const char *const *stop; /* [n_stop], copied */
     int32_t n_stop;
+    const Constraint *constraint; /* what the text must be; NULL: anything. It and the vocabulary outlive the request */
+    ConstraintVocab *vocab;
     bool ignore_end;       /* end tokens are tokens like others */
     bool keep_special;     /* special tokens appear in the text */
     bool want_logprobs;

@@ -71,6 +71,7 @@ ImpStatus request_create(const EngineRequest *given, const Tokenizer *tokenizer,
     if (status == IMP_OK) status = sampler_create(&given->sampler, n_vocab, context, &request->sampler);
     if (status == IMP_OK)
         status = text_stream_open(&request->stream, tokenizer, given->keep_special, request->given.stop, given->n_stop);
+    if (status == IMP_OK) status = guide_open(&request->guide, given->constraint, given->vocab);
     if (status != IMP_OK) {
         request_free(request);
         return status;
@@ -92,6 +93,7 @@ void request_free(Request *request)
     free(request->raw_logits);
     sampler_free(request->sampler);
     text_stream_close(&request->stream);
+    guide_close(&request->guide);
     strbuf_free(&request->text);
     free(request);
 }
@@ -139,44 +141,81 @@ static ImpEvent new_event(const Request *request, ImpEventKind kind)
     return event;
 }
 
+/* What came of a draw. */
+typedef struct Drawn {
+    int32_t token;
+    float logprob;
+    ImpTokenLogprob top[IMP_MAX_TOP_LOGPROBS];
+    int32_t n_top;
+} Drawn;
+
+static ImpStatus draw(Request *request, float *logits, int32_t n_vocab, Drawn *out)
+{
+    const uint32_t *allowed;
+    float normalizer = 0;
+    out->n_top = 0;
+    if (request->given.want_logprobs) {
+        normalizer = log_sum_exp(logits, n_vocab);
+        out->n_top = top_logprobs(logits, n_vocab, request->given.n_top_logprobs, out->top);
+        for (int32_t i = 0; i < out->n_top; i++) out->top[i].logprob -= normalizer;
+        memcpy(request->raw_logits, logits, (size_t)n_vocab * sizeof *logits);
+    }
+    IMP_TRY(guide_allowed(&request->guide, &allowed));
+    out->token = sampler_draw(request->sampler, logits, allowed, request->n_tokens);
+    if (out->token < 0)
+        return imp_fail(IMP_ERR_INVALID_ARGUMENT,
+                        "no token is left to draw: all are banned, or the model's logits are not numbers");
+    out->logprob = request->raw_logits != NULL ? request->raw_logits[out->token] - normalizer : 0;
+    return IMP_OK;
+}
+
+/* Puts a token behind the others and emits it with its text; *reason says whether the request ends with it. */
+static ImpStatus take(Request *request, const Drawn *drawn, ImpStopReason *reason, int32_t *stop_index)
+{
+    sampler_accept(request->sampler, drawn->token);
+    IMP_TRY(guide_accept(&request->guide, drawn->token));
+    request->n_generated++;
+    strbuf_clear(&request->text);
+    IMP_TRY(text_stream_push(&request->stream, drawn->token, &request->text, stop_index));
+    ImpEvent event = new_event(request, IMP_EVENT_TOKEN);
+    event.token = drawn->token;
+    event.logprob = drawn->logprob;
+    event.top = drawn->top;
+    event.n_top = drawn->n_top;
+    request->given.callback(request->given.user, &event);
+    if (*stop_index >= 0) *reason = IMP_STOP_STRING;
+    else if (guide_finished(&request->guide)) *reason = IMP_STOP_END;
+    else if (request->given.max_tokens > 0 && request->n_generated >= request->given.max_tokens) *reason = IMP_STOP_LENGTH;
+    else if (request->n_tokens >= request->capacity) *reason = IMP_STOP_CONTEXT;
+    else request->tokens[request->n_tokens++] = drawn->token;
+    return IMP_OK;
+}
+
+/* Tokens that must come next are taken without asking the model; it computes them all in its next step. Where
+ * probabilities are wanted each token needs its own. */
+static ImpStatus take_forced(Request *request, ImpStopReason *reason, int32_t *stop_index)
+{
+    int32_t tokens[GUIDE_MAX_FORCED];
+    if (request->given.want_logprobs) return IMP_OK;
+    const size_t count = guide_forced(&request->guide, tokens, GUIDE_MAX_FORCED);
+    for (size_t i = 0; i < count && *reason == IMP_STOP_NONE; i++)
+        IMP_TRY(take(request, &(Drawn){.token = tokens[i]}, reason, stop_index));
+    return IMP_OK;
+}
+
 ImpStatus request_draw(Request *request, const Tokenizer *tokenizer, float *logits, int32_t n_vocab, ImpStopReason *reason,
                        int32_t *stop_index)
 {
-    ImpTokenLogprob top[IMP_MAX_TOP_LOGPROBS];
-    int32_t n_top = 0;
-    float normalizer = 0;
+    Drawn drawn;
     *reason = IMP_STOP_NONE;
     *stop_index = -1;
-    if (request->given.want_logprobs) {
-        normalizer = log_sum_exp(logits, n_vocab);
-        n_top = top_logprobs(logits, n_vocab, request->given.n_top_logprobs, top);
-        for (int32_t i = 0; i < n_top; i++) top[i].logprob -= normalizer;
-        memcpy(request->raw_logits, logits, (size_t)n_vocab * sizeof *logits);
-    }
-    const int32_t token = sampler_draw(request->sampler, logits, NULL, request->n_tokens);
-    const float logprob = request->raw_logits != NULL && token >= 0 ? request->raw_logits[token] - normalizer : 0;
-    if (token < 0)
-        return imp_fail(IMP_ERR_INVALID_ARGUMENT,
-                        "no token is left to draw: all are banned, or the model's logits are not numbers");
-    if (!request->given.ignore_end && tokenizer != NULL && tokenizer_is_end(tokenizer, token)) {
+    IMP_TRY(draw(request, logits, n_vocab, &drawn));
+    if (!request->given.ignore_end && tokenizer != NULL && tokenizer_is_end(tokenizer, drawn.token)) {
         *reason = IMP_STOP_END;
         return IMP_OK;
     }
-    sampler_accept(request->sampler, token);
-    request->n_generated++;
-    strbuf_clear(&request->text);
-    IMP_TRY(text_stream_push(&request->stream, token, &request->text, stop_index));
-    ImpEvent event = new_event(request, IMP_EVENT_TOKEN);
-    event.token = token;
-    event.logprob = logprob;
-    event.top = top;
-    event.n_top = n_top;
-    request->given.callback(request->given.user, &event);
-    if (*stop_index >= 0) *reason = IMP_STOP_STRING;
-    else if (request->given.max_tokens > 0 && request->n_generated >= request->given.max_tokens) *reason = IMP_STOP_LENGTH;
-    else if (request->n_tokens >= request->capacity) *reason = IMP_STOP_CONTEXT;
-    else request->tokens[request->n_tokens++] = token;
-    return IMP_OK;
+    IMP_TRY(take(request, &drawn, reason, stop_index));
+    return *reason == IMP_STOP_NONE ? take_forced(request, reason, stop_index) : IMP_OK;
 }
 
 void request_finish(Request *request, ImpStopReason reason, int32_t stop_index)

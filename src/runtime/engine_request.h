@@ -21,6 +21,7 @@ typedef struct Request {
     bool resumed;          /* was put back: its tokens are recomputed, its text goes on */
     Sampler *sampler;
     TextStream stream;
+    Guide guide;
     StrBuf text;           /* of the current event */
     float *raw_logits;     /* [n_vocab] as the model gave them, where probabilities are wanted */
     float *embedding;      /* [n_embd] sums of an embedding request */

@@ -188,10 +188,10 @@ static ImpStatus hold(Session *session, const int32_t *tokens, int32_t n_tokens)
 
 /* ---- Tokens out ---- */
 
-static ImpStatus draw(Session *session, Sampler *sampler, int32_t *token)
+static ImpStatus draw(Session *session, Sampler *sampler, const uint32_t *allowed, int32_t *token)
 {
     session->logits_valid = false;
-    *token = sampler_draw(sampler, session->logits, NULL, session->n_tokens);
+    *token = sampler_draw(sampler, session->logits, allowed, session->n_tokens);
     if (*token >= 0) return IMP_OK;
     return imp_fail(IMP_ERR_INVALID_ARGUMENT,
                     "no token is left to draw: all are banned, or the model's logits are not numbers");
@@ -213,7 +213,7 @@ ImpStatus session_step(Session *session, const SamplerParams *params, int32_t *t
         session->step_sampler = NULL;
         IMP_TRY(create_sampler(session, params, &session->step_sampler));
     }
-    IMP_TRY(draw(session, session->step_sampler, token));
+    IMP_TRY(draw(session, session->step_sampler, NULL, token));
     return feed(session, token, 1, false);
 }
 
@@ -225,6 +225,7 @@ typedef struct Output {
     const GenerateOptions *options;
     Sampler *sampler;
     TextStream stream;
+    Guide guide;
 } Output;
 
 static ImpStatus output_open(Output *output)
@@ -233,12 +234,14 @@ static ImpStatus output_open(Output *output)
     const GenerateOptions *options = output->options;
     IMP_TRY(
         text_stream_open(&output->stream, session->tokenizer, options->keep_special, options->stop, options->n_stop));
+    IMP_TRY(guide_open(&output->guide, options->constraint, options->vocab));
     return create_sampler(session, &options->sampler, &output->sampler);
 }
 
 static void output_close(Output *output)
 {
     text_stream_close(&output->stream);
+    guide_close(&output->guide);
     sampler_free(output->sampler);
 }
 
@@ -283,29 +286,46 @@ static ImpStatus put_end(Output *output)
 
 /* ---- The loop ---- */
 
-/* Draws one token, hands its text out and computes it, unless something ends the generation there. */
+/* A token that is no end: it counts, its text goes out, and the generation may end with it. */
+static ImpStatus take(Output *output, int32_t token)
+{
+    GenerateResult *result = &output->session->result;
+    const int32_t max_tokens = output->options->max_tokens;
+    sampler_accept(output->sampler, token);
+    IMP_TRY(guide_accept(&output->guide, token));
+    result->generated_tokens++;
+    IMP_TRY(put_token(output, token));
+    if (result->stop_reason != IMP_STOP_NONE) return IMP_OK;
+    if (guide_finished(&output->guide)) result->stop_reason = IMP_STOP_END;
+    else if (max_tokens > 0 && result->generated_tokens >= max_tokens) result->stop_reason = IMP_STOP_LENGTH;
+    return IMP_OK;
+}
+
+/* Draws one token, and takes with it those that a constraint leaves no choice about; computes them all in one step, unless
+ * something ends the generation there. */
 static ImpStatus generate_one(Output *output)
 {
     Session *session = output->session;
     GenerateResult *result = &session->result;
-    const GenerateOptions *options = output->options;
-    int32_t token;
-    IMP_TRY(draw(session, output->sampler, &token));
-    IMP_TRY(token_list_push(&session->generated, token));
-    if (!options->ignore_end && session->tokenizer && tokenizer_is_end(session->tokenizer, token)) {
+    int32_t tokens[1 + GUIDE_MAX_FORCED];
+    const uint32_t *allowed;
+    size_t count = 1;
+    IMP_TRY(guide_allowed(&output->guide, &allowed));
+    IMP_TRY(draw(session, output->sampler, allowed, &tokens[0]));
+    IMP_TRY(token_list_push(&session->generated, tokens[0]));
+    if (!output->options->ignore_end && session->tokenizer && tokenizer_is_end(session->tokenizer, tokens[0])) {
         result->stop_reason = IMP_STOP_END;
         return IMP_OK;
     }
-    sampler_accept(output->sampler, token);
-    result->generated_tokens++;
-    IMP_TRY(put_token(output, token));
-    if (result->stop_reason != IMP_STOP_NONE) return IMP_OK;
-    if (options->max_tokens > 0 && result->generated_tokens >= options->max_tokens) {
-        result->stop_reason = IMP_STOP_LENGTH;
-        return IMP_OK;
+    IMP_TRY(take(output, tokens[0]));
+    if (result->stop_reason == IMP_STOP_NONE) count += guide_forced(&output->guide, tokens + 1, GUIDE_MAX_FORCED);
+    for (size_t i = 1; i < count && result->stop_reason == IMP_STOP_NONE; i++) {
+        IMP_TRY(token_list_push(&session->generated, tokens[i]));
+        IMP_TRY(take(output, tokens[i]));
     }
-    const ImpStatus status =
-        session->n_tokens < session->capacity ? feed(session, &token, 1, false) : IMP_ERR_CONTEXT_FULL;
+    if (result->stop_reason != IMP_STOP_NONE) return IMP_OK;
+    const bool fits = (int32_t)count <= session->capacity - session->n_tokens;
+    const ImpStatus status = fits ? feed(session, tokens, (int32_t)count, false) : IMP_ERR_CONTEXT_FULL;
     if (status == IMP_ERR_CONTEXT_FULL) {
         result->stop_reason = IMP_STOP_CONTEXT;
         return IMP_OK;

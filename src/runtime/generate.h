@@ -8,6 +8,7 @@
 #define IMP_RUNTIME_GENERATE_H
 
 #include "imp/types.h"
+#include "runtime/guide.h"
 #include "runtime/runner.h"
 #include "runtime/sampler.h"
 #include "text/tokenizer/tokenizer.h"
@@ -21,6 +22,8 @@ typedef struct GenerateOptions {
     int32_t max_tokens; /* 0: no bound but the context */
     const char *const *stop;
     int32_t n_stop;
+    const Constraint *constraint; /* what the text must be; NULL: anything */
+    ConstraintVocab *vocab;
     bool ignore_end, keep_special;
     ImpTextCallback *on_text; /* may be NULL */
     void *user;

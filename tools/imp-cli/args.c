@@ -123,6 +123,7 @@ static int check_combination(const Options *options)
         {options->bench, "--bench"},
         {options->tokenize, "--tokenize"},
         {options->detokenize, "--detokenize"},
+        {options->check_constraint, "--check-constraint"},
         {options->render_chat != NULL, "--render-chat"},
         {options->perplexity != NULL, "--perplexity"},
         {options->list_devices, "--list-devices"},
@@ -133,8 +134,13 @@ static int check_combination(const Options *options)
         if (mode != NULL) return fail_usage("%s and %s are different things to do: choose one", mode, modes[i].name);
         mode = modes[i].name;
     }
-    const bool text_tool = options->tokenize || options->detokenize;
-    if (options->jsonl && !text_tool) return fail_usage("--jsonl expects --tokenize or --detokenize beside it");
+    const bool text_tool = options->tokenize || options->detokenize || options->check_constraint;
+    if (options->jsonl && !text_tool)
+        return fail_usage("--jsonl expects --tokenize, --detokenize or --check-constraint beside it");
+    const int n_constraints = (options->json_schema != NULL) + (options->regex != NULL) + (options->grammar != NULL);
+    if (n_constraints > 1) return fail_usage("--json-schema, --regex and --grammar exclude each other: choose one");
+    if (n_constraints > 0 && mode != NULL && !options->interactive)
+        return fail_usage("--json-schema, --regex and --grammar do not go with %s", mode);
     if (options->jsonl && options->prompt != NULL)
         return fail_usage("--jsonl reads standard input: leave out --prompt");
     if (options->add_special && !options->tokenize) return fail_usage("--add-special expects --tokenize beside it");

@@ -7,6 +7,7 @@
 #ifndef IMP_CLI_H
 #define IMP_CLI_H
 
+#include "imp/constrain.h"
 #include "imp/imp.h"
 #include "imp/inspect.h"
 #include "imp/settings.h"
@@ -25,8 +26,9 @@ enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 /* Flags that are no settings, filled through the table in flags.c. */
 typedef struct Options {
     const char *config, *prompt, *ids, *render_chat, *dump_logits, *perplexity, *print_reference;
+    const char *json_schema, *regex, *grammar;
     bool help, version, list_devices, json, quiet;
-    bool interactive, bench, tokenize, detokenize, jsonl, add_special, no_parse_special;
+    bool interactive, bench, tokenize, detokenize, check_constraint, jsonl, add_special, no_parse_special;
     bool max_tokens_given;
 } Options;
 
@@ -164,6 +166,7 @@ typedef struct Session {
     ImpContext context;
     ImpConfig config;
     ImpGenerateParams params;
+    ImpConstraint constraint; /* of --json-schema, --regex or --grammar; NULL: none */
 } Session;
 
 /* Each prints its own error and returns its exit code. `config` is filled from the settings by session_open and may be
@@ -198,6 +201,7 @@ int dump_run(Session *session);
 int perplexity_run(Session *session);
 int tokenize_run(Session *session);
 int detokenize_run(Session *session);
+int check_constraint_run(Session *session);
 int render_run(const Options *options, ImpSettings *settings);
 int devices_run(const Options *options);
 

@@ -36,9 +36,12 @@ static int run_model(const Options *options, ImpSettings *settings)
 {
     Session session;
     int code;
-    if (options->tokenize || options->detokenize) {
+    if (options->tokenize || options->detokenize || options->check_constraint) {
         code = session_open_vocabulary(&session, options, settings);
-        if (code == EXIT_OK) code = options->tokenize ? tokenize_run(&session) : detokenize_run(&session);
+        if (code == EXIT_OK)
+            code = options->tokenize     ? tokenize_run(&session)
+                   : options->detokenize ? detokenize_run(&session)
+                                         : check_constraint_run(&session);
     } else {
         const bool dumps =
             options->dump_logits != NULL || imp_settings_string(settings, "diagnostics.dump_hidden_dir")[0] != '\0';

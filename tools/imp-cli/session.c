@@ -186,9 +186,31 @@ static int open_model(Session *session, const Options *options, ImpSettings *set
     return EXIT_OK;
 }
 
+/* What --json-schema, --regex or --grammar ask of the answer. */
+static int read_constraint(Session *session)
+{
+    const Options *options = session->options;
+    const char *file = options->json_schema != NULL ? options->json_schema : options->grammar;
+    Text text = {0};
+    int code = EXIT_OK;
+    if (file == NULL && options->regex == NULL) return EXIT_OK;
+    if (file != NULL) code = text_read_file(&text, file);
+    const ImpConstraintKind kind = options->json_schema != NULL ? IMP_CONSTRAINT_SCHEMA
+                                   : options->regex != NULL     ? IMP_CONSTRAINT_REGEX
+                                                                : IMP_CONSTRAINT_GRAMMAR;
+    const char *source = file == NULL ? options->regex : text.data != NULL ? text.data : "";
+    const size_t length = file == NULL ? IMP_NUL_TERMINATED : text.length;
+    if (code == EXIT_OK && imp_constraint_compile(kind, source, length, &session->constraint) != IMP_OK)
+        code = fail("%s: %s", file != NULL ? file : "--regex", imp_last_error());
+    session->params.constraint = session->constraint;
+    text_free(&text);
+    return code;
+}
+
 int session_open(Session *session, const Options *options, ImpSettings *settings)
 {
-    return open_model(session, options, settings, false);
+    const int code = open_model(session, options, settings, false);
+    return code == EXIT_OK ? read_constraint(session) : code;
 }
 
 int session_open_vocabulary(Session *session, const Options *options, ImpSettings *settings)
@@ -222,6 +244,7 @@ int session_start(Session *session)
 void session_close(Session *session)
 {
     imp_context_free(session->context);
+    imp_constraint_free(session->constraint);
     imp_model_free(session->model);
 }
 

@@ -87,6 +87,31 @@ static void free_work(LineWork *work)
     ids_free(&work->ids);
 }
 
+static int check_line(LineWork *work, const char *line, size_t length, size_t number)
+{
+    size_t needed = 0;
+    const ImpModel model = work->session->model;
+    text_clear(&work->text);
+    if (imp_constraint_check(model, line, length, NULL, 0, &needed) != IMP_OK) return fail("line %zu: %s", number, imp_last_error());
+    char *buffer = malloc(needed + 64);
+    if (buffer == NULL) return fail("out of memory");
+    /* The times in it differ from call to call, and with them its length. */
+    const ImpStatus status = imp_constraint_check(model, line, length, buffer, needed + 64, &needed);
+    const int code = status != IMP_OK                            ? fail_imp()
+                     : text_append(&work->out, buffer, needed) ? EXIT_OK
+                                                               : fail("out of memory");
+    free(buffer);
+    return code;
+}
+
+int check_constraint_run(Session *session)
+{
+    LineWork work = {.session = session};
+    const int code = run_lines(&work, check_line);
+    free_work(&work);
+    return code;
+}
+
 int tokenize_run(Session *session)
 {
     LineWork work = {.session = session};

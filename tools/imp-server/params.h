@@ -14,6 +14,7 @@ typedef struct RequestParams {
     const char *stop[MAX_STOP_STRINGS];
     int32_t n_stop;
     ImpLogitBias *bias;
+    ImpConstraint constraint; /* of response_format, regex or grammar; moves to the stream */
     bool stream;
     int64_t n;
     int64_t priority;
