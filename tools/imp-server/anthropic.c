@@ -180,6 +180,7 @@ enum MHD_Result route_messages(Exchange *exchange)
     Stream *stream = NULL;
     if (status == IMP_OK && fields_good(&fields)) {
         stream = stream_create(exchange, &anthropic_stream_format);
+        if (stream != NULL) stream_take_constraint(stream, &params);
         status = stream != NULL ? stream_submit(stream, &params, &prompt, false, 0) : IMP_ERR_OUT_OF_MEMORY;
     }
     prompt_free(&prompt);

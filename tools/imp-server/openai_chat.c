@@ -107,10 +107,6 @@ static json_t *template_variables(Fields *fields)
 /* Fields whose mechanism is not there are refused by name, never ignored. */
 static void refuse_unbuilt(Fields *fields)
 {
-    const json_t *format = fields_member(fields, "response_format", JSON_OBJECT, "an object");
-    const char *type = json_string_value(json_object_get(format, "type"));
-    if (format != NULL && (type == NULL || strcmp(type, "text") != 0))
-        fields_fail(fields, "response_format", "response_format %.40s is not supported", type != NULL ? type : "?");
     if (json_array_size(json_object_get(fields->object, "tools")) > 0) {
         const json_t *choice = json_object_get(fields->object, "tool_choice");
         const char *name = json_string_value(choice);
@@ -178,6 +174,7 @@ enum MHD_Result route_chat_completions(Exchange *exchange)
     ImpStatus status = prompt_from_chat(server, variables, &prompt);
     json_decref(variables);
     Stream *stream = status == IMP_OK ? stream_create(exchange, &openai_stream_format) : NULL;
+    if (stream != NULL) stream_take_constraint(stream, &params);
     if (status == IMP_OK)
         status = stream == NULL ? IMP_ERR_OUT_OF_MEMORY
                                 : stream_submit(stream, &params, &prompt, want_logprobs, (int32_t)n_top);

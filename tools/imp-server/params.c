@@ -1,6 +1,8 @@
 /* params.c - one table of numbers, and the few fields that are more than a number. */
 #include "params.h"
 
+#include "imp/constrain.h"
+
 #include <math.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -111,10 +113,13 @@ void params_read(const Server *server, Fields *fields, const char *stop_field, R
     if (seed != -1) out->sampling.seed = (uint64_t)seed;
     read_stop(fields, stop_field, out);
     read_logit_bias(server, fields, out);
+    params_read_constraint(fields, out);
 }
 
 void params_free(RequestParams *params)
 {
+    imp_constraint_free(params->constraint);
+    params->constraint = NULL;
     free(params->bias);
     params->bias = NULL;
 }

@@ -3,6 +3,8 @@
  */
 #include "stream.h"
 
+#include "imp/constrain.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,9 +37,16 @@ void stream_free(Stream *stream)
     write_log(stream);
     for (int32_t i = 0; i < stream->n_jobs; i++) job_close(&stream->jobs[i], stream->server);
     job_group_free(&stream->group);
+    imp_constraint_free(stream->constraint);
     bytes_free(&stream->out);
     free(stream->log_prompt);
     free(stream);
+}
+
+void stream_take_constraint(Stream *stream, RequestParams *params)
+{
+    stream->constraint = params->constraint;
+    params->constraint = NULL;
 }
 
 ImpStatus stream_submit(Stream *stream, const RequestParams *params, const Prompt *prompt, bool want_logprobs,

@@ -41,12 +41,16 @@ struct Stream {
     int open_block;     /* Anthropic: 0 none, 1 thinking, 2 text */
     int32_t block_index;
     char *log_prompt;   /* NULL: not logged */
+    ImpConstraint constraint; /* of all jobs; NULL: none */
 };
 
 /* An empty stream of an exchange; NULL without memory. */
 Stream *stream_create(Exchange *exchange, const StreamFormat *format);
 /* Closes its jobs. */
 void stream_free(Stream *stream);
+
+/* Makes the constraint of the parameters the stream's, so that it lives as long as the jobs. */
+void stream_take_constraint(Stream *stream, RequestParams *params);
 
 /* Submits one job a choice. On failure the stream's jobs are closed by stream_free. */
 ImpStatus stream_submit(Stream *stream, const RequestParams *params, const Prompt *prompt, bool want_logprobs,
