@@ -3,7 +3,7 @@
 
 BUILD_PACKAGES=(gcc libc6-dev cmake ninja-build pkg-config libjansson-dev libpcre2-dev libutf8proc-dev libedit-dev libmicrohttpd-dev)
 FETCH_PACKAGES=(ca-certificates python3 python3-pip)
-TEST_PACKAGES=(clang libclang-rt-dev llvm libcmocka-dev python3-venv util-linux tmux groff-base zsh)
+TEST_PACKAGES=(chromium clang libclang-rt-dev llvm libcmocka-dev python3-venv util-linux tmux groff-base zsh)
 
 # Installs the packages named that are not there, as root or through sudo. Where there is no apt-get it leaves the search
 # to CMake, which names what it misses.

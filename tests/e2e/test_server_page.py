@@ -3,10 +3,9 @@
 import shutil
 
 import pytest
+from playwright import sync_api
 
 from server import serving
-
-sync_api = pytest.importorskip("playwright.sync_api")
 
 ANSWER = "The capital of France is Paris."
 
@@ -23,7 +22,7 @@ def browser():
     if path is None:
         pytest.skip("there is no chromium")
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"])
         yield browser
         browser.close()
 
