@@ -383,6 +383,8 @@ static ImpStatus load_template(Loader *loader)
         if (bos && tokenizer->bos >= 0) IMP_GOTO(token_list_push(&before, tokenizer->bos));
         if (eos && tokenizer->eos >= 0) IMP_GOTO(token_list_push(&after, tokenizer->eos));
     }
+    if (tokenizer->bos < 0 && before.count > 0)
+        tokenizer->bos = before.ids[0]; /* no file names it, but it comes first */
     IMP_GOTO(tokenizer_set_template(tokenizer, &before, &after));
 fail:
     token_list_free(&before);
