@@ -68,7 +68,7 @@ ImpStatus engine_submit(Engine *engine, const EngineRequest *given, uint64_t *id
     Request *request;
     IMP_TRY(request_create(given, engine->tokenizer, engine->n_drawable, engine->model->n_embd, engine->context, &request));
     pthread_mutex_lock(&engine->mutex);
-    const bool full = engine->stats.waiting >= engine->max_waiting || engine->stop;
+    const bool stopped = engine->stop, full = stopped || engine->stats.waiting >= engine->max_waiting;
     if (!full) {
         request->id = *id = ++engine->next_id;
         enqueue(engine, request);
@@ -77,6 +77,7 @@ ImpStatus engine_submit(Engine *engine, const EngineRequest *given, uint64_t *id
     pthread_mutex_unlock(&engine->mutex);
     if (!full) return IMP_OK;
     request_free(request);
+    if (stopped) return imp_fail(IMP_ERR_LIMIT, "the engine has been stopped");
     return imp_fail(IMP_ERR_LIMIT, "%d requests are waiting already", (int)engine->max_waiting);
 }
 
@@ -145,6 +146,8 @@ static void put_back(Engine *engine, Request *request)
     pthread_mutex_unlock(&engine->mutex);
     leave(engine, request);
     request->resumed = true;
+    /* An embedding starts over: its rows are all computed again. */
+    if (request->embedding != NULL) memset(request->embedding, 0, (size_t)engine->model->n_embd * sizeof(float));
     pthread_mutex_lock(&engine->mutex);
     engine->stats.preempted++;
     engine->moving = NULL;
@@ -177,15 +180,30 @@ static void sweep(Engine *engine)
 
 /* ---- admission ---- */
 
-/* Whether the pages that nobody holds can take this request's tokens and one more page of everyone who runs. */
+/* Pages of a group that a sequence of n_tokens holds at most, its next token among them. */
+static int32_t pages_wanted(const Engine *engine, const PageGroup *group, int32_t n_tokens)
+{
+    const int32_t windowed = kv_pages_needed(group, n_tokens + 1, engine->budget);
+    const int32_t whole = (n_tokens + KV_PAGE_TOKENS) / KV_PAGE_TOKENS;
+    return windowed < whole ? windowed : whole;
+}
+
+/* Whether the pages that nobody holds can take this request's tokens, what those who run have yet to take for their
+ * prompts, and one more page of each. */
 static bool has_room(const Engine *engine, const Request *request)
 {
     if (engine->n_running == 0) return true;
-    const int32_t need = (request->n_tokens + KV_PAGE_TOKENS) / KV_PAGE_TOKENS + engine->n_running;
+    const KvCache *kv = runner_kv(engine->runner);
     for (int32_t g = 0; g < engine->model->n_page_groups; g++) {
         const PageGroup *group = &engine->model->page_groups[g];
-        const int32_t windowed = kv_pages_needed(group, request->n_tokens + 1, engine->budget) + engine->n_running;
-        if (kv_cache_available_pages(runner_kv(engine->runner), g) < (windowed < need ? windowed : need)) return false;
+        int64_t wanted = pages_wanted(engine, group, request->n_tokens) + engine->n_running;
+        for (int32_t i = 0; i < engine->n_running; i++) {
+            const Request *other = engine->running[i];
+            const int32_t held = (kv_sequence_length(kv, other->sequence) + KV_PAGE_TOKENS - 1) / KV_PAGE_TOKENS;
+            const int32_t promised = pages_wanted(engine, group, other->n_tokens) - held;
+            wanted += promised > 0 ? promised : 0;
+        }
+        if (kv_cache_available_pages(kv, g) < wanted) return false;
     }
     return true;
 }
@@ -319,18 +337,19 @@ static void take_logits(Engine *engine, Request *request, float *logits)
     else if (reason != IMP_STOP_NONE) finish(engine, request, reason, stop_index);
 }
 
-static void run_step(Engine *engine)
+/* False when it only made room: then the step is to be tried again, before anyone is admitted to the room. */
+static bool run_step(Engine *engine)
 {
     const double start = clock_seconds();
     const int32_t count = choose_batch(engine);
     const ImpStatus status = runner_step(engine->runner, engine->inputs, count, engine->logits);
     if (status == IMP_ERR_CONTEXT_FULL) {
         make_room(engine);
-        return;
+        return false;
     }
     if (status != IMP_OK) {
         for (int32_t i = 0; i < count; i++) fail(engine, engine->stepping[i], status);
-        return;
+        return true;
     }
     int32_t row = 0, drawn = 0;
     for (int32_t i = 0; i < count; i++) {
@@ -341,6 +360,7 @@ static void run_step(Engine *engine)
         row += input.n_tokens;
     }
     count_step(engine, row, drawn, clock_seconds() - start);
+    return true;
 }
 
 /* Sleeps until there is something to do; false when the engine is to end. */
@@ -370,7 +390,8 @@ static void *engine_main(void *argument)
     while (wait_for_work(engine)) {
         sweep(engine);
         admit(engine);
-        if (engine->n_running > 0) run_step(engine);
+        while (engine->n_running > 0 && !run_step(engine)) {
+        }
         if (engine->n_running == 0) count_pages(engine);
     }
     cancel_all(engine);

@@ -171,6 +171,7 @@ enum MHD_Result route_messages(Exchange *exchange)
     params_read(exchange->server, &fields, "stop_sequences", &params);
     if (json_object_get(exchange->request, "max_tokens") == NULL)
         fields_fail(&fields, "max_tokens", "max_tokens: field required");
+    if (params.sampling.max_tokens < 1) fields_fail(&fields, "max_tokens", "max_tokens must be at least 1");
     if (params.n != 1) fields_fail(&fields, "n", "n is not a field of this dialect");
     const json_t *choice = fields_member(&fields, "tool_choice", JSON_OBJECT, "an object");
     const char *choice_type = json_string_value(json_object_get(choice, "type"));

@@ -1,6 +1,8 @@
 /* fields.c - one error a request: the first. */
 #include "fields.h"
 
+#include "server.h"
+
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -67,5 +69,29 @@ const json_t *fields_member(Fields *fields, const char *name, json_type type, co
     const json_t *value = find(fields, name);
     if (value == NULL || json_typeof(value) == type) return value;
     fields_fail(fields, name, "%s must be %s", name, expected);
+    return NULL;
+}
+
+const char *json_excess(const char *text, size_t length)
+{
+    int32_t depth = 0, values = 0;
+    bool in_string = false;
+    for (size_t i = 0; i < length; i++) {
+        const char byte = text[i];
+        if (in_string) {
+            if (byte == '\\') i++;
+            else if (byte == '"') in_string = false;
+        } else if (byte == '"') {
+            in_string = true;
+        } else if (byte == '[' || byte == '{') {
+            if (++depth > MAX_JSON_DEPTH) return "is nested too deeply";
+            values++;
+        } else if (byte == ']' || byte == '}') {
+            depth--;
+        } else if (byte == ',') {
+            values++;
+        }
+        if (values > MAX_JSON_VALUES) return "holds too many values";
+    }
     return NULL;
 }

@@ -1,6 +1,7 @@
 /*
  * http.c - connections in, exchanges out: bodies with limits, keys, rates, routes; and the end of the server.
  */
+#include "fields.h"
 #include "server.h"
 
 #include <errno.h>
@@ -10,9 +11,17 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
-enum { CONNECTION_LIMIT = 4096, IDLE_SECONDS = 60, THREAD_STACK = 256 * 1024, RATE_SLOTS = 4096 };
+enum {
+    CONNECTION_LIMIT = 4096,
+    IDLE_SECONDS = 60,   /* without a byte; and for the head of a request altogether */
+    BODY_SECONDS = 300,  /* for the body of a request altogether */
+    HURRY_SECONDS = 5,   /* for requests that are not whole when the server is told to end */
+    THREAD_STACK = 2 << 20, /* rendering a template recurses */
+    RATE_SLOTS = 4096
+};
 
 typedef struct RouteEntry {
     const char *method, *path;
@@ -99,34 +108,17 @@ static bool within_rate(Exchange *exchange)
 
 /* ---- the body ---- */
 
-/* A parser that recurses must not be led deeper than it can go. */
-static bool nests_too_deep(const char *text, size_t length)
-{
-    int depth = 0;
-    bool in_string = false;
-    for (size_t i = 0; i < length; i++) {
-        if (in_string) {
-            if (text[i] == '\\') i++;
-            else if (text[i] == '"') in_string = false;
-        } else if (text[i] == '"') {
-            in_string = true;
-        } else if (text[i] == '[' || text[i] == '{') {
-            if (++depth > MAX_JSON_DEPTH) return true;
-        } else if (text[i] == ']' || text[i] == '}') {
-            depth--;
-        }
-    }
-    return false;
-}
-
 /* Parses the body; NULL when it went well, else what is wrong. */
 static const char *read_json(Exchange *exchange, char *sentence, size_t size)
 {
     json_error_t error;
-    if (nests_too_deep(exchange->body.data != NULL ? exchange->body.data : "", exchange->body.length))
-        return "the body is nested too deeply";
-    exchange->request = json_loadb(exchange->body.data != NULL ? exchange->body.data : "", exchange->body.length,
-                                   JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
+    const char *text = exchange->body.data != NULL ? exchange->body.data : "";
+    const char *excess = json_excess(text, exchange->body.length);
+    if (excess != NULL) {
+        (void)snprintf(sentence, size, "the body %s", excess);
+        return sentence;
+    }
+    exchange->request = json_loadb(text, exchange->body.length, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
     if (exchange->request == NULL) {
         (void)snprintf(sentence, size, "the body is not valid JSON: line %d, column %d: %s", error.line, error.column,
                        error.text);
@@ -146,21 +138,27 @@ static void make_id(Exchange *exchange, const char *prefix)
         length += (size_t)snprintf(exchange->id + length, sizeof exchange->id - length, "%02x", random[i]);
 }
 
-/* Which error to answer with, or NULL when the route may run. */
+/* The route of an exchange, NULL: none; exchange->allowed is set when the path is known. A path has one route. */
+static const RouteEntry *find_route(Exchange *exchange)
+{
+    for (size_t i = 0; i < N_ROUTES; i++) {
+        if (strcmp(routes[i].path, exchange->path) != 0) continue;
+        const bool gets = strcmp(routes[i].method, "GET") == 0;
+        exchange->allowed = gets ? "GET, HEAD" : routes[i].method;
+        if (strcmp(routes[i].method, exchange->method) == 0) return &routes[i];
+        return gets && strcmp(exchange->method, "HEAD") == 0 ? &routes[i] : NULL;
+    }
+    return NULL;
+}
+
+/* Runs the route, or says why not. */
 static enum MHD_Result answer(Exchange *exchange)
 {
     Server *server = exchange->server;
-    const RouteEntry *entry = NULL;
-    bool known_path = false;
-    for (size_t i = 0; i < N_ROUTES; i++) {
-        if (strcmp(routes[i].path, exchange->path) != 0) continue;
-        known_path = true;
-        if (strcmp(routes[i].method, exchange->method) == 0) entry = &routes[i];
-        if (strcmp(routes[i].method, "GET") == 0 && strcmp(exchange->method, "HEAD") == 0) entry = &routes[i];
-    }
+    const RouteEntry *entry = find_route(exchange);
     if (strncmp(exchange->path, "/v1/messages", 12) == 0) exchange->dialect = DIALECT_ANTHROPIC;
     make_id(exchange, entry != NULL ? entry->id_prefix : "req-");
-    if (!known_path) return reply_error(exchange, 404, NULL, "there is nothing at %.200s", exchange->path);
+    if (exchange->allowed == NULL) return reply_error(exchange, 404, NULL, "there is nothing at %.200s", exchange->path);
     if (entry == NULL) return reply_error(exchange, 405, NULL, "%.20s is not possible here", exchange->method);
     if (!entry->open && !has_key(exchange)) return reply_error(exchange, 401, NULL, "the API key is missing or wrong");
     if (exchange->too_large)
@@ -186,22 +184,40 @@ static enum MHD_Result on_request(void *user, struct MHD_Connection *connection,
         exchange = calloc(1, sizeof *exchange);
         if (exchange == NULL) return MHD_NO;
         *exchange = (Exchange){.server = user, .connection = connection, .method = method, .path = path,
-                               .started = now_seconds(), .counted = true};
+                               .started = now_seconds()};
+        atomic_init(&exchange->holders, 1);
+        const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+        if (info != NULL) exchange->watched = info->socket_context;
+        watch_allow(&exchange->server->watch, exchange->watched, BODY_SECONDS);
+        const RouteEntry *entry = find_route(exchange);
+        exchange->keeps_body = entry != NULL && entry->wants_json && (entry->open || has_key(exchange));
         atomic_fetch_add(&exchange->server->active, 1);
         atomic_fetch_add(&exchange->server->requests, 1);
         *state = exchange;
         return MHD_YES;
     }
     if (*upload_size > 0) {
-        /* Read to the end even when it is too large, or the client never sees the answer. */
-        exchange->too_large = exchange->too_large || exchange->body.length + *upload_size > MAX_BODY_BYTES;
-        if (!exchange->too_large && !bytes_append(&exchange->body, upload, *upload_size)) return MHD_NO;
+        /* Read on when it is too large, or the client never sees the answer; but not for ever. */
+        exchange->received += *upload_size;
+        exchange->too_large = exchange->received > MAX_BODY_BYTES;
+        if (exchange->received > (size_t)4 * MAX_BODY_BYTES) return MHD_NO;
+        if (exchange->too_large) bytes_free(&exchange->body);
+        else if (exchange->keeps_body && !bytes_append(&exchange->body, upload, *upload_size)) return MHD_NO;
         *upload_size = 0;
         return MHD_YES;
     }
-    exchange->path = path;
-    exchange->method = method;
+    watch_allow(&exchange->server->watch, exchange->watched, 0);
     return answer(exchange);
+}
+
+void exchange_hold(Exchange *exchange) { atomic_fetch_add(&exchange->holders, 1); }
+
+void exchange_release(Exchange *exchange)
+{
+    if (atomic_fetch_sub(&exchange->holders, 1) > 1) return;
+    json_decref(exchange->request);
+    bytes_free(&exchange->body);
+    free(exchange);
 }
 
 static void on_completed(void *user, struct MHD_Connection *connection, void **state,
@@ -211,10 +227,22 @@ static void on_completed(void *user, struct MHD_Connection *connection, void **s
     Exchange *exchange = *state;
     if (exchange == NULL) return;
     atomic_fetch_sub(&exchange->server->active, 1);
-    json_decref(exchange->request);
-    bytes_free(&exchange->body);
-    free(exchange);
+    watch_allow(&exchange->server->watch, exchange->watched, IDLE_SECONDS);
+    exchange_release(exchange);
     *state = NULL;
+}
+
+static void on_connection(void *user, struct MHD_Connection *connection, void **context,
+                          enum MHD_ConnectionNotificationCode code)
+{
+    Server *server = user;
+    if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
+        watch_close(&server->watch, *context);
+        *context = NULL;
+        return;
+    }
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    if (info != NULL) *context = watch_open(&server->watch, info->connect_fd, IDLE_SECONDS);
 }
 
 /* ---- the server's life ---- */
@@ -250,44 +278,72 @@ static int bound_port(int listener)
                                                : ((struct sockaddr_in *)(void *)&address)->sin_port);
 }
 
-/* The first signal drains, the second ends the wait. */
-static void wait_for_end(Server *server, const sigset_t *signals)
+static sigset_t end_signals(void)
 {
-    int signal_number;
-    (void)sigwait(signals, &signal_number);
+    sigset_t signals;
+    (void)sigemptyset(&signals);
+    (void)sigaddset(&signals, SIGTERM);
+    (void)sigaddset(&signals, SIGINT);
+    return signals;
+}
+
+void http_block_signals(void)
+{
+    const sigset_t signals = end_signals();
+    (void)pthread_sigmask(SIG_BLOCK, &signals, NULL);
+}
+
+/* A connection is a file: as many as the system lets us have. */
+static void raise_file_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+    const rlim_t wanted = CONNECTION_LIMIT + 256;
+    if (limit.rlim_cur >= wanted) return;
+    limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+/* The first signal drains, the second ends the wait. */
+static void wait_for_end(Server *server)
+{
+    const sigset_t signals = end_signals();
+    const struct timespec second = {.tv_sec = 1};
+    while (sigtimedwait(&signals, NULL, &second) < 0) watch_cut(&server->watch);
     atomic_store(&server->draining, true);
+    watch_hurry(&server->watch, HURRY_SECONDS);
     const int active = atomic_load(&server->active);
     if (active > 0) (void)fprintf(stderr, "imp-server: finishing %d requests; once more stops at once\n", active);
     while (atomic_load(&server->active) > 0) {
         const struct timespec tenth = {.tv_nsec = 100000000};
-        if (sigtimedwait(signals, NULL, &tenth) > 0) return;
+        watch_cut(&server->watch);
+        if (sigtimedwait(&signals, NULL, &tenth) > 0) return;
     }
 }
 
 int http_run(Server *server, const char *host, int port)
 {
-    sigset_t signals;
     const int listener = listen_on(host, port);
     if (listener < 0) return 1;
     (void)signal(SIGPIPE, SIG_IGN);
-    (void)sigemptyset(&signals);
-    (void)sigaddset(&signals, SIGTERM);
-    (void)sigaddset(&signals, SIGINT);
-    (void)pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    raise_file_limit();
+    watch_init(&server->watch);
     struct MHD_Daemon *daemon = MHD_start_daemon(
         MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL, 0, NULL, NULL, on_request, server,
-        MHD_OPTION_LISTEN_SOCKET, listener, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_CONNECTION_LIMIT,
-        (unsigned)CONNECTION_LIMIT, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS, MHD_OPTION_THREAD_STACK_SIZE,
+        MHD_OPTION_LISTEN_SOCKET, listener, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_NOTIFY_CONNECTION,
+        on_connection, server, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTION_LIMIT, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS, MHD_OPTION_THREAD_STACK_SIZE,
         (size_t)THREAD_STACK, MHD_OPTION_END);
     if (daemon == NULL) {
         (void)fprintf(stderr, "imp-server: the HTTP server could not be started\n");
         (void)close(listener);
+        watch_free(&server->watch);
         return 1;
     }
     (void)fprintf(stderr, "imp-server: %s on http://%s:%d\n", server->model_name, host, bound_port(listener));
-    wait_for_end(server, &signals);
+    wait_for_end(server);
     /* What still waits for tokens must be woken before the daemon joins its threads. */
     imp_engine_stop(server->engine);
     MHD_stop_daemon(daemon);
+    watch_free(&server->watch);
     return 0;
 }

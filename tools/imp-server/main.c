@@ -4,7 +4,7 @@
 #include "server.h"
 
 #include <limits.h>
-#include <math.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -158,14 +158,19 @@ static void name_model(Server *server, const char *path)
     (void)snprintf(server->model_name, sizeof server->model_name, "%s", slash != NULL ? slash + 1 : copy);
     char *ending = strstr(server->model_name, ".gguf");
     if (ending != NULL) *ending = '\0';
+    json_t *text = json_string(server->model_name);
+    if (text == NULL) (void)snprintf(server->model_name, sizeof server->model_name, "model"); /* no UTF-8, no JSON */
+    json_decref(text);
 }
 
 static bool show_progress(void *user, const char *what, uint64_t done, uint64_t total)
 {
     (void)user;
+    sigset_t pending;
+    const bool interrupted = sigpending(&pending) == 0 && (sigismember(&pending, SIGINT) || sigismember(&pending, SIGTERM));
     if (isatty(STDERR_FILENO) && total > 0)
         (void)fprintf(stderr, "\r%s %3.0f %%%s", what, 100.0 * (double)done / (double)total, done == total ? "\r\033[K" : "");
-    return true;
+    return !interrupted;
 }
 
 static int open_model(Server *server)
@@ -215,6 +220,8 @@ static int serve(Server *server)
 {
     int code = read_server(server);
     if (code == EXIT_SUCCESS) code = open_model(server);
+    /* The engine's threads, too, leave them to the one that waits for them. */
+    http_block_signals();
     if (code == EXIT_SUCCESS) code = start_engine(server);
     if (code == EXIT_SUCCESS)
         code = http_run(server, imp_settings_string(server->settings, "server.host"),

@@ -45,7 +45,8 @@ static json_t *read_tool_calls(Fields *fields, const json_t *calls)
             continue;
         }
         const char *arguments = json_string_value(json_object_get(function, "arguments"));
-        json_t *parsed = arguments != NULL ? json_loads(arguments, 0, NULL) : NULL;
+        const bool readable = arguments != NULL && json_excess(arguments, strlen(arguments)) == NULL;
+        json_t *parsed = readable ? json_loads(arguments, 0, NULL) : NULL;
         if (parsed != NULL) (void)json_object_set_new(function, "arguments", parsed);
     }
     return copy;

@@ -79,6 +79,7 @@ static ImpStatus embed_some(Exchange *exchange, Fields *fields, size_t from, siz
     for (int32_t i = 0; status == IMP_OK && fields_good(fields) && i < stream->n_jobs; i++) {
         Job *job = &stream->jobs[i];
         if (job->status != IMP_OK) fields_fail(fields, "input", "%s", job->error);
+        else if (job->stop_reason == IMP_STOP_CANCELLED) fields_fail(fields, "input", "the server is shutting down");
         *n_tokens += job->prompt_tokens;
         (void)json_array_append_new(data, json_pack("{s:s, s:I, s:o}", "object", "embedding", "index",
                                                     (json_int_t)from + i, "embedding",

@@ -47,13 +47,16 @@ static json_t *token_text(const Server *server, int32_t token, const char **byte
     return text != NULL ? text : json_string("\xEF\xBF\xBD");
 }
 
+/* JSON has no infinities. */
+static double json_logprob(float logprob) { return logprob > -9999.0f ? (double)logprob : -9999.0; }
+
 static json_t *token_entry(const Server *server, int32_t token, float logprob)
 {
     const char *bytes;
     size_t length = 0;
     json_t *text = token_text(server, token, &bytes, &length), *list = json_array();
     for (size_t i = 0; i < length; i++) (void)json_array_append_new(list, json_integer((unsigned char)bytes[i]));
-    return json_pack("{s:o, s:f, s:o}", "token", text, "logprob", logprob < -9999.0f ? -9999.0 : (double)logprob, "bytes", list);
+    return json_pack("{s:o, s:f, s:o}", "token", text, "logprob", json_logprob(logprob), "bytes", list);
 }
 
 json_t *openai_chat_logprobs(const Server *server, const JobToken *tokens, size_t n_tokens)
@@ -76,13 +79,13 @@ json_t *openai_text_logprobs(const Server *server, const JobToken *tokens, size_
         const char *bytes;
         size_t length = 0;
         (void)json_array_append_new(texts, token_text(server, tokens[i].token, &bytes, &length));
-        (void)json_array_append_new(logprobs, json_real((double)tokens[i].logprob));
+        (void)json_array_append_new(logprobs, json_real(json_logprob(tokens[i].logprob)));
         (void)json_array_append_new(offsets, json_integer(*offset));
         *offset += (int64_t)length;
         json_t *top = json_object();
         for (int32_t j = 0; j < tokens[i].n_top; j++) {
             json_t *text = token_text(server, tokens[i].top[j].token, &bytes, &length);
-            (void)json_object_set_new(top, json_string_value(text), json_real((double)tokens[i].top[j].logprob));
+            (void)json_object_set_new(top, json_string_value(text), json_real(json_logprob(tokens[i].top[j].logprob)));
             json_decref(text);
         }
         (void)json_array_append_new(tops, top);

@@ -45,6 +45,10 @@ void prompt_from_ids(Server *server, Fields *fields, const char *name, const jso
 {
     const size_t count = json_array_size(ids);
     *out = (Prompt){.tokens = calloc(count > 0 ? count : 1, sizeof(int32_t)), .n_tokens = (int32_t)count};
+    if (out->tokens == NULL) {
+        out->n_tokens = 0;
+        fields_fail(fields, name, "%s: out of memory", name);
+    }
     for (size_t i = 0; out->tokens != NULL && i < count; i++) {
         const json_t *id = json_array_get(ids, i);
         if (!json_is_integer(id) || json_integer_value(id) < 0 || json_integer_value(id) >= server->info.n_vocab) {

@@ -10,8 +10,11 @@ static enum MHD_Result queue(Exchange *exchange, unsigned status, const char *co
     if (response == NULL) return MHD_NO;
     (void)MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
     (void)MHD_add_response_header(response, "x-request-id", exchange->id);
-    if (status == MHD_HTTP_TOO_MANY_REQUESTS) (void)MHD_add_response_header(response, MHD_HTTP_HEADER_RETRY_AFTER, "5");
+    if (status == MHD_HTTP_TOO_MANY_REQUESTS || status == MHD_HTTP_SERVICE_UNAVAILABLE)
+        (void)MHD_add_response_header(response, MHD_HTTP_HEADER_RETRY_AFTER, "5");
     if (status == MHD_HTTP_UNAUTHORIZED) (void)MHD_add_response_header(response, MHD_HTTP_HEADER_WWW_AUTHENTICATE, "Bearer");
+    if (status == MHD_HTTP_METHOD_NOT_ALLOWED)
+        (void)MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, exchange->allowed);
     if (status >= 400) atomic_fetch_add(&exchange->server->errors, 1);
     const enum MHD_Result result = MHD_queue_response(exchange->connection, status, response);
     MHD_destroy_response(response);
@@ -89,5 +92,7 @@ unsigned http_status_of(ImpStatus status)
 
 enum MHD_Result reply_imp_error(Exchange *exchange, ImpStatus status)
 {
-    return reply_error(exchange, http_status_of(status), NULL, "%s", imp_last_error());
+    /* The server's own failed allocations leave no sentence behind. */
+    const char *sentence = status == IMP_ERR_OUT_OF_MEMORY ? "the server is out of memory" : imp_last_error();
+    return reply_error(exchange, http_status_of(status), NULL, "%s", sentence);
 }

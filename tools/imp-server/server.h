@@ -12,6 +12,8 @@
 #include "imp/serve.h"
 #include "imp/settings.h"
 
+#include "watch.h"
+
 #include <jansson.h>
 #include <microhttpd.h>
 #include <pthread.h>
@@ -23,6 +25,7 @@
 enum {
     MAX_BODY_BYTES = 32 << 20,
     MAX_JSON_DEPTH = 64,
+    MAX_JSON_VALUES = 2 << 20,
     MAX_CHOICES = 16,
     PING_SECONDS = 10,
 };
@@ -42,6 +45,7 @@ typedef struct Server {
     FILE *request_log;          /* NULL: none */
     pthread_mutex_t log_mutex;
     time_t started;
+    Watch watch;                /* over connections */
     atomic_int active;          /* exchanges that are being answered */
     atomic_bool draining;
     atomic_uint_fast64_t requests, errors;
@@ -67,16 +71,27 @@ typedef struct Exchange {
     Dialect dialect;
     char id[40];  /* of the answer and in the log: "chatcmpl-…" */
     Bytes body;
+    bool keeps_body;      /* a route wants it, and who sends it may */
     bool too_large;
+    size_t received;      /* bytes of the body, kept or not */
+    const char *allowed;  /* methods of the path, for an answer that says so */
     json_t *request; /* the body, where a route wants JSON */
     double started;
-    bool counted;    /* in server->active */
+    Watched *watched;     /* its connection; NULL: not watched */
+    atomic_int holders;   /* the connection's handler, and a stream that may end after it */
 } Exchange;
 
 /* ---- http.c ---- */
 
+/* Signals that end the server; http_run waits for them, and no other thread may get them. */
+void http_block_signals(void);
+
 /* Serves until server->draining and nothing is active, or a second signal. Prints its own errors. */
 int http_run(Server *server, const char *host, int port);
+
+/* An exchange lives until its last holder lets go. */
+void exchange_hold(Exchange *exchange);
+void exchange_release(Exchange *exchange);
 
 /* ---- reply.c: each queues the one answer of an exchange ---- */
 

@@ -15,6 +15,7 @@ Stream *stream_create(Exchange *exchange, const StreamFormat *format)
     stream->format = format;
     stream->server = exchange->server;
     stream->exchange = exchange;
+    exchange_hold(exchange);
     stream->created = time(NULL);
     stream->peer = peer_socket(exchange);
     job_group_init(&stream->group);
@@ -40,6 +41,7 @@ void stream_free(Stream *stream)
     imp_constraint_free(stream->constraint);
     bytes_free(&stream->out);
     free(stream->log_prompt);
+    exchange_release(stream->exchange);
     free(stream);
 }
 
@@ -53,7 +55,8 @@ ImpStatus stream_submit(Stream *stream, const RequestParams *params, const Promp
                         int32_t n_top_logprobs)
 {
     Server *server = stream->server;
-    if (server->request_log != NULL) stream->log_prompt = strdup(prompt->text != NULL ? prompt->text : "");
+    if (server->request_log != NULL && stream->log_prompt == NULL)
+        stream->log_prompt = strdup(prompt->text != NULL ? prompt->text : "");
     for (int64_t i = 0; i < params->n; i++) {
         ImpGenerateParams storage;
         ImpRequest request = params_request(params, &storage, prompt->tokens, prompt->n_tokens, (int32_t)i);

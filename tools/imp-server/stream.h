@@ -25,7 +25,7 @@ typedef struct StreamFormat {
 struct Stream {
     const StreamFormat *format;
     Server *server;
-    Exchange *exchange; /* lives until the response was sent */
+    Exchange *exchange; /* held */
     time_t created;
     Bytes out;
     size_t sent;        /* of out */

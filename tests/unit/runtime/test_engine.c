@@ -139,7 +139,7 @@ static void load_changes_nothing(const char *name)
     usleep(20000);
     engine_stats(engine, &stats);
     assert_int_equal(stats.finished, N);
-    assert_true(stats.preempted > 0);
+    assert_true(stats.preempted > 0 && stats.preempted < 2 * N); /* nobody is put back over and over */
     assert_true(stats.cached_tokens > 0);
     assert_int_equal(stats.pages_in_use, 0);
     for (int32_t i = 0; i < N; i += 5) {
