@@ -276,11 +276,11 @@ static Model *random_model(Arena *arena, DType type)
 static void check_type(DType type, CpuIsa isa)
 {
     const Manner manners[] = {
-        {512, 1, false, isa, DT_F16}, {7, 1, false, isa, DT_F16}, {1, 2, false, isa, DT_F16}, {5, 2, true, isa, DT_F16},
+        {512, 1, false, isa, DT_F16}, {5, 1, false, isa, DT_F16}, {1, 2, false, isa, DT_F16}, {3, 2, true, isa, DT_F16},
     };
     Arena arena = {0};
     LoadedModel loaded = {.model = random_model(&arena, type)};
-    check_alike(&loaded, dtype_info(type)->name, manners, sizeof manners / sizeof *manners, 16);
+    check_alike(&loaded, dtype_info(type)->name, manners, sizeof manners / sizeof *manners, 8);
     arena_free(&arena);
 }
 
