@@ -224,6 +224,8 @@ struct ChatTemplate {
     bool uses_self;
     uint32_t self_slot;
     JinjaNodes blocks; /* all block statements, nested ones too */
+    JinjaString **interned; /* open-addressed, by hash; NULL free */
+    size_t n_interned, interned_size;
 };
 
 enum { JINJA_MAX_HEIGHT = 200, JINJA_MAX_SOURCE = 4 * 1024 * 1024 };
@@ -236,8 +238,12 @@ typedef struct JinjaCompiler {
 
 bool jinja_compile_fail(JinjaCompiler *compiler, uint32_t line, const char *format, ...) IMP_PRINTF(3, 4);
 void *jinja_compile_alloc(JinjaCompiler *compiler, size_t count, size_t size);
-/* A string whose hash and length are computed, so that threads may share it. `bytes` are borrowed. */
+/* A string whose hash and length are computed, so that threads may share it; the same one for the same short text.
+ * `bytes` are borrowed. */
 JinjaString *jinja_compile_string(JinjaCompiler *compiler, const char *bytes, size_t length);
+
+/* The template's own string of that text; NULL: it has none. */
+JinjaString *jinja_find_interned(const ChatTemplate *chat_template, const char *bytes, size_t length);
 
 /* Parses into chat_template->body. */
 bool jinja_parse(JinjaCompiler *compiler, const char *source, size_t length);

@@ -14,7 +14,7 @@ static bool spread_positional(JinjaState *state, JinjaActivation *activation, co
 {
     JinjaValue value, item;
     JinjaCursor cursor;
-    if (!jinja_evaluate(state, activation, node, &value)) return false;
+    if (!jinja_evaluate_within(state, activation, node, &value)) return false;
     if (!jinja_is_iterable(&value)) {
         return jinja_raise(state, "Value after * must be an iterable, not %s", jinja_type_name(&value));
     }
@@ -30,7 +30,7 @@ static bool spread_positional(JinjaState *state, JinjaActivation *activation, co
 static const JinjaDict *spread_named(JinjaState *state, JinjaActivation *activation, const JinjaNode *node)
 {
     JinjaValue value;
-    if (!jinja_evaluate(state, activation, node, &value)) return NULL;
+    if (!jinja_evaluate_within(state, activation, node, &value)) return NULL;
     if (value.kind == JINJA_DICT) return value.dict;
     (void)jinja_raise(state, "jinja2.sandbox.SandboxedEnvironment.call() argument after ** must be a mapping, not %s",
                       jinja_type_name(&value));
@@ -52,7 +52,7 @@ static bool evaluate_named(JinjaState *state, JinjaActivation *activation, const
     size_t at = 0;
     for (; at < arguments->values.n; at++) {
         named[at].name = arguments->names[at];
-        if (!jinja_evaluate(state, activation, arguments->values.at[at], &named[at].value)) return false;
+        if (!jinja_evaluate_within(state, activation, arguments->values.at[at], &named[at].value)) return false;
     }
     if (extra != NULL) named[at++] = *extra;
     for (size_t i = 0; spread != NULL && i < spread->n; i++) {
@@ -77,7 +77,7 @@ bool jinja_evaluate_arguments(JinjaState *state, JinjaActivation *activation, co
         items.capacity = n;
     }
     for (; items.n < n; items.n++) {
-        if (!jinja_evaluate(state, activation, arguments->positional.at[items.n], &items.items[items.n])) return false;
+        if (!jinja_evaluate_within(state, activation, arguments->positional.at[items.n], &items.items[items.n])) return false;
     }
     /* Python evaluates *spread before keywords only in source order; keywords come first in Jinja2's calls. */
     if (!evaluate_named(state, activation, arguments, extra, out)) return false;

@@ -40,14 +40,59 @@ void *jinja_compile_alloc(JinjaCompiler *compiler, size_t count, size_t size)
     return memory;
 }
 
+enum { MAX_INTERNED = 64 }; /* bytes; longer text is neither a key nor a role */
+
+/* Where the text is in the table, or the free place for it. The table has room. */
+static JinjaString **interned_place(const ChatTemplate *chat_template, uint64_t hash, const char *bytes, size_t length)
+{
+    size_t at = hash & (chat_template->interned_size - 1);
+    for (;; at = (at + 1) & (chat_template->interned_size - 1)) {
+        JinjaString **place = &chat_template->interned[at];
+        if (*place == NULL) return place;
+        if ((*place)->hash == hash && (*place)->length == length && memcmp((*place)->data, bytes, length) == 0) return place;
+    }
+}
+
+JinjaString *jinja_find_interned(const ChatTemplate *chat_template, const char *bytes, size_t length)
+{
+    if (chat_template->interned_size == 0 || length > MAX_INTERNED) return NULL;
+    return *interned_place(chat_template, jinja_string_hash(chat_template->seed, bytes, length), bytes, length);
+}
+
+static bool grow_interned(JinjaCompiler *compiler)
+{
+    ChatTemplate *chat_template = compiler->chat_template;
+    JinjaString **old = chat_template->interned;
+    const size_t old_size = chat_template->interned_size, size = old_size == 0 ? 256 : old_size * 2;
+    JinjaString **table = jinja_compile_alloc(compiler, size, sizeof *table);
+    if (table == NULL) return false;
+    chat_template->interned = table;
+    chat_template->interned_size = size;
+    for (size_t i = 0; i < old_size; i++) {
+        if (old[i] != NULL) *interned_place(chat_template, old[i]->hash, old[i]->data, old[i]->length) = old[i];
+    }
+    return true;
+}
+
 JinjaString *jinja_compile_string(JinjaCompiler *compiler, const char *bytes, size_t length)
 {
+    ChatTemplate *chat_template = compiler->chat_template;
+    const uint64_t hash = jinja_string_hash(chat_template->seed, bytes, length);
+    const bool interned = length <= MAX_INTERNED;
+    JinjaString **place = NULL;
+    if (interned) {
+        if (chat_template->n_interned * 2 >= chat_template->interned_size && !grow_interned(compiler)) return NULL;
+        place = interned_place(chat_template, hash, bytes, length);
+        if (*place != NULL) return *place;
+    }
     JinjaString *string = jinja_compile_alloc(compiler, 1, sizeof *string);
     if (string == NULL) return NULL;
-    string->data = bytes;
-    string->length = length;
-    string->n_chars = unicode_count(bytes, length);
-    string->hash = jinja_string_hash(compiler->chat_template->seed, bytes, length);
+    *string = (JinjaString){
+        .data = bytes, .length = length, .n_chars = unicode_count(bytes, length), .hash = hash, .interned = interned};
+    if (interned) {
+        *place = string;
+        chat_template->n_interned++;
+    }
     return string;
 }
 
@@ -102,7 +147,6 @@ ImpStatus chat_template_render(const ChatTemplate *chat_template, const json_t *
     if (state == NULL) return imp_fail_memory(sizeof *state);
     state->chat_template = chat_template;
     state->limits = limits != NULL ? *limits : chat_template_default_limits();
-    state->arena.limit = state->limits.memory_bytes;
     state->seed = chat_template->seed;
     state->steps_left = state->limits.steps != 0 ? state->limits.steps : UINT64_MAX;
     state->out = out;
@@ -122,7 +166,7 @@ ImpStatus chat_template_render(const ChatTemplate *chat_template, const json_t *
         strbuf_free(state->captures[i]);
         free(state->captures[i]);
     }
-    arena_free(&state->arena);
+    jinja_free_memory(state);
     free(state);
     return status;
 }

@@ -28,7 +28,7 @@ static bool evaluate_sequence(JinjaState *state, JinjaActivation *activation, co
     const size_t n = node->items.n;
     if (!(node->type == NODE_LIST ? jinja_list(state, n, &sequence) : jinja_tuple(state, n, &sequence))) return false;
     for (size_t i = 0; i < n; i++) {
-        if (!jinja_evaluate(state, activation, node->items.at[i], &sequence.list->items[i])) return false;
+        if (!jinja_evaluate_within(state, activation, node->items.at[i], &sequence.list->items[i])) return false;
     }
     *out = sequence;
     return true;
@@ -40,8 +40,8 @@ static bool evaluate_dict(JinjaState *state, JinjaActivation *activation, const 
     if (!jinja_dict(state, node->dict.keys.n, &dict)) return false;
     for (size_t i = 0; i < node->dict.keys.n; i++) {
         JinjaValue key, value;
-        if (!jinja_evaluate(state, activation, node->dict.keys.at[i], &key)) return false;
-        if (!jinja_evaluate(state, activation, node->dict.values.at[i], &value)) return false;
+        if (!jinja_evaluate_within(state, activation, node->dict.keys.at[i], &key)) return false;
+        if (!jinja_evaluate_within(state, activation, node->dict.values.at[i], &value)) return false;
         if (!jinja_dict_set(state, dict.dict, key, value)) return false;
     }
     *out = dict;
@@ -51,9 +51,9 @@ static bool evaluate_dict(JinjaState *state, JinjaActivation *activation, const 
 static bool evaluate_condition(JinjaState *state, JinjaActivation *activation, const JinjaNode *node, JinjaValue *out)
 {
     JinjaValue test;
-    if (!jinja_evaluate(state, activation, node->condition.test, &test)) return false;
-    if (jinja_truthy(state, &test)) return jinja_evaluate(state, activation, node->condition.then, out);
-    if (node->condition.otherwise != NULL) return jinja_evaluate(state, activation, node->condition.otherwise, out);
+    if (!jinja_evaluate_within(state, activation, node->condition.test, &test)) return false;
+    if (jinja_truthy(state, &test)) return jinja_evaluate_within(state, activation, node->condition.then, out);
+    if (node->condition.otherwise != NULL) return jinja_evaluate_within(state, activation, node->condition.otherwise, out);
     char *hint = jinja_alloc(state, 128, 1);
     if (hint == NULL) return false;
     (void)snprintf(hint, 128, "the inline if-expression on line %u evaluated to false and no else section was defined.",
@@ -63,20 +63,20 @@ static bool evaluate_condition(JinjaState *state, JinjaActivation *activation, c
 
 static bool evaluate_and(JinjaState *state, JinjaActivation *activation, const JinjaNode *node, JinjaValue *out)
 {
-    if (!jinja_evaluate(state, activation, node->binary.left, out)) return false;
-    return !jinja_truthy(state, out) || jinja_evaluate(state, activation, node->binary.right, out);
+    if (!jinja_evaluate_within(state, activation, node->binary.left, out)) return false;
+    return !jinja_truthy(state, out) || jinja_evaluate_within(state, activation, node->binary.right, out);
 }
 
 static bool evaluate_or(JinjaState *state, JinjaActivation *activation, const JinjaNode *node, JinjaValue *out)
 {
-    if (!jinja_evaluate(state, activation, node->binary.left, out)) return false;
-    return jinja_truthy(state, out) || jinja_evaluate(state, activation, node->binary.right, out);
+    if (!jinja_evaluate_within(state, activation, node->binary.left, out)) return false;
+    return jinja_truthy(state, out) || jinja_evaluate_within(state, activation, node->binary.right, out);
 }
 
 static bool evaluate_not(JinjaState *state, JinjaActivation *activation, const JinjaNode *node, JinjaValue *out)
 {
     JinjaValue value;
-    if (!jinja_evaluate(state, activation, node->operand, &value)) return false;
+    if (!jinja_evaluate_within(state, activation, node->operand, &value)) return false;
     *out = jinja_bool(!jinja_truthy(state, &value));
     return true;
 }
@@ -84,15 +84,15 @@ static bool evaluate_not(JinjaState *state, JinjaActivation *activation, const J
 static bool evaluate_sign(JinjaState *state, JinjaActivation *activation, const JinjaNode *node, JinjaValue *out)
 {
     JinjaValue value;
-    return jinja_evaluate(state, activation, node->operand, &value) &&
+    return jinja_evaluate_within(state, activation, node->operand, &value) &&
            jinja_sign(state, node->type == NODE_NEGATE, &value, out);
 }
 
 static bool evaluate_binary(JinjaState *state, JinjaActivation *activation, const JinjaNode *node, JinjaValue *out)
 {
     JinjaValue left, right;
-    return jinja_evaluate(state, activation, node->binary.left, &left) &&
-           jinja_evaluate(state, activation, node->binary.right, &right) &&
+    return jinja_evaluate_within(state, activation, node->binary.left, &left) &&
+           jinja_evaluate_within(state, activation, node->binary.right, &right) &&
            jinja_operate(state, node->binary.operation, &left, &right, out);
 }
 
@@ -106,7 +106,7 @@ static bool evaluate_concat(JinjaState *state, JinjaActivation *activation, cons
     }
     bool markup = false;
     for (size_t i = 0; i < n; i++) {
-        if (!jinja_evaluate(state, activation, node->items.at[i], &items[i])) return false;
+        if (!jinja_evaluate_within(state, activation, node->items.at[i], &items[i])) return false;
         markup |= state->autoescape && items[i].kind == JINJA_STRING && items[i].string->markup;
     }
     /* A string in front may grow in place, so it stays out of the buffer. */
@@ -129,10 +129,10 @@ static bool evaluate_concat(JinjaState *state, JinjaActivation *activation, cons
 static bool evaluate_compare(JinjaState *state, JinjaActivation *activation, const JinjaNode *node, JinjaValue *out)
 {
     JinjaValue left, right;
-    if (!jinja_evaluate(state, activation, node->compare.first, &left)) return false;
+    if (!jinja_evaluate_within(state, activation, node->compare.first, &left)) return false;
     for (size_t i = 0; i < node->compare.rest.n; i++) {
         bool holds;
-        if (!jinja_evaluate(state, activation, node->compare.rest.at[i], &right)) return false;
+        if (!jinja_evaluate_within(state, activation, node->compare.rest.at[i], &right)) return false;
         if (!jinja_compare(state, node->compare.operators[i], &left, &right, &holds)) return false;
         *out = jinja_bool(holds);
         if (!holds) return true;
@@ -166,19 +166,19 @@ static bool attribute_of(JinjaState *state, const JinjaNode *node, const JinjaVa
 static bool evaluate_attribute(JinjaState *state, JinjaActivation *activation, const JinjaNode *node, JinjaValue *out)
 {
     JinjaValue object;
-    return jinja_evaluate(state, activation, node->attribute.object, &object) && attribute_of(state, node, &object, out);
+    return jinja_evaluate_within(state, activation, node->attribute.object, &object) && attribute_of(state, node, &object, out);
 }
 
 static bool slice_bound(JinjaState *state, JinjaActivation *activation, const JinjaNode *node, JinjaValue *out)
 {
     *out = jinja_none();
-    return node == NULL || jinja_evaluate(state, activation, node, out);
+    return node == NULL || jinja_evaluate_within(state, activation, node, out);
 }
 
 static bool evaluate_item(JinjaState *state, JinjaActivation *activation, const JinjaNode *node, JinjaValue *out)
 {
     JinjaValue object, argument;
-    if (!jinja_evaluate(state, activation, node->item.object, &object)) return false;
+    if (!jinja_evaluate_within(state, activation, node->item.object, &object)) return false;
     const JinjaNode *index = node->item.argument;
     if (index->type == NODE_SLICE) {
         JinjaValue start, stop, step;
@@ -187,7 +187,7 @@ static bool evaluate_item(JinjaState *state, JinjaActivation *activation, const 
                slice_bound(state, activation, index->slice.step, &step) &&
                jinja_slice(state, &object, &start, &stop, &step, out);
     }
-    if (!jinja_evaluate(state, activation, index, &argument)) return false;
+    if (!jinja_evaluate_within(state, activation, index, &argument)) return false;
     if (object.kind == JINJA_DICT && argument.kind == JINJA_STRING) {
         const JinjaValue *value = jinja_dict_find_string(state, object.dict, argument.string);
         if (value != NULL) {
@@ -205,14 +205,14 @@ static bool evaluate_call(JinjaState *state, JinjaActivation *activation, const 
     JinjaValue function, object;
     if (callee->type == NODE_ATTRIBUTE) {
         /* A method is called without being made a value first. */
-        if (!jinja_evaluate(state, activation, callee->attribute.object, &object)) return false;
+        if (!jinja_evaluate_within(state, activation, callee->attribute.object, &object)) return false;
         const JinjaBuiltin *method = known_method(callee, &object);
         if (method != NULL) {
             return jinja_evaluate_arguments(state, activation, &node->call.arguments, NULL, &arguments) &&
                    jinja_invoke(state, method, &object, &arguments, out);
         }
         if (!attribute_of(state, callee, &object, &function)) return false;
-    } else if (!jinja_evaluate(state, activation, callee, &function)) {
+    } else if (!jinja_evaluate_within(state, activation, callee, &function)) {
         return false;
     }
     return jinja_evaluate_arguments(state, activation, &node->call.arguments, NULL, &arguments) &&
@@ -222,7 +222,7 @@ static bool evaluate_call(JinjaState *state, JinjaActivation *activation, const 
 static bool evaluate_filter(JinjaState *state, JinjaActivation *activation, const JinjaNode *node, JinjaValue *out)
 {
     JinjaValue subject = state->block_text;
-    if (node->filter.subject != NULL && !jinja_evaluate(state, activation, node->filter.subject, &subject)) return false;
+    if (node->filter.subject != NULL && !jinja_evaluate_within(state, activation, node->filter.subject, &subject)) return false;
     JinjaArguments arguments;
     if (!jinja_evaluate_arguments(state, activation, &node->filter.arguments, NULL, &arguments)) return false;
     if (node->filter.builtin == NULL) {
@@ -245,14 +245,21 @@ static Evaluator *const evaluators[NODE_TYPES] = {
     [NODE_TEST] = evaluate_filter,
 };
 
-bool jinja_evaluate(JinjaState *state, JinjaActivation *activation, const JinjaNode *node, JinjaValue *out)
+bool jinja_evaluate_within(JinjaState *state, JinjaActivation *activation, const JinjaNode *node, JinjaValue *out)
 {
     if (node->type == NODE_CONST) {
         *out = node->constant;
         return true;
     }
-    if (!jinja_charge(state, 1) || !jinja_enter(state)) return false;
-    const bool ok = evaluators[node->type](state, activation, node, out);
-    jinja_leave(state);
+    return jinja_charge(state, 1) && evaluators[node->type](state, activation, node, out);
+}
+
+bool jinja_evaluate(JinjaState *state, JinjaActivation *activation, const JinjaNode *node, JinjaValue *out)
+{
+    /* An expression needs as many C frames as it is high: one check for all of them. */
+    state->nesting += node->height;
+    if (state->nesting > JINJA_MAX_NESTING) return jinja_enter_failed(state);
+    const bool ok = jinja_evaluate_within(state, activation, node, out);
+    state->nesting -= node->height;
     return ok;
 }

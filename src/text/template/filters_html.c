@@ -357,7 +357,7 @@ static bool link_attributes(JinjaState *state, const JinjaValue *arguments, cons
     size_t n = 1;
     if (arguments[1].kind != JINJA_MISSING && jinja_truthy(state, &arguments[1])) words[n++] = "nofollow";
     if (arguments[3].kind == JINJA_STRING) {
-        char *copy = arena_string(&state->arena, arguments[3].string->data, arguments[3].string->length), *rest = NULL;
+        char *copy = jinja_copy_text(state, arguments[3].string->data, arguments[3].string->length), *rest = NULL;
         if (copy == NULL) return jinja_raise_limit(state, "the template used too much memory");
         for (char *word = strtok_r(copy, " \t\n\r", &rest); word != NULL && n < 64; word = strtok_r(NULL, " \t\n\r", &rest)) {
             bool present = false;
@@ -379,7 +379,7 @@ static bool link_attributes(JinjaState *state, const JinjaValue *arguments, cons
         jinja_escape_into(state, text, arguments[2].string->data, arguments[2].string->length);
         jinja_puts(state, text, "\"");
     }
-    *out = state->status == IMP_OK ? arena_string(&state->arena, text->data, text->length) : NULL;
+    *out = state->status == IMP_OK ? jinja_copy_text(state, text->data, text->length) : NULL;
     jinja_capture_drop(state, text);
     return *out != NULL;
 }

@@ -129,6 +129,40 @@ static void write_value(JinjaState *state, const JinjaValue *value)
     if (jinja_escape(state, value, &escaped)) jinja_str(state, state->out, &escaped);
 }
 
+static bool is_plain_string(const JinjaValue *value) { return value->kind == JINJA_STRING && !value->string->markup; }
+
+/* `{{ a + b + c }}` over strings, the common case, written piece by piece instead of joined first. When another kind of
+ * value turns up, what was written becomes a string again and the sum goes on as Python's would. */
+static bool write_sum(JinjaState *state, JinjaActivation *activation, const JinjaNode *node)
+{
+    const JinjaNode *terms[JINJA_MAX_HEIGHT];
+    size_t n = 0;
+    for (; node->type == NODE_BINARY && node->binary.operation == OPERATOR_ADD; node = node->binary.left) {
+        terms[n++] = node->binary.right;
+    }
+    StrBuf *out = state->out;
+    const size_t before = out->length;
+    JinjaValue sum, term;
+    if (!jinja_evaluate(state, activation, node, &sum)) return false;
+    bool streaming = is_plain_string(&sum);
+    if (streaming) jinja_append(state, out, sum.string->data, sum.string->length);
+    while (n > 0) {
+        if (!jinja_evaluate(state, activation, terms[--n], &term)) return false;
+        if (streaming && is_plain_string(&term)) {
+            jinja_append(state, out, term.string->data, term.string->length);
+            continue;
+        }
+        if (streaming && !jinja_string(state, out->data + before, out->length - before, &sum)) return false;
+        if (streaming) out->length = before;
+        streaming = false;
+        JinjaValue result;
+        if (!jinja_add(state, &sum, &term, &result)) return false;
+        sum = result;
+    }
+    if (!streaming) write_value(state, &sum);
+    return state->status == IMP_OK;
+}
+
 static JinjaFlow run_output(JinjaState *state, JinjaActivation *activation, const JinjaNode *node)
 {
     for (size_t i = 0; i < node->items.n; i++) {
@@ -139,6 +173,10 @@ static JinjaFlow run_output(JinjaState *state, JinjaActivation *activation, cons
             continue;
         }
         state->line = item->line;
+        if (item->type == NODE_BINARY && item->binary.operation == OPERATOR_ADD && !state->autoescape) {
+            if (!write_sum(state, activation, item)) return JINJA_FLOW_FAILED;
+            continue;
+        }
         JinjaValue value;
         if (!jinja_evaluate(state, activation, item, &value)) return JINJA_FLOW_FAILED;
         if (value.kind == JINJA_STRING && !state->autoescape) {

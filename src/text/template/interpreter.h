@@ -9,7 +9,9 @@
 typedef enum JinjaFlow { JINJA_FLOW_NEXT, JINJA_FLOW_BREAK, JINJA_FLOW_CONTINUE, JINJA_FLOW_FAILED } JinjaFlow;
 
 JinjaFlow jinja_execute(JinjaState *state, JinjaActivation *activation, const JinjaNodes *body);
+/* A statement's expression, and a part of one. */
 bool jinja_evaluate(JinjaState *state, JinjaActivation *activation, const JinjaNode *node, JinjaValue *out);
+bool jinja_evaluate_within(JinjaState *state, JinjaActivation *activation, const JinjaNode *node, JinjaValue *out);
 /* The whole template into state->out. */
 bool jinja_run(JinjaState *state);
 

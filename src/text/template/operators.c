@@ -180,7 +180,7 @@ static bool concatenate(JinjaState *state, const JinjaString *a, const JinjaStri
     } else {
         if (!jinja_charge_bytes(state, a->length)) return false;
         const size_t capacity = buffer != NULL ? length * 2 : length + 16;
-        buffer = jinja_alloc(state, sizeof *buffer + capacity, 1);
+        buffer = jinja_alloc_raw(state, sizeof *buffer + capacity);
         if (buffer == NULL) return false;
         buffer->capacity = capacity;
         buffer->used = length;

@@ -263,7 +263,7 @@ const char *jinja_repr_text(JinjaState *state, const JinjaValue *value)
     StrBuf *text = jinja_capture(state);
     if (text == NULL) return "?";
     jinja_repr(state, text, value);
-    const char *copy = state->status != IMP_OK ? NULL : arena_string(&state->arena, text->data, text->length);
+    const char *copy = state->status != IMP_OK ? NULL : jinja_copy_text(state, text->data, text->length);
     jinja_capture_drop(state, text);
     return copy == NULL ? "?" : copy;
 }

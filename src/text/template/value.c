@@ -7,6 +7,7 @@
 
 #include <math.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -58,13 +59,68 @@ bool jinja_enter_failed(JinjaState *state)
     return jinja_raise_limit(state, "maximum recursion depth exceeded");
 }
 
+/* ---- memory: chunks handed out from the front, freed together ---- */
+
+struct JinjaChunk {
+    JinjaChunk *next;
+    size_t bytes;
+    max_align_t memory[];
+};
+
+/* Small enough to stay in malloc's heap, so that one rendering after the other finds the same warm pages. */
+enum { CHUNK_BYTES = 60 * 1024, CHUNK_ALIGNMENT = 16 };
+
+static void *fail_memory(JinjaState *state)
+{
+    (void)jinja_raise_limit(state, "the template used more than %zu bytes of memory", state->limits.memory_bytes);
+    return NULL;
+}
+
+void *jinja_alloc_chunk(JinjaState *state, size_t bytes)
+{
+    if (bytes > SIZE_MAX / 4) return fail_memory(state);
+    bytes = (bytes + CHUNK_ALIGNMENT - 1) & ~(size_t)(CHUNK_ALIGNMENT - 1);
+    const bool alone = bytes > CHUNK_BYTES / 4;
+    const size_t capacity = alone ? bytes : CHUNK_BYTES, limit = state->limits.memory_bytes;
+    if (limit != 0 && (state->memory_used > limit || capacity > limit - state->memory_used)) return fail_memory(state);
+    JinjaChunk *chunk = malloc(sizeof *chunk + capacity);
+    if (chunk == NULL) return fail_memory(state);
+    state->memory_used += capacity;
+    chunk->next = state->chunks;
+    chunk->bytes = capacity;
+    state->chunks = chunk;
+    /* Something large gets a chunk of its own; the current one still has room for small things. */
+    if (!alone) {
+        state->free_start = (char *)chunk->memory + bytes;
+        state->free_end = (char *)chunk->memory + capacity;
+    }
+    return chunk->memory;
+}
+
 void *jinja_alloc(JinjaState *state, size_t count, size_t size)
 {
-    void *memory = arena_alloc(&state->arena, count, size);
-    if (memory == NULL) {
-        (void)jinja_raise_limit(state, "the template used more than %zu bytes of memory", state->limits.memory_bytes);
+    size_t bytes;
+    if (__builtin_mul_overflow(count, size, &bytes)) return fail_memory(state);
+    void *memory = jinja_alloc_raw(state, bytes);
+    return memory == NULL ? NULL : memset(memory, 0, bytes);
+}
+
+char *jinja_copy_text(JinjaState *state, const char *bytes, size_t length)
+{
+    char *copy = length == SIZE_MAX ? NULL : jinja_alloc_raw(state, length + 1);
+    if (copy == NULL) return NULL;
+    if (length > 0) memcpy(copy, bytes, length);
+    copy[length] = '\0';
+    return copy;
+}
+
+void jinja_free_memory(JinjaState *state)
+{
+    for (JinjaChunk *chunk = state->chunks, *next; chunk != NULL; chunk = next) {
+        next = chunk->next;
+        free(chunk);
     }
-    return memory;
+    state->chunks = NULL;
 }
 
 /* ---- text under construction ---- */
@@ -132,11 +188,9 @@ void jinja_capture_drop(JinjaState *state, StrBuf *text)
 
 static bool make_string(JinjaState *state, const char *bytes, size_t length, JinjaValue *out)
 {
-    JinjaString *string = jinja_alloc(state, 1, sizeof *string);
+    JinjaString *string = jinja_alloc_raw(state, sizeof *string);
     if (string == NULL) return false;
-    string->data = bytes;
-    string->length = length;
-    string->n_chars = JINJA_UNCOUNTED;
+    *string = (JinjaString){.data = bytes, .length = length, .n_chars = JINJA_UNCOUNTED};
     *out = (JinjaValue){.kind = JINJA_STRING, .string = string};
     return true;
 }
@@ -148,7 +202,7 @@ bool jinja_view(JinjaState *state, const char *bytes, size_t length, JinjaValue 
 
 bool jinja_string(JinjaState *state, const char *bytes, size_t length, JinjaValue *out)
 {
-    char *copy = jinja_alloc(state, length, 1);
+    char *copy = jinja_alloc_raw(state, length);
     if (copy == NULL) return false;
     if (length > 0) memcpy(copy, bytes, length);
     return make_string(state, copy, length, out);
@@ -240,17 +294,32 @@ static bool array_from_json(JinjaState *state, const json_t *json, JinjaValue *o
     return true;
 }
 
+enum { DICT_SCAN = 8 }; /* entries that are looked through without an index */
+
+/* The string of a key: the template's own when it names it, and the same one again for a key seen lately. */
+static bool key_from_json(JinjaState *state, const char *name, size_t length, JinjaValue *out)
+{
+    JinjaString **place = &state->keys[(length * 7 + (length > 0 ? (unsigned char)name[0] : 0)) % JINJA_KEY_CACHE];
+    if (*place == NULL || (*place)->length != length || !jinja_same_bytes((*place)->data, name, length)) {
+        JinjaString *own = jinja_find_interned(state->chat_template, name, length);
+        if (own == NULL && !jinja_view(state, name, length, out)) return false;
+        *place = own != NULL ? own : out->string;
+    }
+    *out = (JinjaValue){.kind = JINJA_STRING, .string = *place};
+    return true;
+}
+
 static bool object_from_json(JinjaState *state, const json_t *json, JinjaValue *out)
 {
     json_t *object = (json_t *)(uintptr_t)json; /* jansson's iterators take no const */
-    if (!jinja_dict(state, json_object_size(json), out)) return false;
+    const size_t n = json_object_size(json);
+    if (!jinja_dict(state, n, out)) return false;
     for (void *at = json_object_iter(object); at != NULL; at = json_object_iter_next(object, at)) {
         JinjaValue key, value;
-        const char *name = json_object_iter_key(at);
-        if (!jinja_view(state, name, strlen(name), &key)) return false;
+        if (!key_from_json(state, json_object_iter_key(at), json_object_iter_key_len(at), &key)) return false;
         if (!jinja_from_json(state, json_object_iter_value(at), &value)) return false;
         JinjaDict *dict = out->dict;
-        if (json_object_size(json) <= 8) {
+        if (n <= DICT_SCAN) {
             dict->entries[dict->n++] = (JinjaEntry){.key = key, .value = value};
         } else if (!jinja_dict_set(state, dict, key, value)) {
             return false;
@@ -368,8 +437,6 @@ static uint64_t value_hash(JinjaState *state, const JinjaValue *value)
 
 /* ---- dictionaries ---- */
 
-enum { DICT_SCAN = 8 };
-
 static bool dict_reindex(JinjaState *state, JinjaDict *dict)
 {
     size_t size = 32;
@@ -388,25 +455,19 @@ static bool dict_reindex(JinjaState *state, JinjaDict *dict)
     return true;
 }
 
-static bool same_string(const JinjaString *a, const JinjaString *b)
-{
-    if (a == b) return true;
-    return a->length == b->length && memcmp(a->data, b->data, a->length) == 0;
-}
-
 JinjaValue *jinja_dict_find_string(JinjaState *state, const JinjaDict *dict, const JinjaString *key)
 {
     if (dict->index_size == 0) {
         for (size_t i = 0; i < dict->n; i++) {
             JinjaEntry *entry = &dict->entries[i];
-            if (entry->key.kind == JINJA_STRING && same_string(entry->key.string, key)) return &entry->value;
+            if (entry->key.kind == JINJA_STRING && jinja_same_string(entry->key.string, key)) return &entry->value;
         }
         return NULL;
     }
     const uint64_t hash = key->hash != 0 ? key->hash : jinja_string_hash(state->seed, key->data, key->length);
     for (size_t at = hash & (dict->index_size - 1); dict->index[at] != 0; at = (at + 1) & (dict->index_size - 1)) {
         JinjaEntry *entry = &dict->entries[dict->index[at] - 1];
-        if (entry->hash == hash && entry->key.kind == JINJA_STRING && same_string(entry->key.string, key)) {
+        if (entry->hash == hash && entry->key.kind == JINJA_STRING && jinja_same_string(entry->key.string, key)) {
             return &entry->value;
         }
     }
@@ -578,7 +639,7 @@ bool jinja_identical(const JinjaValue *a, const JinjaValue *b)
     case JINJA_FLOAT:
         return false;
     case JINJA_STRING:
-        return a->string == b->string || (a->string->length <= 1 && same_string(a->string, b->string));
+        return a->string == b->string || (a->string->length <= 1 && jinja_same_string(a->string, b->string));
     default:
         return a->list == b->list;
     }
@@ -638,7 +699,7 @@ bool jinja_equal(JinjaState *state, const JinjaValue *a, const JinjaValue *b)
     case JINJA_UNDEFINED:
         return true;
     case JINJA_STRING:
-        return same_string(a->string, b->string);
+        return jinja_same_string(a->string, b->string);
     case JINJA_RANGE:
         return a->range->n == b->range->n && (a->range->n == 0 || (a->range->start == b->range->start &&
                                                                    (a->range->n == 1 || a->range->step == b->range->step)));

@@ -97,7 +97,37 @@ struct JinjaString {
     uint64_t hash;  /* 0: not computed */
     JinjaStringBuffer *buffer;
     bool markup; /* made by escape or safe: joins escape the other side */
+    bool interned; /* one of the template's own names and literals: the only one of its text */
 };
+
+/* memcmp() == 0 without a call for the short texts that roles, keys and tags are. */
+static inline bool jinja_same_bytes(const char *a, const char *b, size_t length)
+{
+    uint64_t x, y, x_end, y_end;
+    if (length > 16) return memcmp(a, b, length) == 0;
+    if (length >= 8) {
+        memcpy(&x, a, 8), memcpy(&y, b, 8);
+        memcpy(&x_end, a + length - 8, 8), memcpy(&y_end, b + length - 8, 8);
+        return ((x ^ y) | (x_end ^ y_end)) == 0;
+    }
+    if (length >= 4) {
+        uint32_t p, q, p_end, q_end;
+        memcpy(&p, a, 4), memcpy(&q, b, 4);
+        memcpy(&p_end, a + length - 4, 4), memcpy(&q_end, b + length - 4, 4);
+        return ((p ^ q) | (p_end ^ q_end)) == 0;
+    }
+    for (size_t i = 0; i < length; i++) {
+        if (a[i] != b[i]) return false;
+    }
+    return true;
+}
+
+static inline bool jinja_same_string(const JinjaString *a, const JinjaString *b)
+{
+    if (a == b) return true;
+    if (a->length != b->length || (a->interned && b->interned)) return false;
+    return jinja_same_bytes(a->data, b->data, a->length);
+}
 
 struct JinjaUndefined {
     const char *hint; /* the message, when it is not made of the two below */
@@ -234,11 +264,18 @@ struct JinjaMacro {
     JinjaActivation *closure;
 };
 
-enum { JINJA_MAX_NESTING = 3000, JINJA_MAX_CAPTURES = 512 };
+enum { JINJA_MAX_NESTING = 6000, JINJA_MAX_CAPTURES = 512 };
+
+typedef struct JinjaChunk JinjaChunk;
+
+enum { JINJA_KEY_CACHE = 32 };
 
 struct JinjaState {
     const ChatTemplate *chat_template;
-    Arena arena;
+    JinjaChunk *chunks; /* memory of the values */
+    char *free_start, *free_end; /* what is left of the current chunk */
+    size_t memory_used; /* in all chunks */
+    JinjaString *keys[JINJA_KEY_CACHE]; /* recent keys of JSON objects: messages have the same ones */
     uint64_t seed; /* of string hashes */
     uint64_t steps_left;
     TemplateLimits limits;
@@ -282,6 +319,18 @@ static inline void jinja_leave(JinjaState *state) { state->nesting--; }
 
 /* Zeroed; NULL after raising when the rendering's memory is used up. */
 void *jinja_alloc(JinjaState *state, size_t count, size_t size);
+/* As jinja_alloc, not zeroed. */
+void *jinja_alloc_chunk(JinjaState *state, size_t bytes);
+static inline void *jinja_alloc_raw(JinjaState *state, size_t bytes)
+{
+    if (bytes > (size_t)(state->free_end - state->free_start)) return jinja_alloc_chunk(state, bytes);
+    void *memory = state->free_start;
+    state->free_start += (bytes + 15) & ~(size_t)15; /* chunks are multiples of 16 */
+    return memory;
+}
+/* A copy with a NUL behind it. */
+char *jinja_copy_text(JinjaState *state, const char *bytes, size_t length);
+void jinja_free_memory(JinjaState *state);
 
 /* ---- text under construction ---- */
 
