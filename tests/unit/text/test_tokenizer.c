@@ -330,7 +330,7 @@ static void a_pattern_that_explodes_is_an_error(void **state)
     tokenizer_free(tokenizer);
 }
 
-/* A megabyte of one thing: seconds would mean that something is not linear. */
+/* A megabyte of one thing: what is not linear in it takes hours. The bound leaves room for sanitizers. */
 static void long_runs_take_linear_time(void **state)
 {
     (void)state;
@@ -361,8 +361,8 @@ static void long_runs_take_linear_time(void **state)
             const clock_t start = clock();
             assert_int_equal(tokenizer_encode(tokenizer, text, BYTES, 0, &ids), IMP_OK);
             const double seconds = (double)(clock() - start) / CLOCKS_PER_SEC;
-            if (seconds > 3) print_error("tokenizer %zu, text %zu: %f s\n", h, u, seconds);
-            assert_true(seconds < 3);
+            if (seconds > 20) print_error("tokenizer %zu, text %zu: %f s\n", h, u, seconds);
+            assert_true(seconds < 20);
             token_list_free(&ids);
         }
         tokenizer_free(tokenizer);
