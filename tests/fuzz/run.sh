@@ -25,6 +25,7 @@ gguf | gguf_vocab) files=$(seeds '*.gguf') ;;
 tokenizer_json) files=$(seeds '*.tokenizer.json') ;;
 safetensors) files=$(seeds '*.safetensors') ;;
 conf) files=$root/imp.conf.example; max_len=8192 ;;
+http_body) files=$(echo "$root"/tests/fuzz/seeds/http_body/*); max_len=8192 ;;
 config_json) files=$(seeds 'config.json'); max_len=8192 ;;
 *) files= ;;
 esac
@@ -33,7 +34,7 @@ for file in $files; do
 done
 # Every quoted word that the readers look for, as a dictionary.
 dictionary=$build/dictionary-$kind
-grep -ohE '"[A-Za-z0-9_.]{3,40}"' -r "$root/src/format" "$root/src/text/tokenizer" "$root/src/model" --include='*.c' | sort -u >"$dictionary"
+grep -ohE '"[A-Za-z0-9_.]{3,40}"' -r "$root/src/format" "$root/src/text/tokenizer" "$root/src/model" "$root/tools/imp-server" --include='*.c' | sort -u >"$dictionary"
 cd "$build"
 exec nice -n 19 "$build/$target" "$corpus" -max_total_time="$seconds" -max_len=$max_len -rss_limit_mb=2048 \
      -dict="$dictionary" -timeout=20 -artifact_prefix="$build/crash-$kind-" -print_final_stats=1
