@@ -1,6 +1,6 @@
 /*
- * fuzz_jinja.c - any bytes as a chat template over a fixed conversation: an error or a rendering, never more. Small bounds
- * keep a single input short; twice the same input must end the same way.
+ * fuzz_jinja.c - any bytes as a chat template over a fixed conversation: an error or a rendering, never more. Small
+ * bounds keep a single input short; twice the same input must end the same way.
  */
 #include "text/template/chat_template.h"
 
@@ -10,11 +10,15 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const char variables_text[] =
-    "{\"messages\":[{\"role\":\"system\",\"content\":\"Be brief.\"},{\"role\":\"user\",\"content\":\"h\\u00e9llo <b> \\ud83d\\ude00\"},"
-    "{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":"
-    "{\"x\":1,\"y\":[1.5,null,true]}}}]},{\"role\":\"tool\",\"content\":\"7\"}],\"tools\":[{\"type\":\"function\",\"function\":"
+    "{\"messages\":[{\"role\":\"system\",\"content\":\"Be brief.\"},{\"role\":\"user\",\"content\":\"h\\u00e9llo <b> "
+    "\\ud83d\\ude00\"},"
+    "{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{\"type\":\"function\",\"function\":{\"name\":\"f\","
+    "\"arguments\":"
+    "{\"x\":1,\"y\":[1.5,null,true]}}}]},{\"role\":\"tool\",\"content\":\"7\"}],\"tools\":[{\"type\":\"function\","
+    "\"function\":"
     "{\"name\":\"f\",\"parameters\":{\"type\":\"object\",\"properties\":{\"x\":{\"type\":\"integer\"}}}}}],"
-    "\"add_generation_prompt\":true,\"bos_token\":\"<s>\",\"n\":7,\"x\":1.25,\"s\":\"a,b c\\n\\u00dfx\",\"items\":[3,1,2]}";
+    "\"add_generation_prompt\":true,\"bos_token\":\"<s>\",\"n\":7,\"x\":1.25,\"s\":\"a,b "
+    "c\\n\\u00dfx\",\"items\":[3,1,2]}";
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -27,7 +31,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     StrBuf first = {0}, second = {0};
     const ImpStatus status = chat_template_render(chat_template, variables, &limits, &first);
     if (chat_template_render(chat_template, variables, &limits, &second) != status) abort();
-    if (first.length != second.length || (first.length > 0 && memcmp(first.data, second.data, first.length) != 0)) abort();
+    if (first.length != second.length || (first.length > 0 && memcmp(first.data, second.data, first.length) != 0))
+        abort();
     strbuf_free(&first);
     strbuf_free(&second);
     chat_template_free(chat_template);

@@ -27,6 +27,7 @@ safetensors) files=$(seeds '*.safetensors') ;;
 conf) files=$root/imp.conf.example; max_len=8192 ;;
 http_body) files=$(echo "$root"/tests/fuzz/seeds/http_body/*); max_len=8192 ;;
 config_json) files=$(seeds 'config.json'); max_len=8192 ;;
+jinja) files=$(seeds '*.jinja'); max_len=8192 ;;
 *) files= ;;
 esac
 for file in $files; do

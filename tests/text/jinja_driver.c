@@ -1,6 +1,6 @@
 /*
- * jinja_driver.c - renders templates for comparisons: one JSON object {"template", "vars"} a line in, {"out"} or {"error"} a
- * line out. With --repeat N each template is rendered N times and {"seconds"} for one is reported instead.
+ * jinja_driver.c - renders templates for comparisons: one JSON object {"template", "vars"} a line in, {"out"} or
+ * {"error"} a line out. With --repeat N each template is rendered N times and {"seconds"} for one is reported instead.
  */
 #include "core/clock.h"
 #include "text/template/chat_template.h"

@@ -83,9 +83,9 @@ typedef enum JinjaLoad { LOAD_PARAMETER, LOAD_RESOLVE, LOAD_ALIAS, LOAD_UNDEFINE
 /* What a scope does for one of its variables when it is entered. */
 typedef struct JinjaScopeVariable {
     JinjaLoad load;
-    uint32_t slot;      /* in the running function */
-    JinjaString *name;  /* LOAD_RESOLVE: in the context */
-    JinjaSlot outer;    /* LOAD_ALIAS */
+    uint32_t slot;     /* in the running function */
+    JinjaString *name; /* LOAD_RESOLVE: in the context */
+    JinjaSlot outer;   /* LOAD_ALIAS */
 } JinjaScopeVariable;
 
 typedef struct JinjaScope {
@@ -102,7 +102,7 @@ typedef struct JinjaCallArguments {
 
 /* Macros, call blocks and generation blocks. */
 typedef struct JinjaFunctionNode {
-    JinjaString *name; /* NULL: a call block */
+    JinjaString *name;     /* NULL: a call block */
     JinjaNodes parameters; /* NODE_NAME */
     JinjaNodes defaults;   /* of the last ones */
     JinjaNodes body;
@@ -137,7 +137,7 @@ struct JinjaNode {
         struct {
             JinjaNode *left, *right;
             JinjaOperator operation;
-        } binary; /* AND, OR, BINARY */
+        } binary;           /* AND, OR, BINARY */
         JinjaNode *operand; /* NOT, NEGATE, POSITIVE */
         struct {
             JinjaNode *first;
@@ -223,7 +223,7 @@ struct ChatTemplate {
     uint32_t n_slots;
     bool uses_self;
     uint32_t self_slot;
-    JinjaNodes blocks; /* all block statements, nested ones too */
+    JinjaNodes blocks;      /* all block statements, nested ones too */
     JinjaString **interned; /* open-addressed, by hash; NULL free */
     size_t n_interned, interned_size;
 };

@@ -1,9 +1,9 @@
 /*
  * attributes.c - value.name, value[key] and value[a:b:c], as the immutable sandbox of Jinja2 answers them.
  *
- * `value.name` asks for the attribute first and the item second, `value[key]` the other way round; what is found neither
- * way is an undefined value. Attributes that start with an underscore, and methods that would change their object, are
- * undefined values too, which say so when they are used.
+ * `value.name` asks for the attribute first and the item second, `value[key]` the other way round; what is found
+ * neither way is an undefined value. Attributes that start with an underscore, and methods that would change their
+ * object, are undefined values too, which say so when they are used.
  */
 #include "text/template/builtins.h"
 #include "text/template/interpreter.h"
@@ -11,7 +11,10 @@
 
 #include <stdio.h>
 
-static bool same(const JinjaString *a, const char *b) { return strlen(b) == a->length && memcmp(a->data, b, a->length) == 0; }
+static bool same(const JinjaString *a, const char *b)
+{
+    return strlen(b) == a->length && memcmp(a->data, b, a->length) == 0;
+}
 
 static bool bind_method(JinjaState *state, const JinjaBuiltin *builtin, const JinjaValue *self, JinjaValue *out)
 {
@@ -37,10 +40,11 @@ static bool unsafe(JinjaState *state, const JinjaValue *object, const JinjaStrin
 static bool is_object_attribute(const JinjaString *name)
 {
     static const char *const names[] = {
-        "__class__",  "__delattr__", "__dir__",     "__doc__",       "__eq__",     "__format__",        "__ge__",
-        "__getattribute__", "__getstate__", "__gt__", "__hash__",    "__init__",   "__init_subclass__", "__le__",
-        "__lt__",     "__ne__",      "__new__",     "__reduce__",    "__reduce_ex__", "__repr__",       "__setattr__",
-        "__sizeof__", "__str__",     "__subclasshook__"};
+        "__class__",   "__delattr__", "__dir__",           "__doc__",         "__eq__",
+        "__format__",  "__ge__",      "__getattribute__",  "__getstate__",    "__gt__",
+        "__hash__",    "__init__",    "__init_subclass__", "__le__",          "__lt__",
+        "__ne__",      "__new__",     "__reduce__",        "__reduce_ex__",   "__repr__",
+        "__setattr__", "__sizeof__",  "__str__",           "__subclasshook__"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         if (same(name, names[i])) return true;
     }
@@ -102,7 +106,8 @@ static bool number_attribute(const JinjaValue *object, const JinjaString *name, 
     return true;
 }
 
-static bool macro_attribute(JinjaState *state, const JinjaMacro *macro, const JinjaString *name, JinjaValue *out, bool *found)
+static bool macro_attribute(JinjaState *state, const JinjaMacro *macro, const JinjaString *name, JinjaValue *out,
+                            bool *found)
 {
     const JinjaFunctionNode *function =
         macro->node->type == NODE_CALL_BLOCK ? macro->node->call_block.function : macro->node->function;
@@ -142,7 +147,8 @@ static bool range_attribute(const JinjaRange *range, const JinjaString *name, Ji
     return true;
 }
 
-static bool cycler_attribute(JinjaState *state, JinjaCycler *cycler, const JinjaString *name, JinjaValue *out, bool *found)
+static bool cycler_attribute(JinjaState *state, JinjaCycler *cycler, const JinjaString *name, JinjaValue *out,
+                             bool *found)
 {
     *found = true;
     if (same(name, "current")) {
@@ -158,7 +164,8 @@ static bool cycler_attribute(JinjaState *state, JinjaCycler *cycler, const Jinja
     return true;
 }
 
-static bool data_attribute(JinjaState *state, const JinjaValue *object, const JinjaValue *key, JinjaValue *out, bool *found)
+static bool data_attribute(JinjaState *state, const JinjaValue *object, const JinjaValue *key, JinjaValue *out,
+                           bool *found)
 {
     const JinjaString *name = key->string;
     *found = false;
@@ -196,12 +203,13 @@ static bool data_attribute(JinjaState *state, const JinjaValue *object, const Ji
     }
 }
 
-bool jinja_find_attribute(JinjaState *state, const JinjaValue *object, const JinjaValue *key, JinjaValue *out, bool *found)
+bool jinja_find_attribute(JinjaState *state, const JinjaValue *object, const JinjaValue *key, JinjaValue *out,
+                          bool *found)
 {
     const JinjaString *name = key->string;
     *found = false;
-    const bool is_special = name->length > 4 && memcmp(name->data, "__", 2) == 0 &&
-                            memcmp(name->data + name->length - 2, "__", 2) == 0;
+    const bool is_special =
+        name->length > 4 && memcmp(name->data, "__", 2) == 0 && memcmp(name->data + name->length - 2, "__", 2) == 0;
     if (object->kind == JINJA_UNDEFINED && !is_special) return jinja_fail_undefined(state, object);
     if (is_special && object->kind != JINJA_NAMESPACE) {
         *found = is_object_attribute(name) || is_container_attribute(object, name);
@@ -244,7 +252,8 @@ static bool string_item(JinjaState *state, JinjaString *string, int64_t index, J
 }
 
 /* object[argument] of Python; *found false for what raises TypeError or LookupError there. */
-static bool find_item(JinjaState *state, const JinjaValue *object, const JinjaValue *argument, JinjaValue *out, bool *found)
+static bool find_item(JinjaState *state, const JinjaValue *object, const JinjaValue *argument, JinjaValue *out,
+                      bool *found)
 {
     *found = false;
     if (object->kind == JINJA_UNDEFINED) return jinja_fail_undefined(state, object);
@@ -307,8 +316,8 @@ typedef struct Slice {
     int64_t start, stop, step, n;
 } Slice;
 
-static bool slice_index(JinjaState *state, const JinjaValue *value, int64_t missing, int64_t low, int64_t high, int64_t length,
-                        int64_t *out)
+static bool slice_index(JinjaState *state, const JinjaValue *value, int64_t missing, int64_t low, int64_t high,
+                        int64_t length, int64_t *out)
 {
     if (value->kind == JINJA_NONE) {
         *out = missing;
@@ -375,7 +384,8 @@ static bool slice_range(JinjaState *state, const JinjaRange *range, const Slice 
     JinjaRange *result = jinja_alloc(state, 1, sizeof *result);
     if (result == NULL) return false;
     int64_t step;
-    if (__builtin_mul_overflow(range->step, slice->step, &step)) return jinja_raise_limit(state, "a range is too large");
+    if (__builtin_mul_overflow(range->step, slice->step, &step))
+        return jinja_raise_limit(state, "a range is too large");
     *result = (JinjaRange){.start = range->start + slice->start * range->step,
                            .stop = range->start + slice->stop * range->step,
                            .step = step,
@@ -394,7 +404,8 @@ bool jinja_slice(JinjaState *state, const JinjaValue *object, const JinjaValue *
     }
     size_t length;
     Slice slice = {0};
-    if (!jinja_length(state, object, &length) || !make_slice(state, (int64_t)length, start, stop, step, &slice)) return false;
+    if (!jinja_length(state, object, &length) || !make_slice(state, (int64_t)length, start, stop, step, &slice))
+        return false;
     if (object->kind == JINJA_STRING) return slice_string(state, object->string, &slice, out);
     if (object->kind == JINJA_RANGE) return slice_range(state, object->range, &slice, out);
     if (!jinja_charge(state, (uint64_t)slice.n + 1)) return false;

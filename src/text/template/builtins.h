@@ -31,8 +31,8 @@ extern const JinjaBuiltinTable jinja_text_filters, jinja_sequence_filters, jinja
 const JinjaBuiltin *jinja_find_in(const JinjaBuiltinTable *table, const JinjaString *name);
 
 /* Binds arguments to the parameters of `builtin` with CPython's messages and calls it. */
-bool jinja_invoke(JinjaState *state, const JinjaBuiltin *builtin, const JinjaValue *self, const JinjaArguments *arguments,
-                  JinjaValue *out);
+bool jinja_invoke(JinjaState *state, const JinjaBuiltin *builtin, const JinjaValue *self,
+                  const JinjaArguments *arguments, JinjaValue *out);
 
 /* ---- what filters, methods and operators share ---- */
 
@@ -41,7 +41,8 @@ bool jinja_get_item(JinjaState *state, const JinjaValue *object, const JinjaValu
 /* value.name: attribute first, then item, then undefined. */
 bool jinja_get_attribute(JinjaState *state, const JinjaValue *object, const JinjaValue *name, JinjaValue *out);
 /* Only the attribute; *found false without one. A forbidden one is an undefined value that fails when used. */
-bool jinja_find_attribute(JinjaState *state, const JinjaValue *object, const JinjaValue *name, JinjaValue *out, bool *found);
+bool jinja_find_attribute(JinjaState *state, const JinjaValue *object, const JinjaValue *name, JinjaValue *out,
+                          bool *found);
 bool jinja_slice(JinjaState *state, const JinjaValue *object, const JinjaValue *start, const JinjaValue *stop,
                  const JinjaValue *step, JinjaValue *out);
 
@@ -69,11 +70,13 @@ bool jinja_swap_case(JinjaState *state, const JinjaString *string, JinjaValue *o
 void jinja_escape_into(JinjaState *state, StrBuf *text, const char *bytes, size_t length);
 bool jinja_escape(JinjaState *state, const JinjaValue *value, JinjaValue *out);
 /* str.strip(characters); characters JINJA_MISSING or none: white space. `sides`: 1 left, 2 right. */
-bool jinja_strip(JinjaState *state, const JinjaString *string, const JinjaValue *characters, int sides, JinjaValue *out);
+bool jinja_strip(JinjaState *state, const JinjaString *string, const JinjaValue *characters, int sides,
+                 JinjaValue *out);
 bool jinja_replace(JinjaState *state, const JinjaString *string, const JinjaString *old, const JinjaString *with,
                    int64_t count, JinjaValue *out);
 bool jinja_split_lines(JinjaState *state, const JinjaString *string, bool keep_ends, JinjaItems *out);
-bool jinja_join(JinjaState *state, const JinjaString *separator, const JinjaValue *items, bool convert, JinjaValue *out);
+bool jinja_join(JinjaState *state, const JinjaString *separator, const JinjaValue *items, bool convert,
+                JinjaValue *out);
 /* The characters from `start` to `end`, both within the string. */
 bool jinja_substring(JinjaState *state, JinjaString *string, size_t start, size_t end, JinjaValue *out);
 /* Raises what Python says of a value without .items(). */

@@ -8,7 +8,10 @@
 
 /* ---- arguments ---- */
 
-static bool same_name(const JinjaString *a, const char *b) { return strlen(b) == a->length && memcmp(a->data, b, a->length) == 0; }
+static bool same_name(const JinjaString *a, const char *b)
+{
+    return strlen(b) == a->length && memcmp(a->data, b, a->length) == 0;
+}
 
 static bool spread_positional(JinjaState *state, JinjaActivation *activation, const JinjaNode *node, JinjaItems *items)
 {
@@ -77,7 +80,8 @@ bool jinja_evaluate_arguments(JinjaState *state, JinjaActivation *activation, co
         items.capacity = n;
     }
     for (; items.n < n; items.n++) {
-        if (!jinja_evaluate_within(state, activation, arguments->positional.at[items.n], &items.items[items.n])) return false;
+        if (!jinja_evaluate_within(state, activation, arguments->positional.at[items.n], &items.items[items.n]))
+            return false;
     }
     /* Python evaluates *spread before keywords only in source order; keywords come first in Jinja2's calls. */
     if (!evaluate_named(state, activation, arguments, extra, out)) return false;
@@ -108,7 +112,8 @@ static const JinjaNamed *find_named(const JinjaArguments *arguments, const Jinja
 {
     for (size_t i = 0; i < arguments->n_named; i++) {
         const JinjaString *other = arguments->named[i].name;
-        if (other->length == name->length && memcmp(other->data, name->data, name->length) == 0) return &arguments->named[i];
+        if (other->length == name->length && memcmp(other->data, name->data, name->length) == 0)
+            return &arguments->named[i];
     }
     return NULL;
 }
@@ -140,8 +145,10 @@ static bool fill_kwargs(JinjaState *state, const JinjaFunctionNode *function, co
         }
         for (size_t j = i; j < arguments->n_named; j++) {
             if (used[j] || !same_name(arguments->named[j].name, "caller")) continue;
-            return jinja_raise(state, "macro %s was invoked with two values for the special caller argument. This is most "
-                                      "likely a bug.", macro_name(state, function));
+            return jinja_raise(state,
+                               "macro %s was invoked with two values for the special caller argument. This is most "
+                               "likely a bug.",
+                               macro_name(state, function));
         }
         return jinja_raise(state, "macro %s takes no keyword argument %s", macro_name(state, function),
                            jinja_repr_text(state, &key));
@@ -276,8 +283,8 @@ static bool raise_missing(JinjaState *state, const JinjaBuiltin *builtin, const 
             return jinja_raise(state, "%s() takes exactly one argument (%zu given)", python_name(builtin), given);
         }
         if (builtin->counted) {
-            return jinja_raise(state, "%s() takes at least %u argument%s (%zu given)", builtin->name, builtin->n_required,
-                               builtin->n_required == 1 ? "" : "s", given);
+            return jinja_raise(state, "%s() takes at least %u argument%s (%zu given)", builtin->name,
+                               builtin->n_required, builtin->n_required == 1 ? "" : "s", given);
         }
         if (builtin->n_required == builtin->n_parameters) {
             return jinja_raise(state, "%s expected %u arguments, got %zu", builtin->name, builtin->n_required, given);
@@ -312,12 +319,12 @@ static bool raise_too_many(JinjaState *state, const JinjaBuiltin *builtin, size_
             return jinja_raise(state, "%s() takes at most %u argument%s (%zu given)", builtin->name, most,
                                most == 1 ? "" : "s", given);
         }
-        return jinja_raise(state, "%s expected at most %u argument%s, got %zu", builtin->name, most, most == 1 ? "" : "s",
-                           given);
+        return jinja_raise(state, "%s expected at most %u argument%s, got %zu", builtin->name, most,
+                           most == 1 ? "" : "s", given);
     }
     if (builtin->style == JINJA_C_KEYWORDS) {
-        return jinja_raise(state, "%s() takes at most %u argument%s (%zu given)", builtin->name, most, most == 1 ? "" : "s",
-                           given);
+        return jinja_raise(state, "%s() takes at most %u argument%s (%zu given)", builtin->name, most,
+                           most == 1 ? "" : "s", given);
     }
     const unsigned hidden = builtin->hidden;
     if (builtin->n_required == most) {
@@ -355,8 +362,8 @@ static bool bind_named(JinjaState *state, const JinjaBuiltin *builtin, const Jin
                        name->data);
 }
 
-bool jinja_invoke(JinjaState *state, const JinjaBuiltin *builtin, const JinjaValue *self, const JinjaArguments *arguments,
-                  JinjaValue *out)
+bool jinja_invoke(JinjaState *state, const JinjaBuiltin *builtin, const JinjaValue *self,
+                  const JinjaArguments *arguments, JinjaValue *out)
 {
     if (builtin->n_parameters == JINJA_VARIADIC) return builtin->raw(state, self, arguments, out);
     JinjaValue bound[JINJA_MAX_PARAMETERS];
@@ -401,8 +408,12 @@ bool jinja_apply(JinjaState *state, bool is_test, const JinjaString *name, const
 
 static bool call_loop(JinjaState *state, JinjaLoop *loop, const JinjaArguments *arguments, JinjaValue *out)
 {
-    static const JinjaBuiltin signature = {.name = "__call__", .python_name = "LoopContext.__call__", .hidden = 1,
-                                           .n_required = 1, .n_parameters = 1, .parameters = {"iterable"}};
+    static const JinjaBuiltin signature = {.name = "__call__",
+                                           .python_name = "LoopContext.__call__",
+                                           .hidden = 1,
+                                           .n_required = 1,
+                                           .n_parameters = 1,
+                                           .parameters = {"iterable"}};
     if (arguments->n_named == 0 && arguments->n_positional == 1) {
         return jinja_loop_recurse(state, loop, &arguments->positional[0], out);
     }

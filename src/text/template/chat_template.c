@@ -14,7 +14,8 @@ enum { COMPILE_MEMORY = 512 * 1024 * 1024 };
 
 TemplateLimits chat_template_default_limits(void)
 {
-    return (TemplateLimits){.steps = 100000000, .depth = 200, .output_bytes = (size_t)64 << 20, .memory_bytes = (size_t)256 << 20};
+    return (TemplateLimits){
+        .steps = 100000000, .depth = 200, .output_bytes = (size_t)64 << 20, .memory_bytes = (size_t)256 << 20};
 }
 
 /* ---- compiling ---- */
@@ -49,7 +50,8 @@ static JinjaString **interned_place(const ChatTemplate *chat_template, uint64_t 
     for (;; at = (at + 1) & (chat_template->interned_size - 1)) {
         JinjaString **place = &chat_template->interned[at];
         if (*place == NULL) return place;
-        if ((*place)->hash == hash && (*place)->length == length && memcmp((*place)->data, bytes, length) == 0) return place;
+        if ((*place)->hash == hash && (*place)->length == length && memcmp((*place)->data, bytes, length) == 0)
+            return place;
     }
 }
 
@@ -110,7 +112,8 @@ ImpStatus chat_template_compile(const char *source, size_t length, ChatTemplate 
     JinjaCompiler compiler = {.chat_template = chat_template};
     if (!jinja_parse(&compiler, source, length) || !jinja_resolve(&compiler)) {
         chat_template_free(chat_template);
-        return compiler.status == IMP_OK ? imp_fail(IMP_ERR_INTERNAL, "a template failed without a reason") : compiler.status;
+        return compiler.status == IMP_OK ? imp_fail(IMP_ERR_INTERNAL, "a template failed without a reason")
+                                         : compiler.status;
     }
     *out = chat_template;
     return IMP_OK;
@@ -135,14 +138,16 @@ static ImpStatus render(JinjaState *state, const json_t *variables)
         if (!jinja_dict(state, 0, &exported)) return state->status;
         state->exported = exported.dict;
     }
-    if (!jinja_run(state) && state->status == IMP_OK) return imp_fail(IMP_ERR_INTERNAL, "a template failed without a reason");
+    if (!jinja_run(state) && state->status == IMP_OK)
+        return imp_fail(IMP_ERR_INTERNAL, "a template failed without a reason");
     return state->status;
 }
 
 ImpStatus chat_template_render(const ChatTemplate *chat_template, const json_t *variables, const TemplateLimits *limits,
                                StrBuf *out)
 {
-    if (!json_is_object(variables)) return imp_fail(IMP_ERR_INVALID_ARGUMENT, "the template's variables are no JSON object");
+    if (!json_is_object(variables))
+        return imp_fail(IMP_ERR_INVALID_ARGUMENT, "the template's variables are no JSON object");
     JinjaState *state = calloc(1, sizeof *state);
     if (state == NULL) return imp_fail_memory(sizeof *state);
     state->chat_template = chat_template;

@@ -17,11 +17,11 @@ typedef struct ChatTemplate ChatTemplate;
 
 /* Bounds on one rendering; chat_template_default_limits() for the usual ones. 0 means no bound. */
 typedef struct TemplateLimits {
-    uint64_t steps;       /* evaluated nodes */
-    uint32_t depth;       /* nested calls and recursion */
+    uint64_t steps; /* evaluated nodes */
+    uint32_t depth; /* nested calls and recursion */
     size_t output_bytes;
-    size_t memory_bytes;  /* values alive during the rendering */
-    int64_t now;          /* seconds since 1970 for strftime_now; 0: the clock */
+    size_t memory_bytes; /* values alive during the rendering */
+    int64_t now;         /* seconds since 1970 for strftime_now; 0: the clock */
 } TemplateLimits;
 
 TemplateLimits chat_template_default_limits(void);

@@ -1,6 +1,6 @@
 /*
- * container_methods.c - the methods of lists, tuples, dictionaries, ranges, numbers and cyclers. Those that would change
- * their object are listed as forbidden: the sandbox refuses them.
+ * container_methods.c - the methods of lists, tuples, dictionaries, ranges, numbers and cyclers. Those that would
+ * change their object are listed as forbidden: the sandbox refuses them.
  */
 #include "text/template/builtins.h"
 #include "text/template/number.h"
@@ -8,8 +8,12 @@
 #include <math.h>
 #include <stdio.h>
 
-#define METHOD(name) static bool name(JinjaState *state, const JinjaValue *self, const JinjaValue *arguments, JinjaValue *out)
-#define FORBIDDEN(method_name) {.name = method_name, .forbidden = true}
+#define METHOD(name)                                                                                                   \
+    static bool name(JinjaState *state, const JinjaValue *self, const JinjaValue *arguments, JinjaValue *out)
+#define FORBIDDEN(method_name)                                                                                         \
+    {                                                                                                                  \
+        .name = method_name, .forbidden = true                                                                         \
+    }
 
 /* ---- sequences ---- */
 
@@ -49,7 +53,11 @@ METHOD(list_copy)
 
 static const JinjaBuiltin list_methods[] = {
     {.name = "index", .style = JINJA_C_STYLE, .n_required = 1, .n_parameters = 3, .call = sequence_index},
-    {.name = "count", .python_name = "list.count", .style = JINJA_C_STYLE, .n_required = 1, .n_parameters = 1,
+    {.name = "count",
+     .python_name = "list.count",
+     .style = JINJA_C_STYLE,
+     .n_required = 1,
+     .n_parameters = 1,
      .call = sequence_count},
     {.name = "copy", .python_name = "list.copy", .style = JINJA_C_STYLE, .call = list_copy},
     FORBIDDEN("append"),
@@ -70,7 +78,11 @@ const JinjaBuiltin *jinja_find_list_method(const JinjaString *name)
 
 static const JinjaBuiltin tuple_methods[] = {
     {.name = "index", .style = JINJA_C_STYLE, .n_required = 1, .n_parameters = 3, .call = sequence_index},
-    {.name = "count", .python_name = "tuple.count", .style = JINJA_C_STYLE, .n_required = 1, .n_parameters = 1,
+    {.name = "count",
+     .python_name = "tuple.count",
+     .style = JINJA_C_STYLE,
+     .n_required = 1,
+     .n_parameters = 1,
      .call = sequence_count},
 };
 
@@ -120,7 +132,8 @@ METHOD(dict_get)
 static bool copy_into(JinjaState *state, JinjaDict *dict, const JinjaDict *from)
 {
     for (size_t i = 0; i < from->n; i++) {
-        if (!jinja_charge(state, 1) || !jinja_dict_set(state, dict, from->entries[i].key, from->entries[i].value)) return false;
+        if (!jinja_charge(state, 1) || !jinja_dict_set(state, dict, from->entries[i].key, from->entries[i].value))
+            return false;
     }
     return true;
 }
@@ -149,12 +162,22 @@ METHOD(dict_fromkeys)
 }
 
 static const JinjaBuiltin dict_methods[] = {
-    {.name = "get", .python_name = "dict.get", .style = JINJA_C_STYLE, .n_required = 1, .n_parameters = 2, .call = dict_get},
+    {.name = "get",
+     .python_name = "dict.get",
+     .style = JINJA_C_STYLE,
+     .n_required = 1,
+     .n_parameters = 2,
+     .call = dict_get},
     {.name = "items", .python_name = "dict.items", .style = JINJA_C_STYLE, .call = dict_items},
     {.name = "keys", .python_name = "dict.keys", .style = JINJA_C_STYLE, .call = dict_keys},
     {.name = "values", .python_name = "dict.values", .style = JINJA_C_STYLE, .call = dict_values},
     {.name = "copy", .python_name = "dict.copy", .style = JINJA_C_STYLE, .call = dict_copy},
-    {.name = "fromkeys", .python_name = "dict.fromkeys", .style = JINJA_C_STYLE, .n_required = 1, .n_parameters = 2, .call = dict_fromkeys},
+    {.name = "fromkeys",
+     .python_name = "dict.fromkeys",
+     .style = JINJA_C_STYLE,
+     .n_required = 1,
+     .n_parameters = 2,
+     .call = dict_fromkeys},
     FORBIDDEN("clear"),
     FORBIDDEN("pop"),
     FORBIDDEN("popitem"),
@@ -191,9 +214,17 @@ METHOD(range_count)
 }
 
 static const JinjaBuiltin range_methods[] = {
-    {.name = "index", .python_name = "range.index", .style = JINJA_C_STYLE, .n_required = 1, .n_parameters = 1,
+    {.name = "index",
+     .python_name = "range.index",
+     .style = JINJA_C_STYLE,
+     .n_required = 1,
+     .n_parameters = 1,
      .call = range_index},
-    {.name = "count", .python_name = "range.count", .style = JINJA_C_STYLE, .n_required = 1, .n_parameters = 1,
+    {.name = "count",
+     .python_name = "range.count",
+     .style = JINJA_C_STYLE,
+     .n_required = 1,
+     .n_parameters = 1,
      .call = range_count},
 };
 
@@ -205,7 +236,10 @@ const JinjaBuiltin *jinja_find_range_method(const JinjaString *name)
 
 /* ---- numbers ---- */
 
-static int64_t integer_of(const JinjaValue *value) { return value->kind == JINJA_BOOL ? value->boolean : value->integer; }
+static int64_t integer_of(const JinjaValue *value)
+{
+    return value->kind == JINJA_BOOL ? value->boolean : value->integer;
+}
 
 static uint64_t magnitude(const JinjaValue *value)
 {
@@ -253,7 +287,9 @@ static const JinjaBuiltin int_methods[] = {
     {.name = "conjugate", .python_name = "int.conjugate", .style = JINJA_C_STYLE, .call = number_conjugate},
     {.name = "bit_length", .python_name = "int.bit_length", .style = JINJA_C_STYLE, .call = int_bit_length},
     {.name = "bit_count", .python_name = "int.bit_count", .style = JINJA_C_STYLE, .call = int_bit_count},
-    {.name = "as_integer_ratio", .python_name = "int.as_integer_ratio", .style = JINJA_C_STYLE,
+    {.name = "as_integer_ratio",
+     .python_name = "int.as_integer_ratio",
+     .style = JINJA_C_STYLE,
      .call = int_as_integer_ratio},
 };
 

@@ -53,7 +53,8 @@ static bool evaluate_condition(JinjaState *state, JinjaActivation *activation, c
     JinjaValue test;
     if (!jinja_evaluate_within(state, activation, node->condition.test, &test)) return false;
     if (jinja_truthy(state, &test)) return jinja_evaluate_within(state, activation, node->condition.then, out);
-    if (node->condition.otherwise != NULL) return jinja_evaluate_within(state, activation, node->condition.otherwise, out);
+    if (node->condition.otherwise != NULL)
+        return jinja_evaluate_within(state, activation, node->condition.otherwise, out);
     char *hint = jinja_alloc(state, 128, 1);
     if (hint == NULL) return false;
     (void)snprintf(hint, 128, "the inline if-expression on line %u evaluated to false and no else section was defined.",
@@ -166,7 +167,8 @@ static bool attribute_of(JinjaState *state, const JinjaNode *node, const JinjaVa
 static bool evaluate_attribute(JinjaState *state, JinjaActivation *activation, const JinjaNode *node, JinjaValue *out)
 {
     JinjaValue object;
-    return jinja_evaluate_within(state, activation, node->attribute.object, &object) && attribute_of(state, node, &object, out);
+    return jinja_evaluate_within(state, activation, node->attribute.object, &object) &&
+           attribute_of(state, node, &object, out);
 }
 
 static bool slice_bound(JinjaState *state, JinjaActivation *activation, const JinjaNode *node, JinjaValue *out)
@@ -222,7 +224,8 @@ static bool evaluate_call(JinjaState *state, JinjaActivation *activation, const 
 static bool evaluate_filter(JinjaState *state, JinjaActivation *activation, const JinjaNode *node, JinjaValue *out)
 {
     JinjaValue subject = state->block_text;
-    if (node->filter.subject != NULL && !jinja_evaluate_within(state, activation, node->filter.subject, &subject)) return false;
+    if (node->filter.subject != NULL && !jinja_evaluate_within(state, activation, node->filter.subject, &subject))
+        return false;
     JinjaArguments arguments;
     if (!jinja_evaluate_arguments(state, activation, &node->filter.arguments, NULL, &arguments)) return false;
     if (node->filter.builtin == NULL) {
@@ -233,15 +236,12 @@ static bool evaluate_filter(JinjaState *state, JinjaActivation *activation, cons
 }
 
 static Evaluator *const evaluators[NODE_TYPES] = {
-    [NODE_CONST] = evaluate_const,       [NODE_NAME] = evaluate_name,
-    [NODE_TUPLE] = evaluate_sequence,    [NODE_LIST] = evaluate_sequence,
-    [NODE_DICT] = evaluate_dict,         [NODE_CONDITION] = evaluate_condition,
-    [NODE_AND] = evaluate_and,           [NODE_OR] = evaluate_or,
-    [NODE_NOT] = evaluate_not,           [NODE_NEGATE] = evaluate_sign,
-    [NODE_POSITIVE] = evaluate_sign,     [NODE_BINARY] = evaluate_binary,
-    [NODE_CONCAT] = evaluate_concat,     [NODE_COMPARE] = evaluate_compare,
-    [NODE_ATTRIBUTE] = evaluate_attribute, [NODE_ITEM] = evaluate_item,
-    [NODE_CALL] = evaluate_call,         [NODE_FILTER] = evaluate_filter,
+    [NODE_CONST] = evaluate_const,   [NODE_NAME] = evaluate_name,       [NODE_TUPLE] = evaluate_sequence,
+    [NODE_LIST] = evaluate_sequence, [NODE_DICT] = evaluate_dict,       [NODE_CONDITION] = evaluate_condition,
+    [NODE_AND] = evaluate_and,       [NODE_OR] = evaluate_or,           [NODE_NOT] = evaluate_not,
+    [NODE_NEGATE] = evaluate_sign,   [NODE_POSITIVE] = evaluate_sign,   [NODE_BINARY] = evaluate_binary,
+    [NODE_CONCAT] = evaluate_concat, [NODE_COMPARE] = evaluate_compare, [NODE_ATTRIBUTE] = evaluate_attribute,
+    [NODE_ITEM] = evaluate_item,     [NODE_CALL] = evaluate_call,       [NODE_FILTER] = evaluate_filter,
     [NODE_TEST] = evaluate_filter,
 };
 

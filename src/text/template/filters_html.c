@@ -9,7 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define FILTER(name) static bool name(JinjaState *state, const JinjaValue *value, const JinjaValue *arguments, JinjaValue *out)
+#define FILTER(name)                                                                                                   \
+    static bool name(JinjaState *state, const JinjaValue *value, const JinjaValue *arguments, JinjaValue *out)
 
 FILTER(filter_escape)
 {
@@ -59,9 +60,9 @@ static const char *unescape(JinjaState *state, StrBuf *text, const char *at, con
     uint32_t c = 0;
     const char *start = digit;
     for (; digit < end && digit - start < 8; digit++) {
-        const int value = *digit >= '0' && *digit <= '9'                                            ? *digit - '0'
+        const int value = *digit >= '0' && *digit <= '9'                                    ? *digit - '0'
                           : hexadecimal && (*digit | 0x20) >= 'a' && (*digit | 0x20) <= 'f' ? (*digit | 0x20) - 'a' + 10
-                                                                                                    : -1;
+                                                                                            : -1;
         if (value < 0) break;
         c = c * (hexadecimal ? 16 : 10) + (uint32_t)value;
     }
@@ -80,7 +81,8 @@ static void cut_tags(JinjaState *state, StrBuf *text, const char *at, const char
         at = plain_end;
         if (open == NULL) return;
         const bool comment = end - open >= 4 && memcmp(open, "<!--", 4) == 0;
-        const char *close = comment ? memmem(open, (size_t)(end - open), "-->", 3) : memchr(open, '>', (size_t)(end - open));
+        const char *close =
+            comment ? memmem(open, (size_t)(end - open), "-->", 3) : memchr(open, '>', (size_t)(end - open));
         if (close == NULL) {
             jinja_append(state, text, at, (size_t)(end - at));
             return;
@@ -134,7 +136,8 @@ FILTER(filter_xmlattr)
         for (size_t j = 0; j < entry->key.string->length; j++) {
             const char c = entry->key.string->data[j];
             if (c != '\0' && memchr(" \t\n\r\f\v/>=", c, 9) != NULL) {
-                return jinja_raise(state, "Invalid character in attribute name: %s", jinja_repr_text(state, &entry->key));
+                return jinja_raise(state, "Invalid character in attribute name: %s",
+                                   jinja_repr_text(state, &entry->key));
             }
         }
         if (autospace || text->length > 0) jinja_append(state, text, " ", 1);
@@ -290,7 +293,8 @@ static size_t count_of(const char *text, size_t length, const char *needle)
 {
     size_t count = 0;
     const size_t n = strlen(needle);
-    for (const char *at = text, *end = text + length; (at = memmem(at, (size_t)(end - at), needle, n)) != NULL; at += n) count++;
+    for (const char *at = text, *end = text + length; (at = memmem(at, (size_t)(end - at), needle, n)) != NULL; at += n)
+        count++;
     return count;
 }
 
@@ -348,7 +352,10 @@ static bool urlize_text(Urlizer *urlizer, const JinjaString *source)
     return urlizer->state->status == IMP_OK;
 }
 
-static int compare_words(const void *a, const void *b) { return strcmp(*(const char *const *)a, *(const char *const *)b); }
+static int compare_words(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
 
 /*  rel="…" of the argument's words and Jinja2's own, sorted;  target="…" */
 static bool link_attributes(JinjaState *state, const JinjaValue *arguments, const char **out)
@@ -359,7 +366,8 @@ static bool link_attributes(JinjaState *state, const JinjaValue *arguments, cons
     if (arguments[3].kind == JINJA_STRING) {
         char *copy = jinja_copy_text(state, arguments[3].string->data, arguments[3].string->length), *rest = NULL;
         if (copy == NULL) return jinja_raise_limit(state, "the template used too much memory");
-        for (char *word = strtok_r(copy, " \t\n\r", &rest); word != NULL && n < 64; word = strtok_r(NULL, " \t\n\r", &rest)) {
+        for (char *word = strtok_r(copy, " \t\n\r", &rest); word != NULL && n < 64;
+             word = strtok_r(NULL, " \t\n\r", &rest)) {
             bool present = false;
             for (size_t i = 0; i < n; i++) present |= strcmp(words[i], word) == 0;
             if (!present) words[n++] = word;
@@ -416,9 +424,10 @@ FILTER(filter_urlize)
     }
     if (!link_attributes(state, arguments, &urlizer.attributes)) return false;
     if (!check_schemes(state, &arguments[4], &urlizer.schemes) || !jinja_escape(state, value, &escaped)) return false;
-    urlizer.http = compile("^((https?://|www\\.)(([\\w%-]+\\.)+)?([a-z]{2,63}|xn--[\\w%]{2,59})|([\\w%-]{2,63}\\.)+(com|net|int|"
-                           "edu|gov|org|info|mil)|(https?://)((([\\d]{1,3})(\\.[\\d]{1,3}){3})|(\\[([\\da-f]{0,4}:){2}([\\da-f]"
-                           "{0,4}:?){1,6}])))(?::[\\d]{1,5})?(?:[/?#]\\S*)?$");
+    urlizer.http =
+        compile("^((https?://|www\\.)(([\\w%-]+\\.)+)?([a-z]{2,63}|xn--[\\w%]{2,59})|([\\w%-]{2,63}\\.)+(com|net|int|"
+                "edu|gov|org|info|mil)|(https?://)((([\\d]{1,3})(\\.[\\d]{1,3}){3})|(\\[([\\da-f]{0,4}:){2}([\\da-f]"
+                "{0,4}:?){1,6}])))(?::[\\d]{1,5})?(?:[/?#]\\S*)?$");
     urlizer.email = compile("^\\S+@\\w[\\w.-]*\\.\\w+$");
     urlizer.match = pcre2_match_data_create(16, NULL);
     urlizer.text = jinja_capture(state);
@@ -437,11 +446,19 @@ static const JinjaBuiltin filters[] = {
     {.name = "forceescape", .python_name = "do_forceescape", .hidden = 1, .call = filter_forceescape},
     {.name = "safe", .python_name = "do_mark_safe", .hidden = 1, .call = filter_safe},
     {.name = "striptags", .python_name = "do_striptags", .hidden = 1, .call = filter_striptags},
-    {.name = "xmlattr", .python_name = "do_xmlattr", .hidden = 2, .n_parameters = 1, .parameters = {"autospace"},
+    {.name = "xmlattr",
+     .python_name = "do_xmlattr",
+     .hidden = 2,
+     .n_parameters = 1,
+     .parameters = {"autospace"},
      .call = filter_xmlattr},
     {.name = "urlencode", .python_name = "do_urlencode", .hidden = 1, .call = filter_urlencode},
-    {.name = "urlize", .python_name = "do_urlize", .hidden = 2, .n_parameters = 5,
-     .parameters = {"trim_url_limit", "nofollow", "target", "rel", "extra_schemes"}, .call = filter_urlize},
+    {.name = "urlize",
+     .python_name = "do_urlize",
+     .hidden = 2,
+     .n_parameters = 5,
+     .parameters = {"trim_url_limit", "nofollow", "target", "rel", "extra_schemes"},
+     .call = filter_urlize},
 };
 
 const JinjaBuiltinTable jinja_html_filters = {filters, sizeof filters / sizeof *filters};

@@ -8,7 +8,8 @@
 #include <math.h>
 #include <stdio.h>
 
-#define FILTER(name) static bool name(JinjaState *state, const JinjaValue *value, const JinjaValue *arguments, JinjaValue *out)
+#define FILTER(name)                                                                                                   \
+    static bool name(JinjaState *state, const JinjaValue *value, const JinjaValue *arguments, JinjaValue *out)
 
 FILTER(filter_default)
 {
@@ -47,7 +48,8 @@ static bool int_through_float(JinjaState *state, const JinjaString *text, JinjaV
 {
     double number;
     if (!number_parse_float(text->data, text->length, &number) || !isfinite(number)) return false;
-    if (number >= 0x1p63 || number < -0x1p63) return jinja_raise_limit(state, "integers beyond 64 bits are not supported");
+    if (number >= 0x1p63 || number < -0x1p63)
+        return jinja_raise_limit(state, "integers beyond 64 bits are not supported");
     *out = jinja_int((int64_t)number);
     return true;
 }
@@ -72,7 +74,8 @@ FILTER(filter_int)
 {
     bool ok = false;
     int64_t base = 10;
-    if (arguments[1].kind != JINJA_MISSING && value->kind == JINJA_STRING && !jinja_index(state, &arguments[1], &base)) {
+    if (arguments[1].kind != JINJA_MISSING && value->kind == JINJA_STRING &&
+        !jinja_index(state, &arguments[1], &base)) {
         return false;
     }
     if (value->kind == JINJA_UNDEFINED) return jinja_fail_undefined(state, value);
@@ -138,7 +141,8 @@ static bool round_common(JinjaState *state, const JinjaValue *value, int64_t dig
 }
 
 /* func(value * 10**precision) / 10**precision with Python's types. */
-static bool round_directed(JinjaState *state, const JinjaValue *value, const JinjaValue *precision, bool up, JinjaValue *out)
+static bool round_directed(JinjaState *state, const JinjaValue *value, const JinjaValue *precision, bool up,
+                           JinjaValue *out)
 {
     const JinjaValue ten = jinja_int(10);
     JinjaValue scale, scaled;
@@ -149,7 +153,8 @@ static bool round_directed(JinjaState *state, const JinjaValue *value, const Jin
         if (isnan(scaled.number)) return jinja_raise(state, "cannot convert float NaN to integer");
         if (isinf(scaled.number)) return jinja_raise(state, "cannot convert float infinity to integer");
         const double whole = up ? ceil(scaled.number) : floor(scaled.number);
-        if (whole >= 0x1p63 || whole < -0x1p63) return jinja_raise_limit(state, "integers beyond 64 bits are not supported");
+        if (whole >= 0x1p63 || whole < -0x1p63)
+            return jinja_raise_limit(state, "integers beyond 64 bits are not supported");
         scaled = jinja_int((int64_t)whole);
     }
     return jinja_operate(state, OPERATOR_DIVIDE, &scaled, &scale, out);
@@ -198,7 +203,8 @@ FILTER(filter_filesizeformat)
     } else if (jinja_is_number(value)) {
         bytes = double_of(value);
     } else {
-        return jinja_raise(state, "float() argument must be a string or a real number, not '%s'", jinja_type_name(value));
+        return jinja_raise(state, "float() argument must be a string or a real number, not '%s'",
+                           jinja_type_name(value));
     }
     const bool is_binary = arguments[0].kind != JINJA_MISSING && jinja_truthy(state, &arguments[0]);
     const double base = is_binary ? 1024 : 1000;
@@ -236,22 +242,54 @@ FILTER(filter_pprint)
 }
 
 static const JinjaBuiltin filters[] = {
-    {.name = "default", .python_name = "do_default", .hidden = 1, .n_parameters = 2,
-     .parameters = {"default_value", "boolean"}, .call = filter_default},
-    {.name = "d", .python_name = "do_default", .hidden = 1, .n_parameters = 2, .parameters = {"default_value", "boolean"},
+    {.name = "default",
+     .python_name = "do_default",
+     .hidden = 1,
+     .n_parameters = 2,
+     .parameters = {"default_value", "boolean"},
      .call = filter_default},
-    {.name = "tojson", .hidden = 1, .n_parameters = 4, .parameters = {"ensure_ascii", "indent", "separators", "sort_keys"},
+    {.name = "d",
+     .python_name = "do_default",
+     .hidden = 1,
+     .n_parameters = 2,
+     .parameters = {"default_value", "boolean"},
+     .call = filter_default},
+    {.name = "tojson",
+     .hidden = 1,
+     .n_parameters = 4,
+     .parameters = {"ensure_ascii", "indent", "separators", "sort_keys"},
      .call = jinja_tojson},
-    {.name = "int", .python_name = "do_int", .hidden = 1, .n_parameters = 2, .parameters = {"default", "base"},
+    {.name = "int",
+     .python_name = "do_int",
+     .hidden = 1,
+     .n_parameters = 2,
+     .parameters = {"default", "base"},
      .call = filter_int},
-    {.name = "float", .python_name = "do_float", .hidden = 1, .n_parameters = 1, .parameters = {"default"},
+    {.name = "float",
+     .python_name = "do_float",
+     .hidden = 1,
+     .n_parameters = 1,
+     .parameters = {"default"},
      .call = filter_float},
-    {.name = "round", .python_name = "do_round", .hidden = 1, .n_parameters = 2, .parameters = {"precision", "method"},
+    {.name = "round",
+     .python_name = "do_round",
+     .hidden = 1,
+     .n_parameters = 2,
+     .parameters = {"precision", "method"},
      .call = filter_round},
     {.name = "abs", .style = JINJA_C_STYLE, .hidden = 1, .call = filter_abs},
-    {.name = "attr", .python_name = "do_attr", .hidden = 2, .n_required = 1, .n_parameters = 1, .parameters = {"name"},
+    {.name = "attr",
+     .python_name = "do_attr",
+     .hidden = 2,
+     .n_required = 1,
+     .n_parameters = 1,
+     .parameters = {"name"},
      .call = filter_attr},
-    {.name = "filesizeformat", .python_name = "do_filesizeformat", .hidden = 1, .n_parameters = 1, .parameters = {"binary"},
+    {.name = "filesizeformat",
+     .python_name = "do_filesizeformat",
+     .hidden = 1,
+     .n_parameters = 1,
+     .parameters = {"binary"},
      .call = filter_filesizeformat},
     {.name = "pprint", .python_name = "do_pprint", .hidden = 1, .call = filter_pprint},
 };

@@ -1,8 +1,8 @@
 /*
  * filters_sequence.c - filters over sequences and mappings.
  *
- * map, select, reject, unique, batch, slice, items and reverse give iterators, as generators do in Jinja2: they compute an
- * item when it is asked for, can be walked once, are always true and have no length.
+ * map, select, reject, unique, batch, slice, items and reverse give iterators, as generators do in Jinja2: they compute
+ * an item when it is asked for, can be walked once, are always true and have no length.
  */
 #include "text/template/builtins.h"
 #include "text/template/sort.h"
@@ -10,7 +10,8 @@
 
 #include <stdio.h>
 
-#define FILTER(name) static bool name(JinjaState *state, const JinjaValue *value, const JinjaValue *arguments, JinjaValue *out)
+#define FILTER(name)                                                                                                   \
+    static bool name(JinjaState *state, const JinjaValue *value, const JinjaValue *arguments, JinjaValue *out)
 
 static bool truthy_argument(JinjaState *state, const JinjaValue *argument)
 {
@@ -204,7 +205,8 @@ static JinjaNext next_selected(JinjaState *state, JinjaIterator *iterator, Jinja
         if (next != JINJA_NEXT_ITEM) break;
         if (!follow_path(state, &map->path, out, &tested)) return JINJA_NEXT_FAILED;
         verdict = tested;
-        if (map->name != NULL && !jinja_apply(state, true, map->name, &tested, &map->rest, &verdict)) return JINJA_NEXT_FAILED;
+        if (map->name != NULL && !jinja_apply(state, true, map->name, &tested, &map->rest, &verdict))
+            return JINJA_NEXT_FAILED;
         if (jinja_truthy(state, &verdict) != map->negate) return JINJA_NEXT_ITEM;
     }
     return next;
@@ -226,14 +228,18 @@ static bool make_map(JinjaState *state, const JinjaValue *value, const JinjaArgu
 
 RAW_FILTER(filter_map) { return make_map(state, value, arguments, (MapState){0}, out); }
 RAW_FILTER(filter_select) { return make_map(state, value, arguments, (MapState){.is_select = true}, out); }
-RAW_FILTER(filter_reject) { return make_map(state, value, arguments, (MapState){.is_select = true, .negate = true}, out); }
+RAW_FILTER(filter_reject)
+{
+    return make_map(state, value, arguments, (MapState){.is_select = true, .negate = true}, out);
+}
 RAW_FILTER(filter_selectattr)
 {
     return make_map(state, value, arguments, (MapState){.is_select = true, .is_attribute_select = true}, out);
 }
 RAW_FILTER(filter_rejectattr)
 {
-    return make_map(state, value, arguments, (MapState){.is_select = true, .is_attribute_select = true, .negate = true}, out);
+    return make_map(state, value, arguments, (MapState){.is_select = true, .is_attribute_select = true, .negate = true},
+                    out);
 }
 
 typedef struct UniqueState {
@@ -302,7 +308,8 @@ static JinjaNext next_batch(JinjaState *state, JinjaIterator *iterator, JinjaVal
         if (next == JINJA_NEXT_FAILED || (next == JINJA_NEXT_END && items.n == 0)) return next;
         if (next == JINJA_NEXT_END) {
             int64_t wanted = 0;
-            if (chunk->fill.kind != JINJA_MISSING && !jinja_index(state, &chunk->count, &wanted)) return JINJA_NEXT_FAILED;
+            if (chunk->fill.kind != JINJA_MISSING && !jinja_index(state, &chunk->count, &wanted))
+                return JINJA_NEXT_FAILED;
             while ((int64_t)items.n < wanted && chunk->fill.kind != JINJA_NONE) {
                 if (!jinja_charge(state, 1) || !push_fill(state, &items, &chunk->fill)) return JINJA_NEXT_FAILED;
             }
@@ -340,7 +347,8 @@ static JinjaNext next_slice(JinjaState *state, JinjaIterator *iterator, JinjaVal
     return list_of(state, &items, out) ? JINJA_NEXT_ITEM : JINJA_NEXT_FAILED;
 }
 
-static bool make_chunks(JinjaState *state, const JinjaValue *value, const JinjaValue *arguments, bool slice, JinjaValue *out)
+static bool make_chunks(JinjaState *state, const JinjaValue *value, const JinjaValue *arguments, bool slice,
+                        JinjaValue *out)
 {
     ChunkState *chunk = jinja_alloc(state, 1, sizeof *chunk);
     if (chunk == NULL) return false;
@@ -414,7 +422,8 @@ FILTER(filter_sort)
             const char *comma = memchr(text->data + start, ',', text->length - start);
             const size_t end = comma == NULL ? text->length : (size_t)(comma - text->data);
             JinjaValue part;
-            if (!jinja_view(state, text->data + start, end - start, &part) || !jinja_push(state, &paths, part)) return false;
+            if (!jinja_view(state, text->data + start, end - start, &part) || !jinja_push(state, &paths, part))
+                return false;
             start = end + 1;
         }
     } else if (!jinja_push(state, &paths, *attribute)) {
@@ -468,7 +477,8 @@ FILTER(filter_dictsort)
     return jinja_sort(state, items.items, keys, n, reverse) && list_of(state, &items, out);
 }
 
-static bool extreme(JinjaState *state, const JinjaValue *value, const JinjaValue *arguments, bool largest, JinjaValue *out)
+static bool extreme(JinjaState *state, const JinjaValue *value, const JinjaValue *arguments, bool largest,
+                    JinjaValue *out)
 {
     Path path;
     JinjaCursor cursor;
@@ -481,13 +491,15 @@ static bool extreme(JinjaState *state, const JinjaValue *value, const JinjaValue
         if (next == JINJA_NEXT_END) break;
         if (!follow_path(state, &path, &item, &key)) return false;
         int order = 0;
-        if (best_key.kind != JINJA_MISSING && !jinja_order(state, &key, &best_key, largest ? ">" : "<", &order)) return false;
+        if (best_key.kind != JINJA_MISSING && !jinja_order(state, &key, &best_key, largest ? ">" : "<", &order))
+            return false;
         if (best_key.kind == JINJA_MISSING || (order != 2 && (largest ? order > 0 : order < 0))) {
             best_key = key;
             *out = item;
         }
     }
-    return best_key.kind != JINJA_MISSING || jinja_undefined_hint(state, "No aggregated item, sequence was empty.", out);
+    return best_key.kind != JINJA_MISSING ||
+           jinja_undefined_hint(state, "No aggregated item, sequence was empty.", out);
 }
 
 FILTER(filter_min) { return extreme(state, value, arguments, false, out); }
@@ -621,14 +633,23 @@ FILTER(filter_sum)
     return true;
 }
 
-#define GENERATOR(filter_name) {.name = #filter_name, .n_parameters = JINJA_VARIADIC, .raw = filter_##filter_name}
-#define PLAIN(filter_name, python, hidden_count) \
-    {.name = #filter_name, .python_name = python, .hidden = hidden_count, .call = filter_##filter_name}
+#define GENERATOR(filter_name)                                                                                         \
+    {                                                                                                                  \
+        .name = #filter_name, .n_parameters = JINJA_VARIADIC, .raw = filter_##filter_name                              \
+    }
+#define PLAIN(filter_name, python, hidden_count)                                                                       \
+    {                                                                                                                  \
+        .name = #filter_name, .python_name = python, .hidden = hidden_count, .call = filter_##filter_name              \
+    }
 
 static const JinjaBuiltin filters[] = {
     {.name = "length", .python_name = "len", .style = JINJA_C_STYLE, .hidden = 1, .call = filter_length},
     {.name = "count", .python_name = "len", .style = JINJA_C_STYLE, .hidden = 1, .call = filter_length},
-    {.name = "join", .python_name = "sync_do_join", .hidden = 2, .n_parameters = 2, .parameters = {"d", "attribute"},
+    {.name = "join",
+     .python_name = "sync_do_join",
+     .hidden = 2,
+     .n_parameters = 2,
+     .parameters = {"d", "attribute"},
      .call = filter_join},
     PLAIN(first, "sync_do_first", 2),
     PLAIN(last, "do_last", 2),
@@ -641,23 +662,62 @@ static const JinjaBuiltin filters[] = {
     GENERATOR(reject),
     GENERATOR(selectattr),
     GENERATOR(rejectattr),
-    {.name = "unique", .python_name = "sync_do_unique", .hidden = 2, .n_parameters = 2,
-     .parameters = {"case_sensitive", "attribute"}, .call = filter_unique},
-    {.name = "batch", .python_name = "do_batch", .hidden = 1, .n_required = 1, .n_parameters = 2,
-     .parameters = {"linecount", "fill_with"}, .call = filter_batch},
-    {.name = "slice", .python_name = "sync_do_slice", .hidden = 1, .n_required = 1, .n_parameters = 2,
-     .parameters = {"slices", "fill_with"}, .call = filter_slice},
-    {.name = "sort", .python_name = "do_sort", .hidden = 2, .n_parameters = 3,
-     .parameters = {"reverse", "case_sensitive", "attribute"}, .call = filter_sort},
-    {.name = "dictsort", .python_name = "do_dictsort", .hidden = 1, .n_parameters = 3,
-     .parameters = {"case_sensitive", "by", "reverse"}, .call = filter_dictsort},
-    {.name = "min", .python_name = "do_min", .hidden = 2, .n_parameters = 2, .parameters = {"case_sensitive", "attribute"},
+    {.name = "unique",
+     .python_name = "sync_do_unique",
+     .hidden = 2,
+     .n_parameters = 2,
+     .parameters = {"case_sensitive", "attribute"},
+     .call = filter_unique},
+    {.name = "batch",
+     .python_name = "do_batch",
+     .hidden = 1,
+     .n_required = 1,
+     .n_parameters = 2,
+     .parameters = {"linecount", "fill_with"},
+     .call = filter_batch},
+    {.name = "slice",
+     .python_name = "sync_do_slice",
+     .hidden = 1,
+     .n_required = 1,
+     .n_parameters = 2,
+     .parameters = {"slices", "fill_with"},
+     .call = filter_slice},
+    {.name = "sort",
+     .python_name = "do_sort",
+     .hidden = 2,
+     .n_parameters = 3,
+     .parameters = {"reverse", "case_sensitive", "attribute"},
+     .call = filter_sort},
+    {.name = "dictsort",
+     .python_name = "do_dictsort",
+     .hidden = 1,
+     .n_parameters = 3,
+     .parameters = {"case_sensitive", "by", "reverse"},
+     .call = filter_dictsort},
+    {.name = "min",
+     .python_name = "do_min",
+     .hidden = 2,
+     .n_parameters = 2,
+     .parameters = {"case_sensitive", "attribute"},
      .call = filter_min},
-    {.name = "max", .python_name = "do_max", .hidden = 2, .n_parameters = 2, .parameters = {"case_sensitive", "attribute"},
+    {.name = "max",
+     .python_name = "do_max",
+     .hidden = 2,
+     .n_parameters = 2,
+     .parameters = {"case_sensitive", "attribute"},
      .call = filter_max},
-    {.name = "groupby", .python_name = "sync_do_groupby", .hidden = 2, .n_required = 1, .n_parameters = 3,
-     .parameters = {"attribute", "default", "case_sensitive"}, .call = filter_groupby},
-    {.name = "sum", .python_name = "sync_do_sum", .hidden = 2, .n_parameters = 2, .parameters = {"attribute", "start"},
+    {.name = "groupby",
+     .python_name = "sync_do_groupby",
+     .hidden = 2,
+     .n_required = 1,
+     .n_parameters = 3,
+     .parameters = {"attribute", "default", "case_sensitive"},
+     .call = filter_groupby},
+    {.name = "sum",
+     .python_name = "sync_do_sum",
+     .hidden = 2,
+     .n_parameters = 2,
+     .parameters = {"attribute", "start"},
      .call = filter_sum},
 };
 

@@ -6,7 +6,8 @@
 
 #include <stdio.h>
 
-#define FILTER(name) static bool name(JinjaState *state, const JinjaValue *value, const JinjaValue *arguments, JinjaValue *out)
+#define FILTER(name)                                                                                                   \
+    static bool name(JinjaState *state, const JinjaValue *value, const JinjaValue *arguments, JinjaValue *out)
 
 static bool truthy_argument(JinjaState *state, const JinjaValue *argument)
 {
@@ -95,7 +96,8 @@ FILTER(filter_replace)
         !jinja_to_string(state, &arguments[1], &with)) {
         return false;
     }
-    if (arguments[2].kind != JINJA_MISSING && arguments[2].kind != JINJA_NONE && !jinja_index(state, &arguments[2], &count)) {
+    if (arguments[2].kind != JINJA_MISSING && arguments[2].kind != JINJA_NONE &&
+        !jinja_index(state, &arguments[2], &count)) {
         return false;
     }
     if (!jinja_replace(state, text.string, old.string, with.string, count, out)) return false;
@@ -172,9 +174,11 @@ FILTER(filter_truncate)
     JinjaValue end;
     if (arguments[0].kind != JINJA_MISSING && !jinja_index(state, &arguments[0], &length)) return false;
     const bool kill_words = truthy_argument(state, &arguments[1]);
-    if (arguments[2].kind == JINJA_MISSING ? !jinja_text(state, "...", &end) : (end = arguments[2], false)) return false;
+    if (arguments[2].kind == JINJA_MISSING ? !jinja_text(state, "...", &end) : (end = arguments[2], false))
+        return false;
     if (end.kind != JINJA_STRING) return jinja_raise(state, "object of type '%s' has no len()", jinja_type_name(&end));
-    if (arguments[3].kind != JINJA_MISSING && arguments[3].kind != JINJA_NONE && !jinja_index(state, &arguments[3], &leeway)) {
+    if (arguments[3].kind != JINJA_MISSING && arguments[3].kind != JINJA_NONE &&
+        !jinja_index(state, &arguments[3], &leeway)) {
         return false;
     }
     const int64_t end_length = (int64_t)jinja_n_chars(end.string);
@@ -192,7 +196,8 @@ FILTER(filter_truncate)
     JinjaValue head;
     if (!jinja_substring(state, value->string, 0, (size_t)(length - end_length), &head)) return false;
     const char *space = kill_words ? NULL : memrchr(head.string->data, ' ', head.string->length);
-    if (space != NULL && !jinja_view(state, head.string->data, (size_t)(space - head.string->data), &head)) return false;
+    if (space != NULL && !jinja_view(state, head.string->data, (size_t)(space - head.string->data), &head))
+        return false;
     return jinja_add(state, &head, &end, out);
 }
 
@@ -243,15 +248,37 @@ static const JinjaBuiltin filters[] = {
     {.name = "lower", .python_name = "do_lower", .hidden = 1, .call = filter_lower},
     {.name = "capitalize", .python_name = "do_capitalize", .hidden = 1, .call = filter_capitalize},
     {.name = "title", .python_name = "do_title", .hidden = 1, .call = filter_title},
-    {.name = "trim", .python_name = "do_trim", .hidden = 1, .n_parameters = 1, .parameters = {"chars"}, .call = filter_trim},
-    {.name = "replace", .python_name = "do_replace", .hidden = 2, .n_required = 2, .n_parameters = 3,
-     .parameters = {"old", "new", "count"}, .call = filter_replace},
-    {.name = "center", .python_name = "do_center", .hidden = 1, .n_parameters = 1, .parameters = {"width"},
+    {.name = "trim",
+     .python_name = "do_trim",
+     .hidden = 1,
+     .n_parameters = 1,
+     .parameters = {"chars"},
+     .call = filter_trim},
+    {.name = "replace",
+     .python_name = "do_replace",
+     .hidden = 2,
+     .n_required = 2,
+     .n_parameters = 3,
+     .parameters = {"old", "new", "count"},
+     .call = filter_replace},
+    {.name = "center",
+     .python_name = "do_center",
+     .hidden = 1,
+     .n_parameters = 1,
+     .parameters = {"width"},
      .call = filter_center},
-    {.name = "indent", .python_name = "do_indent", .hidden = 1, .n_parameters = 3, .parameters = {"width", "first", "blank"},
+    {.name = "indent",
+     .python_name = "do_indent",
+     .hidden = 1,
+     .n_parameters = 3,
+     .parameters = {"width", "first", "blank"},
      .call = filter_indent},
-    {.name = "truncate", .python_name = "do_truncate", .hidden = 2, .n_parameters = 4,
-     .parameters = {"length", "killwords", "end", "leeway"}, .call = filter_truncate},
+    {.name = "truncate",
+     .python_name = "do_truncate",
+     .hidden = 2,
+     .n_parameters = 4,
+     .parameters = {"length", "killwords", "end", "leeway"},
+     .call = filter_truncate},
     {.name = "wordcount", .python_name = "do_wordcount", .hidden = 1, .call = filter_wordcount},
     {.name = "format", .n_parameters = JINJA_VARIADIC, .raw = filter_format},
 };

@@ -42,7 +42,8 @@ static uint32_t char_before(const char *start, const char *at)
 
 static bool is_word_punctuation(uint32_t c)
 {
-    return c == '_' || unicode_is_alnum(c) || c == '!' || c == '"' || c == '\'' || c == '&' || c == '.' || c == ',' || c == '?';
+    return c == '_' || unicode_is_alnum(c) || c == '!' || c == '"' || c == '\'' || c == '&' || c == '.' || c == ',' ||
+           c == '?';
 }
 
 /* Dashes of two or more between a word and a word: a chunk of their own. */
@@ -53,8 +54,8 @@ static size_t dashes_at(const char *at, const char *end)
     return n;
 }
 
-/* Where a hyphenated word may break: behind a hyphen with two letters before it, or a letter, a hyphen and a character of
- * a word; a letter must follow, then another, with a hyphen between at most. */
+/* Where a hyphenated word may break: behind a hyphen with two letters before it, or a letter, a hyphen and a character
+ * of a word; a letter must follow, then another, with a hyphen between at most. */
 static bool breaks_behind_hyphen(const char *text, const char *hyphen, const char *end)
 {
     size_t width = 0;
@@ -94,7 +95,8 @@ static const char *word_chunk_end(const Wrapper *wrapper, const char *text, cons
             const size_t run = dashes_at(at, end);
             size_t after_width;
             const uint32_t after = char_at(at + run, end, &after_width);
-            if (run >= 2 && is_word_punctuation(char_before(text, at)) && (after == '_' || unicode_is_alnum(after))) return at;
+            if (run >= 2 && is_word_punctuation(char_before(text, at)) && (after == '_' || unicode_is_alnum(after)))
+                return at;
         }
         at += width;
     }
@@ -193,7 +195,8 @@ static bool wrap_chunks(Wrapper *wrapper)
 static bool wrap_line(Wrapper *wrapper, const JinjaString *line)
 {
     wrapper->lines = (JinjaItems){0};
-    if (wrapper->width <= 0) return jinja_raise(wrapper->state, "invalid width %lld (must be > 0)", (long long)wrapper->width);
+    if (wrapper->width <= 0)
+        return jinja_raise(wrapper->state, "invalid width %lld (must be > 0)", (long long)wrapper->width);
     return split_chunks(wrapper, line) && wrap_chunks(wrapper);
 }
 
@@ -259,7 +262,8 @@ static bool sorted_dict(JinjaState *state, const JinjaDict *dict, JinjaValue *ou
     for (size_t i = 0; i < dict->n; i++) {
         JinjaValue item;
         const JinjaValue *found = jinja_dict_find(state, dict, &keys[i]);
-        if (found == NULL || !sorted_copy(state, found, &item) || !jinja_dict_set(state, copy.dict, keys[i], item)) return false;
+        if (found == NULL || !sorted_copy(state, found, &item) || !jinja_dict_set(state, copy.dict, keys[i], item))
+            return false;
     }
     *out = copy;
     return true;
@@ -280,7 +284,8 @@ static bool sorted_copy(JinjaState *state, const JinjaValue *value, JinjaValue *
     return ok;
 }
 
-static void pretty(JinjaState *state, StrBuf *text, const JinjaValue *value, size_t indent, size_t allowance, int level);
+static void pretty(JinjaState *state, StrBuf *text, const JinjaValue *value, size_t indent, size_t allowance,
+                   int level);
 
 static void pretty_break(JinjaState *state, StrBuf *text, size_t indent)
 {
@@ -288,7 +293,8 @@ static void pretty_break(JinjaState *state, StrBuf *text, size_t indent)
     jinja_pad(state, text, " ", 1, indent);
 }
 
-static void pretty_dict(JinjaState *state, StrBuf *text, const JinjaDict *dict, size_t indent, size_t allowance, int level)
+static void pretty_dict(JinjaState *state, StrBuf *text, const JinjaDict *dict, size_t indent, size_t allowance,
+                        int level)
 {
     jinja_puts(state, text, "{");
     for (size_t i = 0; i < dict->n && state->status == IMP_OK; i++) {
@@ -297,13 +303,15 @@ static void pretty_dict(JinjaState *state, StrBuf *text, const JinjaDict *dict, 
         const char *key = jinja_repr_text(state, &entry->key);
         jinja_puts(state, text, key);
         jinja_puts(state, text, ": ");
-        pretty(state, text, &entry->value, indent + unicode_count(key, strlen(key)) + 3, last ? allowance + 1 : 1, level);
+        pretty(state, text, &entry->value, indent + unicode_count(key, strlen(key)) + 3, last ? allowance + 1 : 1,
+               level);
         if (!last) pretty_break(state, text, indent + 1);
     }
     jinja_puts(state, text, "}");
 }
 
-static void pretty_items(JinjaState *state, StrBuf *text, const JinjaValue *value, size_t indent, size_t allowance, int level)
+static void pretty_items(JinjaState *state, StrBuf *text, const JinjaValue *value, size_t indent, size_t allowance,
+                         int level)
 {
     const bool is_list = value->kind == JINJA_LIST;
     const char *close = is_list ? "]" : value->list->n == 1 ? ",)" : ")";
@@ -352,14 +360,16 @@ static bool break_line(JinjaState *state, JinjaItems *pieces, const JinjaString 
 }
 
 /* A string over several lines: at its line ends, then at white space. */
-static void pretty_string(JinjaState *state, StrBuf *text, const JinjaValue *value, size_t indent, size_t allowance, int level)
+static void pretty_string(JinjaState *state, StrBuf *text, const JinjaValue *value, size_t indent, size_t allowance,
+                          int level)
 {
     JinjaItems lines, pieces = {0};
     if (level == 1) {
         indent++;
         allowance++;
     }
-    const size_t room = indent < PRETTY_WIDTH ? PRETTY_WIDTH - indent : 0, last_room = room > allowance ? room - allowance : 0;
+    const size_t room = indent < PRETTY_WIDTH ? PRETTY_WIDTH - indent : 0,
+                 last_room = room > allowance ? room - allowance : 0;
     if (!jinja_split_lines(state, value->string, true, &lines)) return;
     for (size_t i = 0; i < lines.n && state->status == IMP_OK; i++) {
         const JinjaString *line = lines.items[i].string;
@@ -409,8 +419,12 @@ bool jinja_pformat(JinjaState *state, const JinjaValue *value, JinjaValue *out)
 }
 
 static const JinjaBuiltin filters[] = {
-    {.name = "wordwrap", .python_name = "do_wordwrap", .hidden = 2, .n_parameters = 4,
-     .parameters = {"width", "break_long_words", "wrapstring", "break_on_hyphens"}, .call = filter_wordwrap},
+    {.name = "wordwrap",
+     .python_name = "do_wordwrap",
+     .hidden = 2,
+     .n_parameters = 4,
+     .parameters = {"width", "break_long_words", "wrapstring", "break_on_hyphens"},
+     .call = filter_wordwrap},
 };
 
 const JinjaBuiltinTable jinja_wrap_filters = {filters, sizeof filters / sizeof *filters};

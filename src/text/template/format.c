@@ -112,8 +112,8 @@ static void write_integer(JinjaState *state, StrBuf *text, const Spec *spec, int
     const unsigned base = type == 'b' ? 2 : type == 'o' ? 8 : (type | 0x20) == 'x' ? 16 : 10;
     const uint64_t magnitude = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
     const size_t n = digits_of(magnitude, base, type == 'X', digits);
-    (void)snprintf(prefix, sizeof prefix, "%s%s%.1s", sign_text(spec, value < 0), spec->alternate && base != 10 ? "0" : "",
-                   spec->alternate && base != 10 ? (char[]){type, '\0'} : "");
+    (void)snprintf(prefix, sizeof prefix, "%s%s%.1s", sign_text(spec, value < 0),
+                   spec->alternate && base != 10 ? "0" : "", spec->alternate && base != 10 ? (char[]){type, '\0'} : "");
     write_number(state, text, spec, prefix, digits, n, "", 0, base == 10 ? 3 : 4);
 }
 
@@ -159,7 +159,8 @@ static bool write_float(JinjaState *state, StrBuf *text, const Spec *spec, doubl
     while (n_digits < length && buffer[n_digits] >= '0' && buffer[n_digits] <= '9') n_digits++;
     Spec shown = *spec;
     if (n_digits == 0) shown.grouping = 0;
-    write_number(state, text, &shown, sign_text(spec, negative), buffer, n_digits, buffer + n_digits, length - n_digits, 3);
+    write_number(state, text, &shown, sign_text(spec, negative), buffer, n_digits, buffer + n_digits, length - n_digits,
+                 3);
     return true;
 }
 
@@ -300,7 +301,11 @@ static bool percent_integer(PercentState *percent, Spec *spec, const JinjaValue 
         /* A precision is the least number of digits. */
         char body[MAX_PRECISION + 80], prefix[2] = "", digits[65];
         const uint64_t magnitude = integer < 0 ? 0 - (uint64_t)integer : (uint64_t)integer;
-        const size_t n = digits_of(magnitude, spec->type == 'o' ? 8 : spec->type == 'd' ? 10 : 16, spec->type == 'X', digits);
+        const size_t n = digits_of(magnitude,
+                                   spec->type == 'o'   ? 8
+                                   : spec->type == 'd' ? 10
+                                                       : 16,
+                                   spec->type == 'X', digits);
         const size_t zeros = (size_t)spec->precision > n ? (size_t)spec->precision - n : 0;
         memset(body, '0', zeros);
         memcpy(body + zeros, digits, n);
@@ -376,7 +381,8 @@ static bool percent_conversion(PercentState *percent)
     if (memchr("diuoxXeEfFgGcrsa", spec.type, 16) == NULL) {
         const size_t start = percent->at - 1;
         size_t width;
-        const uint32_t c = unicode_decode(percent->format->data + start, percent->format->data + percent->format->length, &width);
+        const uint32_t c =
+            unicode_decode(percent->format->data + start, percent->format->data + percent->format->length, &width);
         return jinja_raise(state, "unsupported format character '%.*s' (0x%x) at index %zu", (int)width,
                            c < 32 || c >= 127 ? "?" : percent->format->data + start, c,
                            unicode_count(percent->format->data, start));
@@ -507,7 +513,8 @@ static bool format_string(JinjaState *state, StrBuf *text, const Spec *spec, con
 static bool format_integer(JinjaState *state, StrBuf *text, const Spec *spec, const JinjaValue *value)
 {
     const int64_t integer = value->kind == JINJA_BOOL ? value->boolean : value->integer;
-    if (spec->type != 0 && memchr("eEfFgG%", spec->type, 7) != NULL) return write_float(state, text, spec, (double)integer);
+    if (spec->type != 0 && memchr("eEfFgG%", spec->type, 7) != NULL)
+        return write_float(state, text, spec, (double)integer);
     if (spec->type != 0 && memchr("bcdoxXn", spec->type, 7) == NULL) return raise_unknown_code(state, spec, value);
     if (spec->precision >= 0) return jinja_raise(state, "Precision not allowed in integer format specifier");
     if (spec->type == 'c') {
@@ -578,12 +585,14 @@ static bool first_value(BraceState *brace, const char *start, const char *end, J
     }
     for (size_t i = 0; i < brace->arguments->n_named; i++) {
         const JinjaNamed *named = &brace->arguments->named[i];
-        if (named->name->length != (size_t)(end - start) || memcmp(named->name->data, start, named->name->length) != 0) continue;
+        if (named->name->length != (size_t)(end - start) || memcmp(named->name->data, start, named->name->length) != 0)
+            continue;
         *out = named->value;
         return true;
     }
     JinjaValue name;
-    return jinja_view(state, start, (size_t)(end - start), &name) && jinja_raise(state, "%s", jinja_repr_text(state, &name));
+    return jinja_view(state, start, (size_t)(end - start), &name) &&
+           jinja_raise(state, "%s", jinja_repr_text(state, &name));
 }
 
 /* name.attribute[item]… */
@@ -607,7 +616,8 @@ static bool field_value(BraceState *brace, const char *start, const char *end, J
         } else if (!jinja_view(state, part, (size_t)(at - part), &key)) {
             return false;
         }
-        if (is_attribute ? !jinja_get_attribute(state, &object, &key, out) : !jinja_get_item(state, &object, &key, out)) {
+        if (is_attribute ? !jinja_get_attribute(state, &object, &key, out)
+                         : !jinja_get_item(state, &object, &key, out)) {
             return false;
         }
         if (!is_attribute) at++;

@@ -1,6 +1,6 @@
 /*
- * globals.c - the functions that every template may call: Jinja2's range, dict, namespace, cycler, joiner and lipsum, and
- * what transformers adds, raise_exception and strftime_now.
+ * globals.c - the functions that every template may call: Jinja2's range, dict, namespace, cycler, joiner and lipsum,
+ * and what transformers adds, raise_exception and strftime_now.
  */
 #include "text/template/builtins.h"
 
@@ -48,7 +48,8 @@ static bool set_pair(JinjaState *state, JinjaDict *dict, const JinjaValue *pair,
     }
     if (!jinja_collect(state, pair, &items)) return false;
     if (items.n != 2) {
-        return jinja_raise(state, "dictionary update sequence element #%zu has length %zu; 2 is required", index, items.n);
+        return jinja_raise(state, "dictionary update sequence element #%zu has length %zu; 2 is required", index,
+                           items.n);
     }
     return jinja_dict_set(state, dict, items.items[0], items.items[1]);
 }
@@ -88,7 +89,8 @@ static bool global_dict(JinjaState *state, const JinjaValue *self, const JinjaAr
     return build_dict(state, arguments, out);
 }
 
-static bool global_namespace(JinjaState *state, const JinjaValue *self, const JinjaArguments *arguments, JinjaValue *out)
+static bool global_namespace(JinjaState *state, const JinjaValue *self, const JinjaArguments *arguments,
+                             JinjaValue *out)
 {
     (void)self;
     if (!build_dict(state, arguments, out)) return false;
@@ -126,7 +128,8 @@ static bool global_joiner(JinjaState *state, const JinjaValue *self, const Jinja
     return true;
 }
 
-static bool global_raise_exception(JinjaState *state, const JinjaValue *self, const JinjaValue *arguments, JinjaValue *out)
+static bool global_raise_exception(JinjaState *state, const JinjaValue *self, const JinjaValue *arguments,
+                                   JinjaValue *out)
 {
     (void)self, (void)out;
     JinjaValue message;
@@ -141,7 +144,8 @@ static bool global_strftime_now(JinjaState *state, const JinjaValue *self, const
     if (arguments[0].kind != JINJA_STRING) {
         return jinja_raise(state, "strftime() argument 1 must be str, not %s", jinja_type_name(&arguments[0]));
     }
-    return jinja_strftime(state, arguments[0].string, state->limits.now != 0 ? state->limits.now : (int64_t)time(NULL), out);
+    return jinja_strftime(state, arguments[0].string, state->limits.now != 0 ? state->limits.now : (int64_t)time(NULL),
+                          out);
 }
 
 /* lipsum() is random text in Jinja2; nothing can depend on what it says. */
@@ -156,10 +160,17 @@ static const JinjaBuiltin globals[] = {
     {.name = "dict", .style = JINJA_C_KEYWORDS, .n_parameters = JINJA_VARIADIC, .raw = global_dict},
     {.name = "namespace", .style = JINJA_C_KEYWORDS, .n_parameters = JINJA_VARIADIC, .raw = global_namespace},
     {.name = "cycler", .style = JINJA_C_KEYWORDS, .n_parameters = JINJA_VARIADIC, .raw = global_cycler},
-    {.name = "joiner", .python_name = "Joiner.__init__", .hidden = 1, .n_parameters = 1, .parameters = {"sep"},
+    {.name = "joiner",
+     .python_name = "Joiner.__init__",
+     .hidden = 1,
+     .n_parameters = 1,
+     .parameters = {"sep"},
      .call = global_joiner},
     {.name = "lipsum", .n_parameters = JINJA_VARIADIC, .raw = global_lipsum},
-    {.name = "raise_exception", .n_required = 1, .n_parameters = 1, .parameters = {"message"},
+    {.name = "raise_exception",
+     .n_required = 1,
+     .n_parameters = 1,
+     .parameters = {"message"},
      .call = global_raise_exception},
     {.name = "strftime_now", .n_required = 1, .n_parameters = 1, .parameters = {"format"}, .call = global_strftime_now},
 };

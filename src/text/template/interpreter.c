@@ -61,7 +61,8 @@ static bool store_name(JinjaState *state, JinjaActivation *activation, const Jin
     return jinja_dict_set(state, state->exported, key, *value);
 }
 
-static bool store_attribute(JinjaState *state, JinjaActivation *activation, const JinjaNode *target, const JinjaValue *value)
+static bool store_attribute(JinjaState *state, JinjaActivation *activation, const JinjaNode *target,
+                            const JinjaValue *value)
 {
     const JinjaValue *object = jinja_slot(activation, target->name.slot);
     if (object->kind != JINJA_NAMESPACE) return jinja_raise(state, "cannot assign attribute on non-namespace object");
@@ -251,8 +252,10 @@ static JinjaFlow run_captured(JinjaState *state, JinjaActivation *activation, co
 static JinjaFlow run_set_block(JinjaState *state, JinjaActivation *activation, const JinjaNode *node)
 {
     JinjaValue value;
-    const JinjaFlow result = run_captured(state, activation, &node->set.body, &node->set.scope, node->set.filter, &value);
-    if (result == JINJA_FLOW_NEXT && !jinja_assign(state, activation, node->set.target, &value)) return JINJA_FLOW_FAILED;
+    const JinjaFlow result =
+        run_captured(state, activation, &node->set.body, &node->set.scope, node->set.filter, &value);
+    if (result == JINJA_FLOW_NEXT && !jinja_assign(state, activation, node->set.target, &value))
+        return JINJA_FLOW_FAILED;
     jinja_leave_scope(activation, &node->set.scope);
     return result;
 }
@@ -353,7 +356,8 @@ static JinjaFlow run_autoescape(JinjaState *state, JinjaActivation *activation, 
 static bool write_block(JinjaState *state, const JinjaNode *node)
 {
     if (node->block.required) {
-        return jinja_raise(state, "Required block '%.*s' not found", (int)node->block.name->length, node->block.name->data);
+        return jinja_raise(state, "Required block '%.*s' not found", (int)node->block.name->length,
+                           node->block.name->data);
     }
     JinjaActivation *activation = jinja_activate(state, NULL, node->block.n_slots);
     if (activation == NULL) return false;
@@ -413,13 +417,20 @@ static JinjaFlow run_continue(JinjaState *state, JinjaActivation *activation, co
 typedef JinjaFlow StatementRunner(JinjaState *state, JinjaActivation *activation, const JinjaNode *node);
 
 static StatementRunner *const runners[NODE_TYPES] = {
-    [NODE_OUTPUT] = run_output,           [NODE_IF] = run_if,
-    [NODE_FOR] = run_for,                 [NODE_SET] = run_set,
-    [NODE_SET_BLOCK] = run_set_block,     [NODE_FILTER_BLOCK] = run_filter_block,
-    [NODE_WITH] = run_with,               [NODE_MACRO] = run_macro,
-    [NODE_CALL_BLOCK] = run_call_block,   [NODE_GENERATION] = run_generation,
-    [NODE_BREAK] = run_break,             [NODE_CONTINUE] = run_continue,
-    [NODE_AUTOESCAPE] = run_autoescape,   [NODE_BLOCK] = run_block,
+    [NODE_OUTPUT] = run_output,
+    [NODE_IF] = run_if,
+    [NODE_FOR] = run_for,
+    [NODE_SET] = run_set,
+    [NODE_SET_BLOCK] = run_set_block,
+    [NODE_FILTER_BLOCK] = run_filter_block,
+    [NODE_WITH] = run_with,
+    [NODE_MACRO] = run_macro,
+    [NODE_CALL_BLOCK] = run_call_block,
+    [NODE_GENERATION] = run_generation,
+    [NODE_BREAK] = run_break,
+    [NODE_CONTINUE] = run_continue,
+    [NODE_AUTOESCAPE] = run_autoescape,
+    [NODE_BLOCK] = run_block,
     [NODE_LOAD_TEMPLATE] = run_load_template,
 };
 

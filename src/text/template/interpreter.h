@@ -41,8 +41,8 @@ bool jinja_loop_attribute(JinjaState *state, JinjaLoop *loop, const JinjaString 
 /* loop(iterable): the text of the body over other items, one level deeper. */
 bool jinja_loop_recurse(JinjaState *state, JinjaLoop *loop, const JinjaValue *iterable, JinjaValue *out);
 /* Runs a for statement over `iterable`; writes to state->out. */
-JinjaFlow jinja_run_loop(JinjaState *state, JinjaActivation *activation, const JinjaNode *node, const JinjaValue *iterable,
-                         int64_t depth0);
+JinjaFlow jinja_run_loop(JinjaState *state, JinjaActivation *activation, const JinjaNode *node,
+                         const JinjaValue *iterable, int64_t depth0);
 /* Stores a value in a name, a namespace's attribute, or spreads it over a tuple of targets. */
 bool jinja_assign(JinjaState *state, JinjaActivation *activation, const JinjaNode *target, const JinjaValue *value);
 

@@ -1,9 +1,10 @@
 /*
  * lexer.c - two states: text, where the next tag is looked for, and code inside a tag.
  *
- * The rules are those of Jinja2's regular expressions, in their order. What a tag strips from its surroundings is decided
- * here, so that the parser sees the text that will be printed. Tags end only outside of brackets. Jinja2 reads tokens one
- * at a time while it parses; so a bad token is recorded as TOKEN_ERROR and reported when the parser gets there.
+ * The rules are those of Jinja2's regular expressions, in their order. What a tag strips from its surroundings is
+ * decided here, so that the parser sees the text that will be printed. Tags end only outside of brackets. Jinja2 reads
+ * tokens one at a time while it parses; so a bad token is recorded as TOKEN_ERROR and reported when the parser gets
+ * there.
  */
 #include "text/template/lexer.h"
 #include "text/template/number.h"
@@ -18,7 +19,7 @@ typedef struct Lexer {
     JinjaTokens *tokens;
     const char *source; /* line ends normalized */
     size_t length, position;
-    uint32_t line;      /* of counted_to */
+    uint32_t line; /* of counted_to */
     size_t counted_to;
     bool line_starting; /* the last thing read ended a line */
     bool failed;        /* a TOKEN_ERROR was pushed */
@@ -30,11 +31,11 @@ static const struct {
     const char *text;
     JinjaTokenType type;
 } operators[] = {
-    {"//", TOKEN_FLOORDIV}, {"**", TOKEN_POW},   {"==", TOKEN_EQ},     {"!=", TOKEN_NE},       {">=", TOKEN_GTEQ},
-    {"<=", TOKEN_LTEQ},     {"+", TOKEN_ADD},    {"-", TOKEN_SUB},     {"/", TOKEN_DIV},       {"*", TOKEN_MUL},
+    {"//", TOKEN_FLOORDIV}, {"**", TOKEN_POW},   {"==", TOKEN_EQ},      {"!=", TOKEN_NE},      {">=", TOKEN_GTEQ},
+    {"<=", TOKEN_LTEQ},     {"+", TOKEN_ADD},    {"-", TOKEN_SUB},      {"/", TOKEN_DIV},      {"*", TOKEN_MUL},
     {"%", TOKEN_MOD},       {"~", TOKEN_TILDE},  {"[", TOKEN_LBRACKET}, {"]", TOKEN_RBRACKET}, {"(", TOKEN_LPAREN},
-    {")", TOKEN_RPAREN},    {"{", TOKEN_LBRACE}, {"}", TOKEN_RBRACE},  {">", TOKEN_GT},        {"<", TOKEN_LT},
-    {"=", TOKEN_ASSIGN},    {".", TOKEN_DOT},    {":", TOKEN_COLON},   {"|", TOKEN_PIPE},      {",", TOKEN_COMMA},
+    {")", TOKEN_RPAREN},    {"{", TOKEN_LBRACE}, {"}", TOKEN_RBRACE},   {">", TOKEN_GT},       {"<", TOKEN_LT},
+    {"=", TOKEN_ASSIGN},    {".", TOKEN_DOT},    {":", TOKEN_COLON},    {"|", TOKEN_PIPE},     {",", TOKEN_COMMA},
     {";", TOKEN_SEMICOLON},
 };
 
@@ -112,7 +113,10 @@ static bool lex_error(Lexer *lexer, size_t position, const char *format, ...)
     return push_text(lexer, TOKEN_ERROR, position, copy, strlen(copy));
 }
 
-static char peek(const Lexer *lexer, size_t position) { return position < lexer->length ? lexer->source[position] : '\0'; }
+static char peek(const Lexer *lexer, size_t position)
+{
+    return position < lexer->length ? lexer->source[position] : '\0';
+}
 
 static size_t skip_space(const Lexer *lexer, size_t position)
 {
@@ -264,7 +268,8 @@ static size_t integer_end(const Lexer *lexer, size_t at, int *base)
     *base = prefix == 'b' ? 2 : prefix == 'o' ? 8 : prefix == 'x' ? 16 : 10;
     if (peek(lexer, at) == '0' && *base != 10) {
         size_t end = at + 2;
-        while (digit_of(peek(lexer, end)) < *base || (peek(lexer, end) == '_' && digit_of(peek(lexer, end + 1)) < *base)) {
+        while (digit_of(peek(lexer, end)) < *base ||
+               (peek(lexer, end) == '_' && digit_of(peek(lexer, end + 1)) < *base)) {
             end++;
         }
         if (end > at + 2) return end;
@@ -350,7 +355,8 @@ static const char *unescape(const char *at, const char *end, char **out, const c
     }
     if (c >= '0' && c <= '7') {
         uint32_t value = 0;
-        for (int n = 0; n < 3 && at < end && *at >= '0' && *at <= '7'; n++, at++) value = value * 8 + (uint32_t)(*at - '0');
+        for (int n = 0; n < 3 && at < end && *at >= '0' && *at <= '7'; n++, at++)
+            value = value * 8 + (uint32_t)(*at - '0');
         *out += unicode_encode(value, *out);
         return at;
     }
@@ -358,7 +364,9 @@ static const char *unescape(const char *at, const char *end, char **out, const c
     if (n > 0) {
         const int64_t value = escape_digits(at + 1, end, n);
         if (value < 0) {
-            *message = n == 2 ? "truncated \\xXX escape" : n == 4 ? "truncated \\uXXXX escape" : "truncated \\UXXXXXXXX escape";
+            *message = n == 2   ? "truncated \\xXX escape"
+                       : n == 4 ? "truncated \\uXXXX escape"
+                                : "truncated \\UXXXXXXXX escape";
             return NULL;
         }
         if (value > 0x10FFFF) {
@@ -447,8 +455,8 @@ static bool lex_operator(Lexer *lexer)
     size_t width;
     (void)unicode_decode(lexer->source + at, lexer->source + lexer->length, &width);
     const char *quote = lexer->source[at] == '\'' ? "\"" : "'";
-    return lex_error(lexer, at, "unexpected char %s%s%.*s%s at %zu", quote, lexer->source[at] == '\\' ? "\\" : "", (int)width,
-                     lexer->source + at, quote, unicode_count(lexer->source, at));
+    return lex_error(lexer, at, "unexpected char %s%s%.*s%s at %zu", quote, lexer->source[at] == '\\' ? "\\" : "",
+                     (int)width, lexer->source + at, quote, unicode_count(lexer->source, at));
 }
 
 /* One token inside a tag. */

@@ -30,8 +30,8 @@ static JinjaNext next_filtered(JinjaState *state, JinjaIterator *iterator, Jinja
     }
 }
 
-static bool filter_items(JinjaState *state, JinjaActivation *activation, const JinjaNode *node, const JinjaValue *iterable,
-                         JinjaValue *out)
+static bool filter_items(JinjaState *state, JinjaActivation *activation, const JinjaNode *node,
+                         const JinjaValue *iterable, JinjaValue *out)
 {
     FilteredItems *items = jinja_alloc(state, 1, sizeof *items);
     if (items == NULL) return false;
@@ -60,8 +60,8 @@ static JinjaFlow run_iterations(JinjaState *state, JinjaActivation *activation, 
     }
 }
 
-JinjaFlow jinja_run_loop(JinjaState *state, JinjaActivation *activation, const JinjaNode *node, const JinjaValue *iterable,
-                         int64_t depth0)
+JinjaFlow jinja_run_loop(JinjaState *state, JinjaActivation *activation, const JinjaNode *node,
+                         const JinjaValue *iterable, int64_t depth0)
 {
     JinjaValue items = *iterable;
     if (node->loop.test != NULL && !filter_items(state, activation, node, iterable, &items)) return JINJA_FLOW_FAILED;
@@ -79,7 +79,8 @@ JinjaFlow jinja_run_loop(JinjaState *state, JinjaActivation *activation, const J
                             .activation = activation->parent,
                             .depth0 = depth0};
     }
-    /* Jinja2 runs the else branch unless some iteration reached the end of the body: break and continue do not count. */
+    /* Jinja2 runs the else branch unless some iteration reached the end of the body: break and continue do not count.
+     */
     bool completed = false;
     JinjaFlow result = run_iterations(state, activation, node, loop, &cursor, &completed);
     if (result == JINJA_FLOW_FAILED) return result;
@@ -199,7 +200,7 @@ static bool loop_property(JinjaState *state, JinjaLoop *loop, const char *name, 
         return neighbour(state, loop, name[0] == 'n', out);
     } else {
         if (!jinja_loop_length(state, loop, &length)) return false;
-        *out = jinja_int(strcmp(name, "length") == 0    ? length
+        *out = jinja_int(strcmp(name, "length") == 0     ? length
                          : strcmp(name, "revindex") == 0 ? length - loop->index0
                                                          : length - loop->index0 - 1);
     }
@@ -208,8 +209,8 @@ static bool loop_property(JinjaState *state, JinjaLoop *loop, const char *name, 
 
 bool jinja_loop_attribute(JinjaState *state, JinjaLoop *loop, const JinjaString *name, JinjaValue *out, bool *found)
 {
-    static const char *const names[] = {"index",  "index0",   "first",     "last",     "length",  "revindex",
-                                        "revindex0", "depth", "depth0", "previtem", "nextitem"};
+    static const char *const names[] = {"index",     "index0", "first",  "last",     "length",  "revindex",
+                                        "revindex0", "depth",  "depth0", "previtem", "nextitem"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         if (strlen(names[i]) != name->length || memcmp(names[i], name->data, name->length) != 0) continue;
         *found = true;

@@ -1,8 +1,8 @@
 /*
  * named_templates.c - prompt formats that can be asked for by name, for models whose files bring no template.
  *
- * Each begins with a macro that turns content into text: a string, or the text parts of a list. A format's own first token
- * is written when the caller names none (bos_token).
+ * Each begins with a macro that turns content into text: a string, or the text parts of a list. A format's own first
+ * token is written when the caller names none (bos_token).
  */
 #include "text/template/chat_template.h"
 
@@ -25,11 +25,10 @@
 static const struct {
     const char *name, *source;
 } templates[] = {
-    {"chatml", TEXT_MACRO
-     "{%- for message in messages -%}"
-     "{{ '<|im_start|>' ~ message.role ~ '\n' ~ text(message.content) ~ '<|im_end|>\n' }}"
-     "{%- endfor -%}"
-     "{%- if add_generation_prompt -%}{{ '<|im_start|>assistant\n' }}{%- endif -%}"},
+    {"chatml", TEXT_MACRO "{%- for message in messages -%}"
+                          "{{ '<|im_start|>' ~ message.role ~ '\n' ~ text(message.content) ~ '<|im_end|>\n' }}"
+                          "{%- endfor -%}"
+                          "{%- if add_generation_prompt -%}{{ '<|im_start|>assistant\n' }}{%- endif -%}"},
     {"llama2", TEXT_MACRO SPLIT_SYSTEM
      "{%- for message in turns -%}"
      "{%- if message.role == 'assistant' -%}"
@@ -46,12 +45,12 @@ static const struct {
      "{{ '<|start_header_id|>' ~ message.role ~ '<|end_header_id|>\n\n' ~ text(message.content)|trim ~ '<|eot_id|>' }}"
      "{%- endfor -%}"
      "{%- if add_generation_prompt -%}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{%- endif -%}"},
-    {"nemotron", TEXT_MACRO SPLIT_SYSTEM
-     "{{ '<extra_id_0>System\n' ~ system ~ '\n\n' }}"
-     "{%- for message in turns -%}"
-     "{{ '<extra_id_1>' ~ message.role|capitalize ~ '\n' ~ text(message.content)|trim ~ '\n' }}"
-     "{%- endfor -%}"
-     "{%- if add_generation_prompt -%}{{ '<extra_id_1>Assistant\n' }}{%- endif -%}"},
+    {"nemotron",
+     TEXT_MACRO SPLIT_SYSTEM "{{ '<extra_id_0>System\n' ~ system ~ '\n\n' }}"
+                             "{%- for message in turns -%}"
+                             "{{ '<extra_id_1>' ~ message.role|capitalize ~ '\n' ~ text(message.content)|trim ~ '\n' }}"
+                             "{%- endfor -%}"
+                             "{%- if add_generation_prompt -%}{{ '<extra_id_1>Assistant\n' }}{%- endif -%}"},
     {"gemma", TEXT_MACRO SPLIT_SYSTEM
      "{{ bos_token or '<bos>' }}"
      "{%- for message in turns -%}"
@@ -68,11 +67,10 @@ static const struct {
      "{%- else -%}{{ '<｜User｜>' ~ text(message.content) }}{%- endif -%}"
      "{%- endfor -%}"
      "{%- if add_generation_prompt -%}{{ '<｜Assistant｜><think>\n' }}{%- endif -%}"},
-    {"phi", TEXT_MACRO
-     "{%- for message in messages -%}"
-     "{{ '<|' ~ message.role ~ '|>\n' ~ text(message.content) ~ '<|end|>\n' }}"
-     "{%- endfor -%}"
-     "{%- if add_generation_prompt -%}{{ '<|assistant|>\n' }}{%- endif -%}"},
+    {"phi", TEXT_MACRO "{%- for message in messages -%}"
+                       "{{ '<|' ~ message.role ~ '|>\n' ~ text(message.content) ~ '<|end|>\n' }}"
+                       "{%- endfor -%}"
+                       "{%- if add_generation_prompt -%}{{ '<|assistant|>\n' }}{%- endif -%}"},
 };
 
 const char *chat_template_named(const char *name)

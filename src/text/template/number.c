@@ -234,7 +234,8 @@ NumberParse number_parse_int(const char *text, size_t length, int base, int64_t 
         if (digit >= base) return NUMBER_INVALID;
         nonzero |= digit != 0;
         after_digit = any = true;
-        if (__builtin_mul_overflow(value, base, &value) || __builtin_sub_overflow(value, digit, &value)) too_large = true;
+        if (__builtin_mul_overflow(value, base, &value) || __builtin_sub_overflow(value, digit, &value))
+            too_large = true;
     }
     if (!any || (only_zero && nonzero)) return NUMBER_INVALID;
     if (too_large || (!negative && value == INT64_MIN)) return NUMBER_TOO_LARGE;

@@ -23,7 +23,8 @@ NumberParse number_parse_int(const char *text, size_t length, int base, int64_t 
 /* round(value, digits): correctly rounded, halves to even on the exact binary value. */
 double number_round(double value, int64_t digits);
 
-/* printf's %e, %f and %g with '.' whatever the locale; `precision` at most 4096. Returns the length, or 0 without room. */
+/* printf's %e, %f and %g with '.' whatever the locale; `precision` at most 4096. Returns the length, or 0 without room.
+ */
 size_t number_format(char kind, int precision, bool alternate, double value, char *out, size_t capacity);
 
 #endif

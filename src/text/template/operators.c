@@ -9,14 +9,19 @@
 #include <math.h>
 
 static const char *const symbols[] = {
-    [OPERATOR_ADD] = "+",           [OPERATOR_SUBTRACT] = "-", [OPERATOR_MULTIPLY] = "*",      [OPERATOR_DIVIDE] = "/",
-    [OPERATOR_FLOOR_DIVIDE] = "//", [OPERATOR_MODULO] = "%",   [OPERATOR_POWER] = "** or pow()",
+    [OPERATOR_ADD] = "+",
+    [OPERATOR_SUBTRACT] = "-",
+    [OPERATOR_MULTIPLY] = "*",
+    [OPERATOR_DIVIDE] = "/",
+    [OPERATOR_FLOOR_DIVIDE] = "//",
+    [OPERATOR_MODULO] = "%",
+    [OPERATOR_POWER] = "** or pow()",
 };
 
 static bool raise_operands(JinjaState *state, JinjaOperator operation, const JinjaValue *a, const JinjaValue *b)
 {
-    return jinja_raise(state, "unsupported operand type(s) for %s: '%s' and '%s'", symbols[operation], jinja_type_name(a),
-                       jinja_type_name(b));
+    return jinja_raise(state, "unsupported operand type(s) for %s: '%s' and '%s'", symbols[operation],
+                       jinja_type_name(a), jinja_type_name(b));
 }
 
 static bool raise_too_large(JinjaState *state)
@@ -25,7 +30,10 @@ static bool raise_too_large(JinjaState *state)
 }
 
 static bool is_integer(const JinjaValue *value) { return value->kind == JINJA_INT || value->kind == JINJA_BOOL; }
-static int64_t integer_of(const JinjaValue *value) { return value->kind == JINJA_BOOL ? value->boolean : value->integer; }
+static int64_t integer_of(const JinjaValue *value)
+{
+    return value->kind == JINJA_BOOL ? value->boolean : value->integer;
+}
 
 static double double_of(const JinjaValue *value)
 {
@@ -237,10 +245,12 @@ static bool repeat_string(JinjaState *state, const JinjaString *string, int64_t 
     StrBuf *text = jinja_capture(state);
     if (text == NULL) return false;
     if (count > 0 && string->length > 0) {
-        if ((uint64_t)count > SIZE_MAX / 2 / string->length || !jinja_charge_bytes(state, string->length * (size_t)count)) {
+        if ((uint64_t)count > SIZE_MAX / 2 / string->length ||
+            !jinja_charge_bytes(state, string->length * (size_t)count)) {
             return jinja_charge_slow(state, 0);
         }
-        for (int64_t i = 0; i < count && state->status == IMP_OK; i++) jinja_append(state, text, string->data, string->length);
+        for (int64_t i = 0; i < count && state->status == IMP_OK; i++)
+            jinja_append(state, text, string->data, string->length);
     }
     if (!jinja_capture_finish(state, text, out)) return false;
     out->string->markup = string->markup;
@@ -274,7 +284,8 @@ bool jinja_modulo(JinjaState *state, const JinjaValue *a, const JinjaValue *b, J
     return jinja_operate(state, OPERATOR_MODULO, a, b, out);
 }
 
-bool jinja_operate(JinjaState *state, JinjaOperator operation, const JinjaValue *a, const JinjaValue *b, JinjaValue *out)
+bool jinja_operate(JinjaState *state, JinjaOperator operation, const JinjaValue *a, const JinjaValue *b,
+                   JinjaValue *out)
 {
     if (jinja_is_number(a) && jinja_is_number(b)) {
         if (is_integer(a) && is_integer(b)) {
@@ -329,9 +340,9 @@ bool jinja_compare(JinjaState *state, JinjaOperator operation, const JinjaValue 
         return true;
     default:
         if (!jinja_order(state, a, b, order_symbols[operation], &order)) return false;
-        *out = order != 2 && ((operation == OPERATOR_LESS && order < 0) || (operation == OPERATOR_LESS_EQUAL && order <= 0) ||
-                              (operation == OPERATOR_GREATER && order > 0) ||
-                              (operation == OPERATOR_GREATER_EQUAL && order >= 0));
+        *out = order != 2 &&
+               ((operation == OPERATOR_LESS && order < 0) || (operation == OPERATOR_LESS_EQUAL && order <= 0) ||
+                (operation == OPERATOR_GREATER && order > 0) || (operation == OPERATOR_GREATER_EQUAL && order >= 0));
         return true;
     }
 }

@@ -6,7 +6,8 @@
 
 #include "text/template/ast.h"
 
-bool jinja_operate(JinjaState *state, JinjaOperator operation, const JinjaValue *a, const JinjaValue *b, JinjaValue *out);
+bool jinja_operate(JinjaState *state, JinjaOperator operation, const JinjaValue *a, const JinjaValue *b,
+                   JinjaValue *out);
 bool jinja_sign(JinjaState *state, bool negative, const JinjaValue *value, JinjaValue *out);
 bool jinja_compare(JinjaState *state, JinjaOperator operation, const JinjaValue *a, const JinjaValue *b, bool *out);
 

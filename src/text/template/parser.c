@@ -1,8 +1,8 @@
 /*
  * parser.c - statements, and the token cursor that both halves of the parser use.
  *
- * The grammar and the messages are Jinja2's. include, import and extends are parsed, since a template may carry one in a
- * branch it never takes; running one fails, because there is nothing to load.
+ * The grammar and the messages are Jinja2's. include, import and extends are parsed, since a template may carry one in
+ * a branch it never takes; running one fails, because there is nothing to load.
  */
 #include "text/template/parser.h"
 #include "text/template/unicode.h"
@@ -193,11 +193,13 @@ static bool fail_tag(JinjaParser *parser, const JinjaToken *tag)
     if (tag == NULL) {
         append(message, sizeof message, &at, "Unexpected end of template.");
     } else {
-        append(message, sizeof message, &at, "Encountered unknown tag %s.", parser_quote(parser, tag->text, tag->length));
+        append(message, sizeof message, &at, "Encountered unknown tag %s.",
+               parser_quote(parser, tag->text, tag->length));
     }
     if (looking_at > 0 && tag != NULL && is_expected_somewhere(parser, tag)) {
         append(message, sizeof message, &at,
-               " You probably made a nesting mistake. Jinja is expecting this tag, but currently looking for %s.", looking);
+               " You probably made a nesting mistake. Jinja is expecting this tag, but currently looking for %s.",
+               looking);
     } else if (looking_at > 0) {
         append(message, sizeof message, &at, " Jinja was looking for the following tags: %s.", looking);
     }
@@ -272,7 +274,8 @@ static bool parse_body(JinjaParser *parser, const char *const *ends, JinjaNodes 
 {
     if (ends != NULL) {
         if (parser->n_ends == JINJA_MAX_TAG_DEPTH) {
-            return parser_fail(parser, parser_token(parser)->line, "tags are nested deeper than %d", JINJA_MAX_TAG_DEPTH);
+            return parser_fail(parser, parser_token(parser)->line, "tags are nested deeper than %d",
+                               JINJA_MAX_TAG_DEPTH);
         }
         parser->ends[parser->n_ends++] = ends;
     }
@@ -368,7 +371,8 @@ static bool parse_with_targets(JinjaParser *parser, JinjaNodeBuffer *targets, Ji
     while (!parser_is(parser, TOKEN_BLOCK_END)) {
         if (targets->n > 0 && !parser_expect(parser, TOKEN_COMMA)) return false;
         JinjaNode *target = parser_assign_target(parser, NULL, false);
-        if (target == NULL || !parser_push(parser, targets, target) || !parser_expect(parser, TOKEN_ASSIGN)) return false;
+        if (target == NULL || !parser_push(parser, targets, target) || !parser_expect(parser, TOKEN_ASSIGN))
+            return false;
         JinjaNode *value = parser_expression(parser, true);
         if (value == NULL || !parser_push(parser, values, value)) return false;
     }
@@ -511,14 +515,16 @@ static JinjaNode *parse_block(JinjaParser *parser)
     node->block.required = parser_skip_name(parser, "required");
     if (node->block.name == NULL || !parser_ok(parser)) return NULL;
     if (parser_is(parser, TOKEN_SUB)) {
-        (void)parser_fail(parser, parser_token(parser)->line,
-                          "Block names in Jinja have to be valid Python identifiers and may not contain hyphens, use an "
-                          "underscore instead.");
+        (void)parser_fail(
+            parser, parser_token(parser)->line,
+            "Block names in Jinja have to be valid Python identifiers and may not contain hyphens, use an "
+            "underscore instead.");
         return NULL;
     }
     if (!parse_statements(parser, ends, true, &node->block.body)) return NULL;
     if (node->block.required && !is_blank(&node->block.body)) {
-        (void)parser_fail(parser, parser_token(parser)->line, "Required blocks can only contain comments or whitespace");
+        (void)parser_fail(parser, parser_token(parser)->line,
+                          "Required blocks can only contain comments or whitespace");
         return NULL;
     }
     if (parser_token(parser)->type == TOKEN_NAME && parser_token(parser)->length == name->length &&

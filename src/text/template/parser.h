@@ -21,7 +21,10 @@ typedef struct JinjaParser {
 } JinjaParser;
 
 static inline const JinjaToken *parser_token(const JinjaParser *parser) { return &parser->tokens[parser->position]; }
-static inline bool parser_is(const JinjaParser *parser, JinjaTokenType type) { return parser_token(parser)->type == type; }
+static inline bool parser_is(const JinjaParser *parser, JinjaTokenType type)
+{
+    return parser_token(parser)->type == type;
+}
 static inline bool parser_ok(const JinjaParser *parser) { return parser->compiler->status == IMP_OK; }
 
 bool parser_is_name(const JinjaParser *parser, const char *name);
@@ -61,9 +64,9 @@ JinjaString *parser_string(JinjaParser *parser, const JinjaToken *token);
 JinjaNode *parser_expression(JinjaParser *parser, bool with_condition);
 
 typedef struct JinjaTupleRules {
-    bool simplified;      /* names and literals only: an assignment's target */
+    bool simplified; /* names and literals only: an assignment's target */
     bool with_condition;
-    bool parentheses;     /* an empty tuple is allowed */
+    bool parentheses; /* an empty tuple is allowed */
     bool with_namespace;
     const char *end_name; /* a name that ends it, NULL: none */
 } JinjaTupleRules;

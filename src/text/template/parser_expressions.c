@@ -69,8 +69,9 @@ static bool compare_operator(JinjaParser *parser, JinjaOperator *out)
     static const struct {
         JinjaTokenType token;
         JinjaOperator operation;
-    } table[] = {{TOKEN_EQ, OPERATOR_EQUAL},   {TOKEN_NE, OPERATOR_NOT_EQUAL},  {TOKEN_LT, OPERATOR_LESS},
-                 {TOKEN_LTEQ, OPERATOR_LESS_EQUAL}, {TOKEN_GT, OPERATOR_GREATER}, {TOKEN_GTEQ, OPERATOR_GREATER_EQUAL}};
+    } table[] = {{TOKEN_EQ, OPERATOR_EQUAL},   {TOKEN_NE, OPERATOR_NOT_EQUAL},
+                 {TOKEN_LT, OPERATOR_LESS},    {TOKEN_LTEQ, OPERATOR_LESS_EQUAL},
+                 {TOKEN_GT, OPERATOR_GREATER}, {TOKEN_GTEQ, OPERATOR_GREATER_EQUAL}};
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         if (!parser_is(parser, table[i].token)) continue;
         *out = table[i].operation;
@@ -236,7 +237,8 @@ static bool parse_keyword(JinjaParser *parser, JinjaCallArguments *out, Argument
     if (name->name.name == NULL || !parser_advance(parser) || !parser_advance(parser)) return false;
     for (size_t i = 0; i < buffers->names.n; i++) {
         const JinjaString *other = buffers->names.at[i]->name.name;
-        if (other->length == name->name.name->length && memcmp(other->data, name->name.name->data, other->length) == 0) {
+        if (other->length == name->name.name->length &&
+            memcmp(other->data, name->name.name->data, other->length) == 0) {
             return parser_fail(parser, name->line, "keyword argument repeated: %.*s", (int)other->length, other->data);
         }
     }
@@ -303,7 +305,8 @@ static bool parse_arguments(JinjaParser *parser, JinjaNode *over, JinjaCallArgum
     for (size_t i = 0; i < out->positional.n; i++) {
         if (!parser_raise_over(parser, over, out->positional.at[i])) return false;
     }
-    return parser_raise_over(parser, over, out->dynamic_positional) && parser_raise_over(parser, over, out->dynamic_named);
+    return parser_raise_over(parser, over, out->dynamic_positional) &&
+           parser_raise_over(parser, over, out->dynamic_named);
 }
 
 static JinjaNode *parse_call(JinjaParser *parser, JinjaNode *callee)
@@ -459,7 +462,8 @@ static JinjaNode *parse_bracket_argument(JinjaParser *parser, uint32_t line)
         has_slice |= ok && item->type == NODE_SLICE;
     }
     JinjaNodes items;
-    if (!parser_finish(parser, &buffer, &items) || !ok || tuple == NULL || !parser_expect(parser, TOKEN_RBRACKET)) return NULL;
+    if (!parser_finish(parser, &buffer, &items) || !ok || tuple == NULL || !parser_expect(parser, TOKEN_RBRACKET))
+        return NULL;
     if (items.n == 1) return items.at[0];
     if (has_slice) return parser_fail(parser, line, "invalid syntax") ? tuple : NULL;
     tuple->items = items;
@@ -526,8 +530,9 @@ static JinjaNode *parse_unary(JinjaParser *parser, bool with_filter)
         if (!parser_advance(parser) || !parser_enter(parser)) return NULL;
         JinjaNode *operand = parse_unary(parser, false);
         parser_leave(parser);
-        node = operand == NULL ? NULL
-                               : parser_node(parser, token->type == TOKEN_SUB ? NODE_NEGATE : NODE_POSITIVE, token->line);
+        node = operand == NULL
+                   ? NULL
+                   : parser_node(parser, token->type == TOKEN_SUB ? NODE_NEGATE : NODE_POSITIVE, token->line);
         if (node == NULL) return NULL;
         node->operand = operand;
         if (!parser_raise_over(parser, node, operand)) return NULL;
@@ -581,7 +586,8 @@ static JinjaNode *parse_string(JinjaParser *parser)
     JinjaNode *node = parser_node(parser, NODE_CONST, first->line);
     char *text = n > 1 ? jinja_compile_alloc(parser->compiler, length + 1, 1) : NULL;
     if (node == NULL || (n > 1 && text == NULL)) return NULL;
-    for (size_t i = 0, at = 0; n > 1 && i < n; at += first[i].length, i++) memcpy(text + at, first[i].text, first[i].length);
+    for (size_t i = 0, at = 0; n > 1 && i < n; at += first[i].length, i++)
+        memcpy(text + at, first[i].text, first[i].length);
     JinjaString *string = jinja_compile_string(parser->compiler, n > 1 ? text : first->text, length);
     if (string == NULL) return NULL;
     node->constant = (JinjaValue){.kind = JINJA_STRING, .string = string};
@@ -678,8 +684,8 @@ static JinjaNode *parse_primary(JinjaParser *parser, bool with_namespace)
 
 static bool tuple_ends(const JinjaParser *parser, const char *end_name)
 {
-    return parser_is(parser, TOKEN_VARIABLE_END) || parser_is(parser, TOKEN_BLOCK_END) || parser_is(parser, TOKEN_RPAREN) ||
-           (end_name != NULL && parser_is_name(parser, end_name));
+    return parser_is(parser, TOKEN_VARIABLE_END) || parser_is(parser, TOKEN_BLOCK_END) ||
+           parser_is(parser, TOKEN_RPAREN) || (end_name != NULL && parser_is_name(parser, end_name));
 }
 
 static bool parse_tuple_items(JinjaParser *parser, JinjaTupleRules rules, JinjaNodeBuffer *items, bool *is_tuple,

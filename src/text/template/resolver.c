@@ -2,11 +2,11 @@
  * resolver.c - binds every name of a template to a slot, with the scopes that Jinja2's compiler makes.
  *
  * Jinja2 turns a template into Python functions: the template itself, each macro and each recursive loop. Inside them,
- * loops, with, set and filter blocks open scopes. When a scope is entered, each of its names is loaded: from the context
- * (resolve), from the scope around (alias), as a parameter, or not at all (undefined); what is assigned there dies with
- * it. A name that a function does not own is the variable of the function around it, as Python's closures see it.
- * A scope is analyzed as a whole before its statements are bound, as Jinja2 does: an assignment further down already
- * decides how a name is loaded.
+ * loops, with, set and filter blocks open scopes. When a scope is entered, each of its names is loaded: from the
+ * context (resolve), from the scope around (alias), as a parameter, or not at all (undefined); what is assigned there
+ * dies with it. A name that a function does not own is the variable of the function around it, as Python's closures see
+ * it. A scope is analyzed as a whole before its statements are bound, as Jinja2 does: an assignment further down
+ * already decides how a name is loaded.
  */
 #include "text/template/ast.h"
 #include "text/template/builtins.h"
@@ -57,13 +57,17 @@ typedef struct Resolver {
     size_t n_blocks, blocks_capacity;
 } Resolver;
 
-static bool same(const JinjaString *a, const char *b) { return strlen(b) == a->length && memcmp(a->data, b, a->length) == 0; }
+static bool same(const JinjaString *a, const char *b)
+{
+    return strlen(b) == a->length && memcmp(a->data, b, a->length) == 0;
+}
 
 static Symbol *intern(Resolver *resolver, JinjaString *name)
 {
     Symbol **bucket = &resolver->buckets[name->hash % SYMBOL_BUCKETS];
     for (Symbol *symbol = *bucket; symbol != NULL; symbol = symbol->next) {
-        if (symbol->name->length == name->length && memcmp(symbol->name->data, name->data, name->length) == 0) return symbol;
+        if (symbol->name->length == name->length && memcmp(symbol->name->data, name->data, name->length) == 0)
+            return symbol;
     }
     Symbol *symbol = jinja_compile_alloc(resolver->compiler, 1, sizeof *symbol);
     if (symbol == NULL) return NULL;
@@ -301,7 +305,8 @@ static bool refuse_loop_assignment(void *context, JinjaNode *node)
     switch (node->type) {
     case NODE_NAME:
         if (!node->name.store || !same(node->name.name, "loop")) return true;
-        return jinja_compile_fail(resolver->compiler, node->line, "Can't assign to special loop variable in for-loop target");
+        return jinja_compile_fail(resolver->compiler, node->line,
+                                  "Can't assign to special loop variable in for-loop target");
     case NODE_WITH:
         return each(&node->with.values, refuse_loop_assignment, context) &&
                each(&node->with.body, refuse_loop_assignment, context);
@@ -580,14 +585,16 @@ static bool bind_set_block(Resolver *resolver, JinjaNode *node)
 static bool bind_filter_block(Resolver *resolver, JinjaNode *node)
 {
     if (open_scope(resolver, resolver->scope->function) == NULL) return false;
-    const bool ok = analyze_all(resolver, &node->filter_block.body) && analyze_one(resolver, node->filter_block.filter) &&
+    const bool ok = analyze_all(resolver, &node->filter_block.body) &&
+                    analyze_one(resolver, node->filter_block.filter) &&
                     bind_inner(resolver, &node->filter_block.body) && bind(resolver, node->filter_block.filter);
     return close_scope(resolver, &node->filter_block.scope) && ok;
 }
 
 static bool bind_with(Resolver *resolver, JinjaNode *node)
 {
-    if (!bind_all(resolver, &node->with.values) || open_scope(resolver, resolver->scope->function) == NULL) return false;
+    if (!bind_all(resolver, &node->with.values) || open_scope(resolver, resolver->scope->function) == NULL)
+        return false;
     bool ok = true;
     for (size_t i = 0; ok && i < node->with.targets.n; i++) ok = analyze_parameters(resolver, node->with.targets.at[i]);
     ok = ok && analyze_all(resolver, &node->with.body) && bind_all(resolver, &node->with.targets) &&
@@ -607,14 +614,16 @@ static bool note_block(Resolver *resolver, JinjaNode *node)
 {
     for (size_t i = 0; i < resolver->n_blocks; i++) {
         const JinjaString *other = resolver->blocks[i]->block.name;
-        if (other->length == node->block.name->length && memcmp(other->data, node->block.name->data, other->length) == 0) {
+        if (other->length == node->block.name->length &&
+            memcmp(other->data, node->block.name->data, other->length) == 0) {
             return jinja_compile_fail(resolver->compiler, node->line, "block '%.*s' defined twice", (int)other->length,
                                       other->data);
         }
     }
     if (resolver->n_blocks == resolver->blocks_capacity) {
         const size_t capacity = resolver->blocks_capacity == 0 ? 8 : resolver->blocks_capacity * 2;
-        if (capacity > 1024) return jinja_compile_fail(resolver->compiler, node->line, "the template has too many blocks");
+        if (capacity > 1024)
+            return jinja_compile_fail(resolver->compiler, node->line, "the template has too many blocks");
         JinjaNode **grown = realloc(resolver->blocks, capacity * sizeof(JinjaNode *));
         if (grown == NULL) return jinja_compile_fail(resolver->compiler, node->line, "out of memory");
         resolver->blocks = grown;

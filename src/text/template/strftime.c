@@ -16,8 +16,8 @@ static size_t directive_end(const char *format, size_t length, size_t at)
     return end < length ? end + 1 : end;
 }
 
-static void append_directive(JinjaState *state, StrBuf *text, const char *directive, size_t length, const struct tm *when,
-                             locale_t locale)
+static void append_directive(JinjaState *state, StrBuf *text, const char *directive, size_t length,
+                             const struct tm *when, locale_t locale)
 {
     char format[MAX_DIRECTIVE + 2], result[MAX_TEXT];
     const char letter = directive[length - 1];

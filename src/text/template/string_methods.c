@@ -9,7 +9,8 @@
 
 #include <stdio.h>
 
-#define METHOD(name) static bool name(JinjaState *state, const JinjaValue *self, const JinjaValue *arguments, JinjaValue *out)
+#define METHOD(name)                                                                                                   \
+    static bool name(JinjaState *state, const JinjaValue *self, const JinjaValue *arguments, JinjaValue *out)
 
 static bool finish_markup(bool ok, const JinjaValue *self, JinjaValue *out)
 {
@@ -156,7 +157,7 @@ static bool find(JinjaState *state, const JinjaValue *self, const JinjaValue *ar
     *out = -1;
     const JinjaString *needle = arguments[0].string;
     if (!valid || !jinja_charge_bytes(state, part.length * (last ? 16 : 1))) return valid ? false : true;
-    const char *found = last ? find_last(part.data, part.length, needle)
+    const char *found = last                  ? find_last(part.data, part.length, needle)
                         : needle->length == 0 ? part.data
                                               : memmem(part.data, part.length, needle->data, needle->length);
     if (found != NULL) *out = (int64_t)(first_char + unicode_count(part.data, (size_t)(found - part.data)));
@@ -217,7 +218,8 @@ static bool affix(JinjaState *state, const JinjaValue *self, const JinjaValue *a
             return jinja_raise(state, "tuple for %s must only contain str, not %s", name, jinja_type_name(&items[i]));
         }
         if (items[i].kind != JINJA_STRING) {
-            return jinja_raise(state, "%s first arg must be str or a tuple of str, not %s", name, jinja_type_name(wanted));
+            return jinja_raise(state, "%s first arg must be str or a tuple of str, not %s", name,
+                               jinja_type_name(wanted));
         }
         holds = valid && (suffix ? has_suffix(&part, items[i].string) : has_prefix(&part, items[i].string));
     }
@@ -230,7 +232,8 @@ METHOD(method_endswith) { return affix(state, self, arguments, true, out); }
 
 /* ---- splitting ---- */
 
-static bool push_piece(JinjaState *state, const JinjaValue *self, JinjaItems *pieces, const char *start, const char *end)
+static bool push_piece(JinjaState *state, const JinjaValue *self, JinjaItems *pieces, const char *start,
+                       const char *end)
 {
     JinjaValue piece;
     if (!jinja_view(state, start, (size_t)(end - start), &piece)) return false;
@@ -325,7 +328,8 @@ static bool split(JinjaState *state, const JinjaValue *self, const JinjaValue *a
         if (!need_string(state, &arguments[0], "must be str or None")) return false;
         const JinjaString *separator = arguments[0].string;
         if (separator->length == 0) return jinja_raise(state, "empty separator");
-        ok = back ? split_at_back(state, self, separator, limit, &pieces) : split_at(state, self, separator, limit, &pieces);
+        ok = back ? split_at_back(state, self, separator, limit, &pieces)
+                  : split_at(state, self, separator, limit, &pieces);
     }
     if (!ok || !jinja_list(state, pieces.n, out)) return false;
     for (size_t i = 0; i < pieces.n; i++) out->list->items[i] = pieces.items[back ? pieces.n - 1 - i : i];
@@ -344,7 +348,8 @@ METHOD(method_splitlines)
     return true;
 }
 
-static bool partition(JinjaState *state, const JinjaValue *self, const JinjaValue *arguments, bool back, JinjaValue *out)
+static bool partition(JinjaState *state, const JinjaValue *self, const JinjaValue *arguments, bool back,
+                      JinjaValue *out)
 {
     if (!need_string(state, &arguments[0], "must be str")) return false;
     const JinjaString *separator = arguments[0].string, *string = self->string;
@@ -385,7 +390,8 @@ static bool fill_character(JinjaState *state, const JinjaValue *value, JinjaStri
     *out = (JinjaString){.data = " ", .length = 1, .n_chars = 1};
     if (value->kind == JINJA_MISSING) return true;
     if (!need_string(state, value, "The fill character must be a unicode character")) return false;
-    if (jinja_n_chars(value->string) != 1) return jinja_raise(state, "The fill character must be exactly one character long");
+    if (jinja_n_chars(value->string) != 1)
+        return jinja_raise(state, "The fill character must be exactly one character long");
     *out = *value->string;
     return true;
 }
@@ -487,7 +493,8 @@ QUESTION(method_isascii, is_ascii, true)
 QUESTION(method_isprintable, unicode_is_printable, true)
 
 /* Some cased character, and none of the other case. */
-static bool one_case(JinjaState *state, const JinjaValue *self, CharacterTest *wanted, CharacterTest *other, JinjaValue *out)
+static bool one_case(JinjaState *state, const JinjaValue *self, CharacterTest *wanted, CharacterTest *other,
+                     JinjaValue *out)
 {
     if (!jinja_charge_bytes(state, self->string->length)) return false;
     const char *at = self->string->data, *end = at + self->string->length;
@@ -562,7 +569,8 @@ static bool method_format(JinjaState *state, const JinjaValue *self, const Jinja
     return jinja_brace_format(state, self->string, arguments, out);
 }
 
-static bool method_format_map(JinjaState *state, const JinjaValue *self, const JinjaArguments *arguments, JinjaValue *out)
+static bool method_format_map(JinjaState *state, const JinjaValue *self, const JinjaArguments *arguments,
+                              JinjaValue *out)
 {
     if (arguments->n_named > 0) return jinja_raise(state, "format_map() takes no keyword arguments");
     if (arguments->n_positional != 1) {
@@ -575,31 +583,43 @@ static bool method_format_map(JinjaState *state, const JinjaValue *self, const J
     size_t n = 0;
     for (size_t i = 0; i < map->dict->n; i++) {
         const JinjaEntry *entry = &map->dict->entries[i];
-        if (entry->key.kind == JINJA_STRING) named[n++] = (JinjaNamed){.name = entry->key.string, .value = entry->value};
+        if (entry->key.kind == JINJA_STRING)
+            named[n++] = (JinjaNamed){.name = entry->key.string, .value = entry->value};
     }
     const JinjaArguments spread = {.named = named, .n_named = n};
     return jinja_brace_format(state, self->string, &spread, out);
 }
 
 /* There is no type for bytes; a template can do nothing with them but print their repr. */
-static bool method_unsupported(JinjaState *state, const JinjaValue *self, const JinjaArguments *arguments, JinjaValue *out)
+static bool method_unsupported(JinjaState *state, const JinjaValue *self, const JinjaArguments *arguments,
+                               JinjaValue *out)
 {
     (void)self, (void)arguments, (void)out;
     return jinja_raise_limit(state, "str.encode, str.translate and str.maketrans are not supported");
 }
 
-#define NO_ARGUMENTS(method_name) \
-    {.name = #method_name, .python_name = "str." #method_name, .style = JINJA_C_STYLE, .call = method_##method_name}
-#define ONE_OPTIONAL(method_name) \
-    {.name = #method_name, .style = JINJA_C_STYLE, .n_parameters = 1, .call = method_##method_name}
-#define ONE_REQUIRED(method_name) \
-    {.name = #method_name, .python_name = "str." #method_name, .style = JINJA_C_STYLE, .n_required = 1, .n_parameters = 1, \
-     .call = method_##method_name}
-#define SEARCH(method_name) \
-    {.name = #method_name, .python_name = "str." #method_name, .style = JINJA_C_STYLE, .n_required = 1, .n_parameters = 3, \
-     .counted = true, .call = method_##method_name}
-#define PAD(method_name) \
-    {.name = #method_name, .style = JINJA_C_STYLE, .n_required = 1, .n_parameters = 2, .call = method_##method_name}
+#define NO_ARGUMENTS(method_name)                                                                                      \
+    {                                                                                                                  \
+        .name = #method_name, .python_name = "str." #method_name, .style = JINJA_C_STYLE, .call = method_##method_name \
+    }
+#define ONE_OPTIONAL(method_name)                                                                                      \
+    {                                                                                                                  \
+        .name = #method_name, .style = JINJA_C_STYLE, .n_parameters = 1, .call = method_##method_name                  \
+    }
+#define ONE_REQUIRED(method_name)                                                                                      \
+    {                                                                                                                  \
+        .name = #method_name, .python_name = "str." #method_name, .style = JINJA_C_STYLE, .n_required = 1,             \
+        .n_parameters = 1, .call = method_##method_name                                                                \
+    }
+#define SEARCH(method_name)                                                                                            \
+    {                                                                                                                  \
+        .name = #method_name, .python_name = "str." #method_name, .style = JINJA_C_STYLE, .n_required = 1,             \
+        .n_parameters = 3, .counted = true, .call = method_##method_name                                               \
+    }
+#define PAD(method_name)                                                                                               \
+    {                                                                                                                  \
+        .name = #method_name, .style = JINJA_C_STYLE, .n_required = 1, .n_parameters = 2, .call = method_##method_name \
+    }
 
 static const JinjaBuiltin methods[] = {
     NO_ARGUMENTS(lower),
@@ -620,9 +640,21 @@ static const JinjaBuiltin methods[] = {
     SEARCH(count),
     SEARCH(startswith),
     SEARCH(endswith),
-    {.name = "split", .style = JINJA_C_KEYWORDS, .n_parameters = 2, .parameters = {"sep", "maxsplit"}, .call = method_split},
-    {.name = "rsplit", .style = JINJA_C_KEYWORDS, .n_parameters = 2, .parameters = {"sep", "maxsplit"}, .call = method_rsplit},
-    {.name = "splitlines", .style = JINJA_C_KEYWORDS, .n_parameters = 1, .parameters = {"keepends"}, .call = method_splitlines},
+    {.name = "split",
+     .style = JINJA_C_KEYWORDS,
+     .n_parameters = 2,
+     .parameters = {"sep", "maxsplit"},
+     .call = method_split},
+    {.name = "rsplit",
+     .style = JINJA_C_KEYWORDS,
+     .n_parameters = 2,
+     .parameters = {"sep", "maxsplit"},
+     .call = method_rsplit},
+    {.name = "splitlines",
+     .style = JINJA_C_KEYWORDS,
+     .n_parameters = 1,
+     .parameters = {"keepends"},
+     .call = method_splitlines},
     ONE_REQUIRED(partition),
     ONE_REQUIRED(rpartition),
     ONE_REQUIRED(join),
@@ -631,7 +663,11 @@ static const JinjaBuiltin methods[] = {
     PAD(ljust),
     PAD(rjust),
     ONE_REQUIRED(zfill),
-    {.name = "expandtabs", .style = JINJA_C_KEYWORDS, .n_parameters = 1, .parameters = {"tabsize"}, .call = method_expandtabs},
+    {.name = "expandtabs",
+     .style = JINJA_C_KEYWORDS,
+     .n_parameters = 1,
+     .parameters = {"tabsize"},
+     .call = method_expandtabs},
     NO_ARGUMENTS(isalpha),
     NO_ARGUMENTS(isalnum),
     NO_ARGUMENTS(isdecimal),

@@ -5,10 +5,12 @@
 #include "text/template/operators.h"
 #include "text/template/unicode.h"
 
-#define TEST(name) static bool name(JinjaState *state, const JinjaValue *value, const JinjaValue *arguments, JinjaValue *out)
+#define TEST(name)                                                                                                     \
+    static bool name(JinjaState *state, const JinjaValue *value, const JinjaValue *arguments, JinjaValue *out)
 
 /* value % divisor == rest, whatever the types. */
-static bool has_rest(JinjaState *state, const JinjaValue *value, const JinjaValue *divisor, int64_t rest, JinjaValue *out)
+static bool has_rest(JinjaState *state, const JinjaValue *value, const JinjaValue *divisor, int64_t rest,
+                     JinjaValue *out)
 {
     JinjaValue modulo;
     const JinjaValue wanted = jinja_int(rest);
@@ -133,16 +135,26 @@ COMPARISON(test_le, OPERATOR_LESS_EQUAL)
 COMPARISON(test_gt, OPERATOR_GREATER)
 COMPARISON(test_ge, OPERATOR_GREATER_EQUAL)
 
-#define PLAIN(test_name) {.name = #test_name, .python_name = "test_" #test_name, .hidden = 1, .call = test_##test_name}
-#define COMPARE(test_name, operation) \
-    {.name = test_name, .python_name = #operation, .style = JINJA_C_STYLE, .n_required = 1, .n_parameters = 1, \
-     .call = test_##operation}
+#define PLAIN(test_name)                                                                                               \
+    {                                                                                                                  \
+        .name = #test_name, .python_name = "test_" #test_name, .hidden = 1, .call = test_##test_name                   \
+    }
+#define COMPARE(test_name, operation)                                                                                  \
+    {                                                                                                                  \
+        .name = test_name, .python_name = #operation, .style = JINJA_C_STYLE, .n_required = 1, .n_parameters = 1,      \
+        .call = test_##operation                                                                                       \
+    }
 
 static const JinjaBuiltin tests[] = {
     PLAIN(odd),
     PLAIN(even),
-    {.name = "divisibleby", .python_name = "test_divisibleby", .hidden = 1, .n_required = 1, .n_parameters = 1,
-     .parameters = {"num"}, .call = test_divisibleby},
+    {.name = "divisibleby",
+     .python_name = "test_divisibleby",
+     .hidden = 1,
+     .n_required = 1,
+     .n_parameters = 1,
+     .parameters = {"num"},
+     .call = test_divisibleby},
     PLAIN(defined),
     PLAIN(undefined),
     {.name = "filter", .python_name = "test_filter", .hidden = 2, .call = test_filter},
@@ -161,10 +173,20 @@ static const JinjaBuiltin tests[] = {
     PLAIN(sequence),
     PLAIN(iterable),
     {.name = "callable", .style = JINJA_C_STYLE, .call = test_callable},
-    {.name = "sameas", .python_name = "test_sameas", .hidden = 1, .n_required = 1, .n_parameters = 1,
-     .parameters = {"other"}, .call = test_sameas},
+    {.name = "sameas",
+     .python_name = "test_sameas",
+     .hidden = 1,
+     .n_required = 1,
+     .n_parameters = 1,
+     .parameters = {"other"},
+     .call = test_sameas},
     PLAIN(escaped),
-    {.name = "in", .python_name = "test_in", .hidden = 1, .n_required = 1, .n_parameters = 1, .parameters = {"seq"},
+    {.name = "in",
+     .python_name = "test_in",
+     .hidden = 1,
+     .n_required = 1,
+     .n_parameters = 1,
+     .parameters = {"seq"},
      .call = test_in},
     COMPARE("==", eq),
     COMPARE("eq", eq),

@@ -20,7 +20,8 @@ bool jinja_substring(JinjaState *state, JinjaString *string, size_t start, size_
                 while (first > 0 && ((unsigned char)string->data[first] & 0xC0) == 0x80);
             }
         }
-        last = end == n ? string->length : first + unicode_offset(string->data + first, string->length - first, end - start);
+        last = end == n ? string->length
+                        : first + unicode_offset(string->data + first, string->length - first, end - start);
     }
     if (!jinja_view(state, string->data + first, last - first, out)) return false;
     out->string->n_chars = end - start;

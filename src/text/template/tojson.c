@@ -1,5 +1,6 @@
 /*
- * tojson.c - the tojson filter as transformers defines it: json.dumps with ensure_ascii off and nothing escaped for HTML.
+ * tojson.c - the tojson filter as transformers defines it: json.dumps with ensure_ascii off and nothing escaped for
+ * HTML.
  */
 #include "text/template/builtins.h"
 #include "text/template/number.h"
@@ -39,7 +40,8 @@ static void encode_escaped(Encoder *encoder, uint32_t c)
         return;
     }
     if (c >= 0x10000) {
-        (void)snprintf(text, sizeof text, "\\u%04x\\u%04x", 0xD800 + ((c - 0x10000) >> 10), 0xDC00 + ((c - 0x10000) & 0x3FF));
+        (void)snprintf(text, sizeof text, "\\u%04x\\u%04x", 0xD800 + ((c - 0x10000) >> 10),
+                       0xDC00 + ((c - 0x10000) & 0x3FF));
     } else {
         (void)snprintf(text, sizeof text, "\\u%04x", c);
     }
@@ -89,7 +91,8 @@ static void new_line(Encoder *encoder)
 {
     if (!encoder->pretty) return;
     put(encoder, "\n");
-    jinja_pad(encoder->state, encoder->text, encoder->indent.string->data, encoder->indent.string->length, encoder->level);
+    jinja_pad(encoder->state, encoder->text, encoder->indent.string->data, encoder->indent.string->length,
+              encoder->level);
 }
 
 static void encode_list(Encoder *encoder, const JinjaList *list)
@@ -227,7 +230,8 @@ static bool read_separators(JinjaState *state, const JinjaValue *argument, Encod
     if (items.n < 2) return jinja_raise(state, "not enough values to unpack (expected 2, got %zu)", items.n);
     for (size_t i = 0; i < 2; i++) {
         if (items.items[i].kind == JINJA_STRING) continue;
-        return jinja_raise(state, "make_encoder() argument %zu must be str, not %s", 6 - i, jinja_type_name(&items.items[i]));
+        return jinja_raise(state, "make_encoder() argument %zu must be str, not %s", 6 - i,
+                           jinja_type_name(&items.items[i]));
     }
     encoder->item_separator = items.items[0];
     encoder->key_separator = items.items[1];

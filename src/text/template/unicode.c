@@ -53,8 +53,8 @@ bool unicode_valid(const char *bytes, size_t length, size_t *bad)
         }
         utf8proc_int32_t code_point;
         const size_t left = length - i;
-        const utf8proc_ssize_t width = utf8proc_iterate((const utf8proc_uint8_t *)bytes + i,
-                                                        (utf8proc_ssize_t)(left < 4 ? left : 4), &code_point);
+        const utf8proc_ssize_t width =
+            utf8proc_iterate((const utf8proc_uint8_t *)bytes + i, (utf8proc_ssize_t)(left < 4 ? left : 4), &code_point);
         if (width <= 0) {
             *bad = i;
             return false;

@@ -27,7 +27,8 @@ static inline uint32_t unicode_decode(const char *at, const char *end, size_t *w
     }
     if (left >= 4) {
         *width = 4;
-        return (uint32_t)(p[0] & 0x07) << 18 | (uint32_t)(p[1] & 0x3F) << 12 | (uint32_t)(p[2] & 0x3F) << 6 | (p[3] & 0x3Fu);
+        return (uint32_t)(p[0] & 0x07) << 18 | (uint32_t)(p[1] & 0x3F) << 12 | (uint32_t)(p[2] & 0x3F) << 6 |
+               (p[3] & 0x3Fu);
     }
     *width = left < 1 ? 1 : left;
     return 0xFFFD;

@@ -1,8 +1,9 @@
 /*
  * value.h - the values a template computes with, and the state of one rendering.
  *
- * Values are immutable once made (namespaces, loops, iterators, cyclers and joiners excepted), live in the arena of their
- * rendering and are freed together with it. Text is UTF-8; a lone surrogate from a template's escape is three bytes.
+ * Values are immutable once made (namespaces, loops, iterators, cyclers and joiners excepted), live in the arena of
+ * their rendering and are freed together with it. Text is UTF-8; a lone surrogate from a template's escape is three
+ * bytes.
  */
 #ifndef IMP_TEXT_TEMPLATE_VALUE_H
 #define IMP_TEXT_TEMPLATE_VALUE_H
@@ -96,7 +97,7 @@ struct JinjaString {
     size_t n_chars; /* code points, or JINJA_UNCOUNTED */
     uint64_t hash;  /* 0: not computed */
     JinjaStringBuffer *buffer;
-    bool markup; /* made by escape or safe: joins escape the other side */
+    bool markup;   /* made by escape or safe: joins escape the other side */
     bool interned; /* one of the template's own names and literals: the only one of its text */
 };
 
@@ -130,7 +131,7 @@ static inline bool jinja_same_string(const JinjaString *a, const JinjaString *b)
 }
 
 struct JinjaUndefined {
-    const char *hint; /* the message, when it is not made of the two below */
+    const char *hint;  /* the message, when it is not made of the two below */
     JinjaValue object; /* JINJA_MISSING: `name` was a variable */
     JinjaValue name;
 };
@@ -149,7 +150,7 @@ typedef struct JinjaEntry {
 struct JinjaDict {
     JinjaEntry *entries;
     size_t n, capacity;
-    uint32_t *index; /* entry number + 1, 0 free */
+    uint32_t *index;   /* entry number + 1, 0 free */
     size_t index_size; /* power of two; 0 while small */
 };
 
@@ -226,12 +227,13 @@ typedef enum JinjaCallStyle {
 } JinjaCallStyle;
 
 /* A filter, test, global function or method. `call` gets its parameters in order, those not passed as JINJA_MISSING;
- * with n_parameters == JINJA_VARIADIC `raw` gets the arguments as they were. `self` is the filtered, tested or bound value. */
+ * with n_parameters == JINJA_VARIADIC `raw` gets the arguments as they were. `self` is the filtered, tested or bound
+ * value. */
 struct JinjaBuiltin {
     const char *name;
     const char *python_name; /* in messages; NULL: as name */
     JinjaCallStyle style;
-    uint8_t hidden;       /* arguments that Python counts before ours: self, environment */
+    uint8_t hidden; /* arguments that Python counts before ours: self, environment */
     uint8_t n_required;
     uint8_t n_parameters;
     const char *parameters[JINJA_MAX_PARAMETERS];
@@ -250,11 +252,11 @@ typedef struct JinjaActivation {
 struct JinjaLoop {
     JinjaCursor cursor;
     JinjaValue iterable;
-    int64_t index0, length; /* length -1: not counted yet */
+    int64_t index0, length;            /* length -1: not counted yet */
     JinjaValue after, current, before; /* JINJA_MISSING: none */
     JinjaList last_changed;
     bool has_changed;
-    const JinjaNode *recursive; /* the for statement, when it is recursive */
+    const JinjaNode *recursive;  /* the for statement, when it is recursive */
     JinjaActivation *activation; /* where the recursive loop was entered */
     int64_t depth0;
 };
@@ -272,23 +274,23 @@ enum { JINJA_KEY_CACHE = 32 };
 
 struct JinjaState {
     const ChatTemplate *chat_template;
-    JinjaChunk *chunks; /* memory of the values */
-    char *free_start, *free_end; /* what is left of the current chunk */
-    size_t memory_used; /* in all chunks */
+    JinjaChunk *chunks;                 /* memory of the values */
+    char *free_start, *free_end;        /* what is left of the current chunk */
+    size_t memory_used;                 /* in all chunks */
     JinjaString *keys[JINJA_KEY_CACHE]; /* recent keys of JSON objects: messages have the same ones */
-    uint64_t seed; /* of string hashes */
+    uint64_t seed;                      /* of string hashes */
     uint64_t steps_left;
     TemplateLimits limits;
     uint32_t line;    /* of the statement that runs */
     uint32_t nesting; /* evaluations on the C stack */
     uint32_t depth;   /* macro calls and recursive loops */
     bool autoescape;
-    ImpStatus status; /* the first failure; its sentence is in imp_last_error() */
-    StrBuf *out;      /* where statements write: the caller's buffer or a capture */
+    ImpStatus status;                     /* the first failure; its sentence is in imp_last_error() */
+    StrBuf *out;                          /* where statements write: the caller's buffer or a capture */
     StrBuf *captures[JINJA_MAX_CAPTURES]; /* kept for reuse */
     size_t n_captures;
     JinjaDict *variables;
-    JinjaDict *exported; /* assignments at the top level, for blocks; NULL without blocks */
+    JinjaDict *exported;   /* assignments at the top level, for blocks; NULL without blocks */
     JinjaValue block_text; /* what a filter block or set block wrote, for its filter */
 };
 
@@ -408,7 +410,8 @@ JinjaNext jinja_next(JinjaState *state, JinjaCursor *cursor, JinjaValue *out);
 /* list(value) */
 bool jinja_collect(JinjaState *state, const JinjaValue *value, JinjaItems *out);
 bool jinja_iterator(JinjaState *state, const char *type_name,
-                    JinjaNext (*next)(JinjaState *, JinjaIterator *, JinjaValue *), void *private_data, JinjaValue *out);
+                    JinjaNext (*next)(JinjaState *, JinjaIterator *, JinjaValue *), void *private_data,
+                    JinjaValue *out);
 
 /* ---- text of values ---- */
 

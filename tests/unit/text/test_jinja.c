@@ -33,7 +33,8 @@ static StrBuf render(const char *source, size_t length, const json_t *variables,
     return text;
 }
 
-/* What imp_last_error says for Jinja2's message, on one line. Python's own compiler names no line of the template: 1. */
+/* What imp_last_error says for Jinja2's message, on one line. Python's own compiler names no line of the template: 1.
+ */
 static void expected_error(const json_t *golden, StrBuf *out)
 {
     const json_t *line = json_object_get(golden, "line");
@@ -87,14 +88,15 @@ static void model_templates_render_as_jinja2_does(void **state)
 {
     (void)state;
     json_t *root = load("chat_template_goldens.json");
-    const json_t *templates = json_object_get(root, "templates"), *conversations = json_object_get(root, "conversations");
+    const json_t *templates = json_object_get(root, "templates"),
+                 *conversations = json_object_get(root, "conversations");
     assert_true(json_object_size(templates) >= 15);
     const json_t *renderings = json_object_get(root, "renderings");
     assert_true(json_array_size(renderings) > 100);
     for (size_t i = 0; i < json_array_size(renderings); i++) {
         const json_t *golden = json_array_get(renderings, i);
-        const char *source = json_string_value(
-            json_object_get(templates, json_string_value(json_object_get(golden, "template"))));
+        const char *source =
+            json_string_value(json_object_get(templates, json_string_value(json_object_get(golden, "template"))));
         check_golden(golden, source,
                      json_object_get(conversations, json_string_value(json_object_get(golden, "conversation"))));
     }
@@ -109,22 +111,28 @@ static void named_formats_are_the_models_own(void **state)
     static const struct {
         const char *name, *text;
     } formats[] = {
-        {"chatml", "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nU<|im_end|>\n<|im_start|>assistant\nA<|im_end|>\n"
-                   "<|im_start|>user\nV<|im_end|>\n<|im_start|>assistant\n"},
+        {"chatml",
+         "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nU<|im_end|>\n<|im_start|>assistant\nA<|im_end|>\n"
+         "<|im_start|>user\nV<|im_end|>\n<|im_start|>assistant\n"},
         {"llama2", "<s>[INST] <<SYS>>\nS\n<</SYS>>\n\nU [/INST] A </s><s>[INST] V [/INST]"},
-        {"llama3", "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nS<|eot_id|><|start_header_id|>user"
-                   "<|end_header_id|>\n\nU<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\nA<|eot_id|>"
-                   "<|start_header_id|>user<|end_header_id|>\n\nV<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n"},
+        {"llama3",
+         "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nS<|eot_id|><|start_header_id|>user"
+         "<|end_header_id|>\n\nU<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\nA<|eot_id|>"
+         "<|start_header_id|>user<|end_header_id|>\n\nV<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n"},
         {"nemotron", "<extra_id_0>System\nS\n\n<extra_id_1>User\nU\n<extra_id_1>Assistant\nA\n<extra_id_1>User\nV\n"
                      "<extra_id_1>Assistant\n"},
-        {"gemma", "<bos><start_of_turn>user\nS\n\nU<end_of_turn>\n<start_of_turn>model\nA<end_of_turn>\n<start_of_turn>user\nV"
-                  "<end_of_turn>\n<start_of_turn>model\n"},
-        {"deepseek_r1", "<｜begin▁of▁sentence｜>S<｜User｜>U<｜Assistant｜>A<｜end▁of▁sentence｜><｜User｜>V<｜Assistant｜><think>\n"},
-        {"phi", "<|system|>\nS<|end|>\n<|user|>\nU<|end|>\n<|assistant|>\nA<|end|>\n<|user|>\nV<|end|>\n<|assistant|>\n"},
+        {"gemma",
+         "<bos><start_of_turn>user\nS\n\nU<end_of_turn>\n<start_of_turn>model\nA<end_of_turn>\n<start_of_turn>user\nV"
+         "<end_of_turn>\n<start_of_turn>model\n"},
+        {"deepseek_r1",
+         "<｜begin▁of▁sentence｜>S<｜User｜>U<｜Assistant｜>A<｜end▁of▁sentence｜><｜User｜>V<｜Assistant｜><think>\n"},
+        {"phi",
+         "<|system|>\nS<|end|>\n<|user|>\nU<|end|>\n<|assistant|>\nA<|end|>\n<|user|>\nV<|end|>\n<|assistant|>\n"},
     };
-    json_t *variables = json_pack("{s:[{s:s,s:s},{s:s,s:s},{s:s,s:s},{s:s,s:[{s:s,s:s}]}],s:b}", "messages", "role", "system",
-                                  "content", "S", "role", "user", "content", "U", "role", "assistant", "content", "A", "role",
-                                  "user", "content", "type", "text", "text", "V", "add_generation_prompt", 1);
+    json_t *variables =
+        json_pack("{s:[{s:s,s:s},{s:s,s:s},{s:s,s:s},{s:s,s:[{s:s,s:s}]}],s:b}", "messages", "role", "system",
+                  "content", "S", "role", "user", "content", "U", "role", "assistant", "content", "A", "role", "user",
+                  "content", "type", "text", "text", "V", "add_generation_prompt", 1);
     for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
         assert_string_equal(chat_template_name_at(i), formats[i].name);
         const char *source = chat_template_named(formats[i].name);
@@ -164,10 +172,11 @@ static void assert_refused(const char *source, size_t length, ImpStatus wanted, 
 static void endless_work_is_stopped(void **state)
 {
     (void)state;
-    REFUSED("\n{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}", IMP_ERR_LIMIT, "line 2");
-    REFUSED("{% macro m() %}{{ m() }}{% endmacro %}\n{{ m() }}", IMP_ERR_LIMIT, "recursion depth");
-    REFUSED("{% set s = 'abcdefgh' * 100000 %}\n{% for i in range(1000) %}{% set t = s.upper() %}{% endfor %}", IMP_ERR_LIMIT,
+    REFUSED("\n{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}", IMP_ERR_LIMIT,
             "line 2");
+    REFUSED("{% macro m() %}{{ m() }}{% endmacro %}\n{{ m() }}", IMP_ERR_LIMIT, "recursion depth");
+    REFUSED("{% set s = 'abcdefgh' * 100000 %}\n{% for i in range(1000) %}{% set t = s.upper() %}{% endfor %}",
+            IMP_ERR_LIMIT, "line 2");
     REFUSED("{{ 'a' * 100000000000 }}", IMP_ERR_LIMIT, "line 1");
     REFUSED("{{ [0] * 100000000000 }}", IMP_ERR_LIMIT, "line 1");
     REFUSED("{{ '%1000000d' % 1 }}{{ '%1000000d' % 1 }}", IMP_ERR_LIMIT, "wrote more");
@@ -175,8 +184,9 @@ static void endless_work_is_stopped(void **state)
     REFUSED("{{ [1]|tojson(indent=99999999) }}", IMP_ERR_LIMIT, "line 1");
     REFUSED("{% set ns = namespace(l=[]) %}{% for i in range(9999) %}{% set ns.l = [ns.l] %}{% endfor %}{{ ns.l }}",
             IMP_ERR_LIMIT, "recursion depth");
-    REFUSED("{% set ns = namespace(l=()) %}{% for i in range(9999) %}{% set ns.l = (ns.l,) %}{% endfor %}{{ {ns.l: 1} }}",
-            IMP_ERR_FORMAT, "unhashable");
+    REFUSED(
+        "{% set ns = namespace(l=()) %}{% for i in range(9999) %}{% set ns.l = (ns.l,) %}{% endfor %}{{ {ns.l: 1} }}",
+        IMP_ERR_FORMAT, "unhashable");
     REFUSED("{% set ns = namespace() %}{% set ns.me = ns %}{{ ns }}", IMP_ERR_LIMIT, "recursion depth");
     REFUSED("{{ 9223372036854775807 + 1 }}", IMP_ERR_LIMIT, "64 bits");
     REFUSED("{{ 10 ** 19 }}", IMP_ERR_LIMIT, "64 bits");
@@ -188,10 +198,22 @@ static void deep_sources_are_refused(void **state)
     (void)state;
     static const struct {
         const char *open, *middle, *close;
-    } nests[] = {{"(", "1", ")"},           {"[", "1", "]"},      {"not ", "1", ""},  {"-", "1", ""},
-                 {"{1:", "1", "}"},         {"a[", "1", "]"},     {"f(", "1", ")"},   {"1 if 1 else ", "1", ""},
-                 {"", "1", "+1"},           {"", "a", ".b"},      {"", "a", "|abs"},  {"", "a", "()"},
-                 {"", "1", " is odd is b"}, {"{% if 1 %}", "", ""}, {"{% for a in b %}", "", ""}, {"", "1", " < 1"}};
+    } nests[] = {{"(", "1", ")"},
+                 {"[", "1", "]"},
+                 {"not ", "1", ""},
+                 {"-", "1", ""},
+                 {"{1:", "1", "}"},
+                 {"a[", "1", "]"},
+                 {"f(", "1", ")"},
+                 {"1 if 1 else ", "1", ""},
+                 {"", "1", "+1"},
+                 {"", "a", ".b"},
+                 {"", "a", "|abs"},
+                 {"", "a", "()"},
+                 {"", "1", " is odd is b"},
+                 {"{% if 1 %}", "", ""},
+                 {"{% for a in b %}", "", ""},
+                 {"", "1", " < 1"}};
     for (size_t i = 0; i < sizeof nests / sizeof *nests; i++) {
         StrBuf source = {0};
         const bool tags = nests[i].open[0] == '{' && nests[i].open[1] == '%';
@@ -263,8 +285,9 @@ static void *render_often(void *argument)
 static void threads_share_a_template(void **state)
 {
     (void)state;
-    static const char source[] = "{% macro m(x) %}<{{ x|upper }}>{% endmacro %}{% for w in words %}{{ m(w) ~ loop.index }}"
-                                 "{{ 'é' in w }}{{ w|tojson }}{% endfor %}";
+    static const char source[] =
+        "{% macro m(x) %}<{{ x|upper }}>{% endmacro %}{% for w in words %}{{ m(w) ~ loop.index }}"
+        "{{ 'é' in w }}{{ w|tojson }}{% endfor %}";
     json_t *variables = json_pack("{s:[s,s]}", "words", "één", "b");
     ChatTemplate *chat_template;
     assert_int_equal(chat_template_compile(source, sizeof source - 1, &chat_template), IMP_OK);
