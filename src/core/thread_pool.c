@@ -57,7 +57,7 @@ static void take_tasks(ThreadPool *pool, unsigned number, int32_t thread)
         ThreadTask *task = atomic_load_explicit(&pool->task, memory_order_relaxed);
         void *context = atomic_load_explicit(&pool->context, memory_order_relaxed);
         const int32_t index = (int32_t)(next & 0x7FFFFFFF);
-        if (index >= atomic_load_explicit(&pool->n_tasks, memory_order_relaxed)) return;
+        if (index >= atomic_load_explicit(&pool->n_tasks, memory_order_acquire)) return;
         if (!atomic_compare_exchange_weak_explicit(&pool->next, &next, next + 1, memory_order_acq_rel,
                                                    memory_order_acquire))
             continue;
@@ -167,9 +167,12 @@ void thread_pool_run(ThreadPool *pool, ThreadTask *task, void *context, int32_t 
         return;
     }
     const unsigned number = atomic_load_explicit(&pool->generation, memory_order_relaxed) + 1;
+    /* First nobody may take a task any more: or who holds the last job's exhausted word beside the new count of tasks would
+     * take one of neither. */
+    atomic_store_explicit(&pool->next, (uint_fast64_t)number << 32 | INT32_MAX, memory_order_relaxed);
     atomic_store_explicit(&pool->task, task, memory_order_relaxed);
     atomic_store_explicit(&pool->context, context, memory_order_relaxed);
-    atomic_store_explicit(&pool->n_tasks, n_tasks, memory_order_relaxed);
+    atomic_store_explicit(&pool->n_tasks, n_tasks, memory_order_release);
     atomic_store_explicit(&pool->unfinished, n_tasks, memory_order_relaxed);
     atomic_store_explicit(&pool->next, (uint_fast64_t)number << 32, memory_order_release);
     announce(pool, number);

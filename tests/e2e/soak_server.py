@@ -147,7 +147,7 @@ def resident_kib(pid):
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS"):
             return int(line.split()[1])
-    raise RuntimeError("no VmRSS")
+    raise RuntimeError("the server has died")
 
 
 async def run(server, streams, seconds):
@@ -200,7 +200,11 @@ def main():
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 4 * options.streams)), hard))
     with serving(options.model, "--max-seq-len", 512, "--max-concurrent", options.concurrent, "--kv-tokens",
                  options.kv_tokens) as server:
-        report = asyncio.run(run(server, options.streams, options.seconds))
+        try:
+            report = asyncio.run(run(server, options.streams, options.seconds))
+        except BaseException:
+            print("".join(server.log), "exit", server.process.poll(), file=sys.stderr)
+            raise
         print(json.dumps(report, indent=1))
         check(report)
         return server.stop()

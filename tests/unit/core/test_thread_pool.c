@@ -1,0 +1,52 @@
+/* test_thread_pool.c - every task of every job runs once, with its own job's context, while its caller waits. */
+#include "cmocka_all.h"
+
+#include "core/thread_pool.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+enum { MOST_TASKS = 64, N_JOBS = 300000 };
+
+typedef struct Job {
+    atomic_int runs[MOST_TASKS];
+    int32_t n_tasks;
+    atomic_bool open;
+    atomic_int mistakes;
+} Job;
+
+static void count_task(void *context, int32_t index, int32_t thread)
+{
+    (void)thread;
+    Job *job = context;
+    if (!atomic_load(&job->open) || index >= job->n_tasks) atomic_fetch_add(&job->mistakes, 1);
+    else atomic_fetch_add(&job->runs[index], 1);
+}
+
+/* Few tasks and many in turn: a worker that lags behind holds the small job's end beside the large one's count. */
+static void each_task_runs_once(void **state)
+{
+    (void)state;
+    static Job jobs[2];
+    ThreadPool *pool;
+    assert_int_equal(thread_pool_create(4, &pool), IMP_OK);
+    for (int32_t i = 0; i < N_JOBS; i++) {
+        Job *job = &jobs[i % 2];
+        job->n_tasks = i % 2 ? MOST_TASKS : 2;
+        for (int32_t t = 0; t < job->n_tasks; t++) atomic_store(&job->runs[t], 0);
+        atomic_store(&job->open, true);
+        thread_pool_run(pool, count_task, job, job->n_tasks);
+        atomic_store(&job->open, false);
+        for (int32_t t = 0; t < job->n_tasks; t++) assert_int_equal(atomic_load(&job->runs[t]), 1);
+    }
+    assert_int_equal(atomic_load(&jobs[0].mistakes) + atomic_load(&jobs[1].mistakes), 0);
+    thread_pool_free(pool);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_task_runs_once),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
