@@ -23,7 +23,8 @@ static void count_task(void *context, int32_t index, int32_t thread)
     else atomic_fetch_add(&job->runs[index], 1);
 }
 
-/* Few tasks and many in turn, on more threads than processors: a worker that lags behind holds the small job's end beside the large one's count. */
+/* Few tasks and many in turn, on more threads than processors: a worker that lags behind holds the small
+ * job's end beside the large one's count. */
 static void each_task_runs_once(void **state)
 {
     (void)state;
