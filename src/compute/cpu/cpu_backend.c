@@ -183,6 +183,18 @@ static ImpStatus allocate(CpuCompute *compute)
     return experts_create(compute);
 }
 
+/* Small models feel every rounding and are fast anyway: all their activations have 16 bits. Measured against float32 on
+ * 2,040 tokens (SmolLM2-135M Q4_1, Gemma-3-270M Q4_K_M), standard deviation of a token's log-probability:
+ *     threshold 0     0.0004  0.0003   perplexity +0.00 %  -0.00 %
+ *     threshold 1.5   0.041   0.037    perplexity +0.15 %  -0.04 %   9 % of blocks fine, prefill 1.3 times as fast
+ *     8 bits alone    0.083   0.071    perplexity +0.38 %  -0.21 %   and another first word for SmolLM2 */
+static float fine_threshold(const CpuBackend *backend, const Model *model)
+{
+    enum { SMALL = 500000000 };
+    if (backend->fine_threshold > 0.0f) return backend->fine_threshold;
+    return model_parameter_count(model) < SMALL ? 0.0f : 1.5f;
+}
+
 /* ---- backend ---- */
 
 static ImpStatus create_compute(Backend *base, const Model *model, const ComputeSizes *sizes, Compute **out)
@@ -201,7 +213,7 @@ static ImpStatus create_compute(Backend *base, const Model *model, const Compute
         .backend = backend,
         .kernels = backend->kernels,
         .pool = backend->pool,
-        .fine_threshold = backend->fine_threshold,
+        .fine_threshold = fine_threshold(backend, model),
     };
     const ImpStatus status = allocate(compute);
     if (status != IMP_OK) {

@@ -14,7 +14,8 @@ typedef struct CpuOptions {
     CpuIsa isa;        /* the highest level to use; above what the processor has is an error */
     CpuRepack repack;
     bool pin_threads;
-    float fine_threshold; /* which activations of quantized products have 16 bits instead of 8; 0: all. See packed.h. */
+    float fine_threshold; /* which activations of quantized products get 16 bits instead of 8 (packed.h): the lower the
+                             more, all below any block's share; 0: chosen by the model's size */
 } CpuOptions;
 
 /* A model that was prepared by one CPU backend runs on all with the same isa and repack, at once if need be; the one that

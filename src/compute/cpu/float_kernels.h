@@ -70,8 +70,26 @@ KERNEL_INLINE F32x16 v_tanh(F32x16 x)
 
 /* ---- products ---- */
 
-KERNEL_INLINE void dot_tile_of(const float *const w[DOT_TILE_ROWS], const float *const x[], int n_acts, int32_t k,
-                               float *out, int32_t out_stride)
+/* Elements i … i+15 of a row of weights, or the n < 16 that are left and zeros. */
+KERNEL_INLINE F32x16 load_weights(const void *row, int32_t i, DType type)
+{
+    switch (type) {
+    case DT_F16: return v_load_f16((const uint16_t *)row + i);
+    case DT_BF16: return v_load_bf16((const uint16_t *)row + i);
+    default: return v_load((const float *)row + i);
+    }
+}
+
+KERNEL_INLINE F32x16 load_last_weights(const void *row, int32_t i, int32_t n, DType type)
+{
+    if (type == DT_F32) return v_load_n((const float *)row + i, n);
+    uint16_t halves[16] = {0};
+    memcpy(halves, (const uint16_t *)row + i, (size_t)n * sizeof *halves);
+    return load_weights(halves, 0, type);
+}
+
+KERNEL_INLINE void dot_tile_of(DType type, const void *const w[DOT_TILE_ROWS], const float *const x[], int n_acts,
+                               int32_t k, float *out)
 {
     F32x16 sum[DOT_TILE_ACTS][DOT_TILE_ROWS];
     for (int a = 0; a < n_acts; a++)
@@ -79,7 +97,7 @@ KERNEL_INLINE void dot_tile_of(const float *const w[DOT_TILE_ROWS], const float 
     int32_t i = 0;
     for (; i + 16 <= k; i += 16) {
         F32x16 row[DOT_TILE_ROWS];
-        for (int r = 0; r < DOT_TILE_ROWS; r++) row[r] = v_load(w[r] + i);
+        for (int r = 0; r < DOT_TILE_ROWS; r++) row[r] = load_weights(w[r], i, type);
         for (int a = 0; a < n_acts; a++) {
             const F32x16 act = v_load(x[a] + i);
             for (int r = 0; r < DOT_TILE_ROWS; r++) sum[a][r] = v_fma(row[r], act, sum[a][r]);
@@ -88,25 +106,31 @@ KERNEL_INLINE void dot_tile_of(const float *const w[DOT_TILE_ROWS], const float 
     if (i < k) {
         for (int a = 0; a < n_acts; a++) {
             const F32x16 act = v_load_n(x[a] + i, k - i);
-            for (int r = 0; r < DOT_TILE_ROWS; r++) sum[a][r] = v_fma(v_load_n(w[r] + i, k - i), act, sum[a][r]);
+            for (int r = 0; r < DOT_TILE_ROWS; r++)
+                sum[a][r] = v_fma(load_last_weights(w[r], i, k - i, type), act, sum[a][r]);
         }
     }
     for (int a = 0; a < n_acts; a++)
-        for (int r = 0; r < DOT_TILE_ROWS; r++) out[(ptrdiff_t)a * out_stride + r] = v_sum(sum[a][r]);
+        for (int r = 0; r < DOT_TILE_ROWS; r++) out[a * DOT_TILE_ROWS + r] = v_sum(sum[a][r]);
 }
 
-static void dot_tile(const float *const w[DOT_TILE_ROWS], const float *const x[], int32_t n_acts, int32_t k, float *out,
-                     int32_t out_stride)
-{
-    switch (n_acts) {
-    case 1: dot_tile_of(w, x, 1, k, out, out_stride); break;
-    case 2: dot_tile_of(w, x, 2, k, out, out_stride); break;
-    case 3: dot_tile_of(w, x, 3, k, out, out_stride); break;
-    case 4: dot_tile_of(w, x, 4, k, out, out_stride); break;
-    case 5: dot_tile_of(w, x, 5, k, out, out_stride); break;
-    default: dot_tile_of(w, x, 6, k, out, out_stride); break;
+#define DOT_TILE(name, type)                                                                                           \
+    static void name(const void *const w[DOT_TILE_ROWS], const float *const x[], int32_t n_acts, int32_t k,            \
+                     float *out)                                                                                       \
+    {                                                                                                                  \
+        switch (n_acts) {                                                                                              \
+        case 1: dot_tile_of(type, w, x, 1, k, out); break;                                                             \
+        case 2: dot_tile_of(type, w, x, 2, k, out); break;                                                             \
+        case 3: dot_tile_of(type, w, x, 3, k, out); break;                                                             \
+        case 4: dot_tile_of(type, w, x, 4, k, out); break;                                                             \
+        case 5: dot_tile_of(type, w, x, 5, k, out); break;                                                             \
+        default: dot_tile_of(type, w, x, 6, k, out); break;                                                            \
+        }                                                                                                              \
     }
-}
+DOT_TILE(dot_tile_f32, DT_F32)
+DOT_TILE(dot_tile_f16, DT_F16)
+DOT_TILE(dot_tile_bf16, DT_BF16)
+#undef DOT_TILE
 
 /* ---- sums and norms ---- */
 
@@ -503,7 +527,8 @@ static void quantize_row(const float *x, int32_t n, float fine_threshold, ActBlo
 /* ---- the table ---- */
 
 #define FLOAT_KERNELS                                                                                                  \
-    .dot_tile = dot_tile, .sum = sum_of, .sum_of_squares = sum_of_squares, .max = max_of, .add_scaled = add_scaled,    \
+    .dot_tile = {[DT_F32] = dot_tile_f32, [DT_F16] = dot_tile_f16, [DT_BF16] = dot_tile_bf16},                         \
+    .sum = sum_of, .sum_of_squares = sum_of_squares, .max = max_of, .add_scaled = add_scaled,                          \
     .scale = scale_by, .normalize = normalize, .finish_logits = finish_logits, .activate = activate,                   \
     .gate_sigmoid = gate_sigmoid, .sigmoid = sigmoid, .exp_sum = exp_sum, .rotate_half = rotate_half,                  \
     .quantize_row = quantize_row,                                                                                      \

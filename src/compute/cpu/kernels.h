@@ -43,9 +43,10 @@ typedef struct CpuKernels {
     const char *name;
     CpuIsa isa;
 
-    /* out[a * out_stride + r] = w[r] · x[a] for DOT_TILE_ROWS rows and n_acts <= DOT_TILE_ACTS activations of k floats. */
-    void (*dot_tile)(const float *const w[DOT_TILE_ROWS], const float *const x[], int32_t n_acts, int32_t k, float *out,
-                     int32_t out_stride);
+    /* out[a * DOT_TILE_ROWS + r] = w[r] · x[a] for DOT_TILE_ROWS rows of F32, F16 or BF16 weights, aligned to their
+     * size, and n_acts <= DOT_TILE_ACTS activations of k floats. */
+    void (*dot_tile[DT_BF16 + 1])(const void *const w[DOT_TILE_ROWS], const float *const x[], int32_t n_acts, int32_t k,
+                                  float *out);
     /* Decoders to float32 that are faster than the codecs, and bit-equal; NULL: there is none. */
     DTypeDecode *decode[DT_COUNT];
 

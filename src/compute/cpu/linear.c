@@ -7,8 +7,8 @@
  * time, are multiplied with all of them, PACKED_ACTS at a time. Panels come from `prepare`, or are re-laid here when the model was
  * left as it is in the file.
  *
- * Float weights: a panel of rows is decoded to float32 and multiplied with all activation rows, tile by tile; for one
- * activation row the panel is a tile high and stays in the first cache.
+ * Float weights: a panel of rows is decoded to float32 and multiplied with all activation rows, tile by tile; for a few
+ * activation rows they are decoded in registers.
  */
 #include "compute/cpu/cpu_compute.h"
 
@@ -89,29 +89,36 @@ static void packed_panels(const LinearRun *run, const LinearJob *job, int64_t ro
 
 /* ---- float ---- */
 
-/* Pointers to `n` rows of a weight as float32: into the file where it is float32 already, else decoded into `panel`. */
-static void weight_rows(const CpuKernels *kernels, const Weight *weight, int64_t first, int32_t n, float *panel,
-                        const float *rows[])
+/* Whether the rows can be multiplied where they lie: a kernel knows their type, they are aligned, and decoding them once
+ * for many activation rows would not pay. */
+static bool multiply_in_place(const Weight *weight, int32_t n_acts)
 {
-    const size_t cols = (size_t)weight->cols;
+    const size_t size = weight->type == DT_F32 ? sizeof(float) : sizeof(uint16_t);
+    return weight->type <= DT_BF16 && (weight->type == DT_F32 || n_acts <= DOT_TILE_ACTS) &&
+           (uintptr_t)weight->data % size == 0;
+}
+
+/* Pointers to `n` rows of a weight: into the file, or decoded to float32 into `panel`. Returns their type. */
+static DType weight_rows(const CpuKernels *kernels, const LinearJob *job, int64_t first, int32_t n, float *panel,
+                         const void *rows[])
+{
+    const Weight *weight = job->weight;
+    const bool in_place = multiply_in_place(weight, job->n_rows);
     for (int32_t r = 0; r < n; r++) {
         const uint8_t *bytes = weight->data + (size_t)(first + r) * weight->row_bytes;
-        if (weight->type == DT_F32 && (uintptr_t)bytes % sizeof(float) == 0) {
-            rows[r] = (const float *)(const void *)bytes;
-        } else {
-            float *decoded = panel + (size_t)r * cols;
-            kernels_decoder(kernels, weight->type)(bytes, decoded, cols);
-            rows[r] = decoded;
-        }
+        float *decoded = panel + (size_t)r * (size_t)weight->cols;
+        if (!in_place) kernels_decoder(kernels, weight->type)(bytes, decoded, (size_t)weight->cols);
+        rows[r] = in_place ? (const void *)bytes : decoded;
     }
+    return in_place ? weight->type : DT_F32;
 }
 
 /* One panel's rows times all activation rows of the job. */
 static void float_panel(const LinearRun *run, const LinearJob *job, int64_t first, int32_t n, ThreadScratch *scratch)
 {
     const CpuKernels *kernels = run->compute->kernels;
-    const float *rows[LINEAR_PANEL_ROWS];
-    weight_rows(kernels, job->weight, first, n, (float *)(void *)scratch->panel, rows);
+    const void *rows[LINEAR_PANEL_ROWS];
+    const DType type = weight_rows(kernels, job, first, n, (float *)(void *)scratch->panel, rows);
     /* A tile always has DOT_TILE_ROWS rows: the last one's repeat stands in for those past the end. */
     for (int32_t r = n; r < round_up_i32(n, DOT_TILE_ROWS); r++) rows[r] = rows[n - 1];
     for (int32_t a = 0; a < job->n_rows; a += DOT_TILE_ACTS) {
@@ -120,7 +127,7 @@ static void float_panel(const LinearRun *run, const LinearJob *job, int64_t firs
         for (int32_t i = 0; i < n_acts; i++) acts[i] = input_floats(run->input, input_row(job, a + i));
         for (int32_t r = 0; r < n; r += DOT_TILE_ROWS) {
             float sums[DOT_TILE_ACTS * DOT_TILE_ROWS];
-            kernels->dot_tile(rows + r, acts, n_acts, (int32_t)job->weight->cols, sums, DOT_TILE_ROWS);
+            kernels->dot_tile[type](rows + r, acts, n_acts, (int32_t)job->weight->cols, sums);
             for (int32_t i = 0; i < n_acts; i++)
                 store_sums(job, sums + i * DOT_TILE_ROWS, first + r, min_i32(DOT_TILE_ROWS, n - r),
                            output_row(job, a + i));

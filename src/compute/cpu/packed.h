@@ -16,7 +16,8 @@
  * (standard deviation against float32), perplexity by 0.4 %, and change the first word of an answer. Most of that error
  * comes from few blocks, those with large elements: every block whose largest element is above `fine_threshold` times
  * the row's root mean square of block maxima is fine (16 bits), the others get by with the high plane, and kernels skip
- * the low one where it is zero. Which blocks are fine depends on the row alone.
+ * the low one where it is zero. Which blocks are fine depends on the row and the model alone (cpu_backend.c has the choice
+ * and its numbers).
  *
  * A sum over k: integers inside a block (or half a block where scales cover 16 columns), exact in any order; then
  * sum = fma(float(integer) * weight scale, activation scale, sum), and the minima likewise, blocks ascending.

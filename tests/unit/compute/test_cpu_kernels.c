@@ -139,25 +139,31 @@ static void dot_tiles_agree(void **state)
     (void)state;
     uint64_t seed = 2;
     float w[DOT_TILE_ROWS][MOST], x[DOT_TILE_ACTS][MOST];
-    const float *rows[DOT_TILE_ROWS], *acts[DOT_TILE_ACTS];
-    for (int r = 0; r < DOT_TILE_ROWS; r++) rows[r] = w[r];
+    uint16_t encoded[DOT_TILE_ROWS][MOST * 2];
+    const void *rows[DOT_TILE_ROWS];
+    const float *acts[DOT_TILE_ACTS];
+    for (int r = 0; r < DOT_TILE_ROWS; r++) rows[r] = encoded[r];
     for (int a = 0; a < DOT_TILE_ACTS; a++) acts[a] = x[a];
-    for (int k = 1; k < 100; k++) {
-        fill(&seed, &w[0][0], DOT_TILE_ROWS * MOST, k % 5 == 0);
-        fill(&seed, &x[0][0], DOT_TILE_ACTS * MOST, k % 5 == 0);
-        float expected[DOT_TILE_ACTS][DOT_TILE_ROWS];
-        kernels_portable()->dot_tile(rows, acts, DOT_TILE_ACTS, k, &expected[0][0], DOT_TILE_ROWS);
-        for (int level = 0; level < n_levels; level++)
-            for (int n = 1; n <= DOT_TILE_ACTS; n++) {
-                float sums[DOT_TILE_ACTS][DOT_TILE_ROWS];
-                levels[level]->dot_tile(rows, acts, n, k, &sums[0][0], DOT_TILE_ROWS);
-                assert_same(&expected[0][0], &sums[0][0], (size_t)(n * DOT_TILE_ROWS), "dot_tile");
+    for (int k = 1; k < 100; k++)
+        for (int type = DT_F32; type <= DT_BF16; type++) {
+            fill(&seed, &w[0][0], DOT_TILE_ROWS * MOST, k % 5 == 0);
+            fill(&seed, &x[0][0], DOT_TILE_ACTS * MOST, k % 5 == 0);
+            for (int r = 0; r < DOT_TILE_ROWS; r++) {
+                kernels_portable()->encode_kv[type](w[r], encoded[r], MOST);
+                dtype_info((DType)type)->decode(encoded[r], w[r], MOST);
             }
-        if (k % 5 == 0) continue;
-        double exact = 0.0;
-        for (int i = 0; i < k; i++) exact += (double)w[1][i] * (double)x[2][i];
-        assert_true(fabs(exact - (double)expected[2][1]) < 1e-4);
-    }
+            float expected[DOT_TILE_ACTS * DOT_TILE_ROWS], sums[DOT_TILE_ACTS * DOT_TILE_ROWS];
+            kernels_portable()->dot_tile[type](rows, acts, DOT_TILE_ACTS, k, expected);
+            for (int level = 0; level < n_levels; level++)
+                for (int n = 1; n <= DOT_TILE_ACTS; n++) {
+                    levels[level]->dot_tile[type](rows, acts, n, k, sums);
+                    assert_same(expected, sums, (size_t)(n * DOT_TILE_ROWS), "dot_tile");
+                }
+            if (k % 5 == 0) continue;
+            double exact = 0.0;
+            for (int i = 0; i < k; i++) exact += (double)w[1][i] * (double)x[2][i];
+            assert_true(fabs(exact - (double)expected[2 * DOT_TILE_ROWS + 1]) < 1e-4);
+        }
 }
 
 static void pages_agree(void **state)
