@@ -32,6 +32,11 @@ void code_set_add(CodeSet *set, uint32_t first, uint32_t last)
     }
 }
 
+void code_set_remove(CodeSet *set, uint32_t code_point)
+{
+    set->bits[code_point / 64] &= ~(UINT64_C(1) << (code_point % 64));
+}
+
 void code_set_unite(CodeSet *set, const CodeSet *other)
 {
     for (size_t i = 0; i < WORDS; i++) set->bits[i] |= other->bits[i];
@@ -152,7 +157,6 @@ static const PropertyName property_names[] = {
     {"hani", 0, UC_HAN},
     {"space", 0, UC_SPACE},
     {"whitespace", 0, UC_SPACE},
-    {"word", 0, UC_ONIG_WORD},
 };
 
 bool code_set_add_property(CodeSet *set, const char *name, size_t length)

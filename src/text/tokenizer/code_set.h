@@ -15,6 +15,7 @@ typedef struct CodeSet {
 CodeSet *code_set_create(void);
 
 void code_set_add(CodeSet *set, uint32_t first, uint32_t last);
+void code_set_remove(CodeSet *set, uint32_t code_point);
 void code_set_unite(CodeSet *set, const CodeSet *other);
 void code_set_intersect(CodeSet *set, const CodeSet *other);
 void code_set_complement(CodeSet *set);

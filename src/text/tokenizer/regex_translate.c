@@ -98,8 +98,17 @@ static ImpStatus property(Translator *t, bool negated, CodeSet *set)
     return IMP_OK;
 }
 
+/* Oniguruma's word characters. Outside of a class six of Latin-1, which are numbers but no digits, belong to them as
+ * well. */
+static void add_word(CodeSet *set, bool in_class)
+{
+    static const unsigned char odd_ones[] = {0xB2, 0xB3, 0xB9, 0xBC, 0xBD, 0xBE};
+    code_set_add_class(set, 0, UC_ONIG_WORD);
+    for (size_t i = 0; in_class && i < sizeof odd_ones; i++) code_set_remove(set, odd_ones[i]);
+}
+
 /* An escape that names a set, `at` behind the backslash; `set` (empty before) gets it. */
-static ImpStatus set_escape(Translator *t, bool *found, CodeSet *set)
+static ImpStatus set_escape(Translator *t, bool in_class, bool *found, CodeSet *set)
 {
     const char letter = *t->at, kind = (char)(letter | 0x20);
     *found = true;
@@ -115,7 +124,7 @@ static ImpStatus set_escape(Translator *t, bool *found, CodeSet *set)
         code_set_add_class(set, GC_BIT(GC_ND), 0);
         break;
     case 'w':
-        code_set_add_class(set, 0, UC_ONIG_WORD);
+        add_word(set, in_class);
         break;
     case 'h':
         code_set_add(set, '0', '9');
@@ -144,17 +153,20 @@ static bool posix_class(Translator *t, CodeSet *set)
         const char *name;
         uint32_t categories;
         unsigned properties;
-    } names[] = {{"digit", GC_BIT(GC_ND), 0}, {"space", 0, UC_SPACE},      {"word", 0, UC_ONIG_WORD},
-                 {"cntrl", GC_BIT(GC_CC), 0}, {"lower", GC_BIT(GC_LL), 0}, {"upper", GC_BIT(GC_LU), 0},
-                 {"punct", GC_P | GC_S, 0}};
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        if (strlen(names[i].name) != length || memcmp(names[i].name, start, length) != 0) continue;
+    } names[] = {
+        {"digit", GC_BIT(GC_ND), 0}, {"space", 0, UC_SPACE}, {"cntrl", GC_BIT(GC_CC), 0}, {"punct", GC_P | GC_S, 0}};
+    if (length == 4 && memcmp(start, "word", 4) == 0) {
+        add_word(set, true);
+    } else {
+        size_t i = 0;
+        const size_t count = sizeof names / sizeof names[0];
+        while (i < count && (strlen(names[i].name) != length || memcmp(names[i].name, start, length) != 0)) i++;
+        if (i == count) return false;
         code_set_add_class(set, names[i].categories, names[i].properties);
-        if (negated) code_set_complement(set);
-        t->at = end + 2;
-        return true;
     }
-    return false;
+    if (negated) code_set_complement(set);
+    t->at = end + 2;
+    return true;
 }
 
 static ImpStatus read_class(Translator *t, int depth, CodeSet *out);
@@ -181,7 +193,7 @@ static ImpStatus class_member(Translator *t, int depth, CodeSet *out, bool *is_s
         if (++t->at == t->end) return broken("the pattern ends in a backslash");
         set = code_set_create();
         if (set == NULL) return imp_fail_memory(sizeof *set);
-        IMP_GOTO(set_escape(t, is_set, set));
+        IMP_GOTO(set_escape(t, true, is_set, set));
         if (*is_set) {
             code_set_unite(out, set);
         } else {
@@ -277,6 +289,25 @@ static void write_character(Translator *t, uint32_t code_point)
     strbuf_printf(t->out, "\\x{%x}", (unsigned)code_point);
 }
 
+/* \b and \B, spelt out, because PCRE2's word characters are others. */
+static ImpStatus word_border(Translator *t, bool inside)
+{
+    CodeSet *set = code_set_create();
+    StrBuf word = {0};
+    if (set == NULL) return imp_fail_memory(sizeof *set);
+    add_word(set, false);
+    ImpStatus status = code_set_write(set, t->cache, &word);
+    if (status == IMP_OK) status = strbuf_check(&word);
+    if (status == IMP_OK) {
+        t->atom = t->out->length;
+        strbuf_printf(t->out, "(?:(?<=%s)(?%c%s)|(?<!%s)(?%c%s))", word.data, inside ? '=' : '!', word.data, word.data,
+                      inside ? '!' : '=', word.data);
+    }
+    strbuf_free(&word);
+    free(set);
+    return status;
+}
+
 static ImpStatus translate_escape(Translator *t)
 {
     if (++t->at == t->end) return broken("the pattern ends in a backslash");
@@ -284,7 +315,7 @@ static ImpStatus translate_escape(Translator *t)
     uint32_t code_point;
     CodeSet *set = code_set_create();
     if (set == NULL) return imp_fail_memory(sizeof *set);
-    ImpStatus status = set_escape(t, &found, set);
+    ImpStatus status = set_escape(t, false, &found, set);
     if (status == IMP_OK && found) status = write_set(t, set);
     free(set);
     if (status != IMP_OK || found) return status;
@@ -293,11 +324,12 @@ static ImpStatus translate_escape(Translator *t)
         write_character(t, code_point);
         return IMP_OK;
     }
+    if (*t->at == 'b' || *t->at == 'B') return word_border(t, *t->at++ == 'B');
     size_t width;
     code_point = utf8_decode(t->at, &width);
     const bool letter = code_point < 0x80 && ((code_point | 0x20) >= 'a' && (code_point | 0x20) <= 'z');
     const bool digit = code_point >= '0' && code_point <= '9';
-    if ((letter && strchr("bBAzZGRXKk", (int)code_point) != NULL) || digit) {
+    if ((letter && strchr("AzZGRXKk", (int)code_point) != NULL) || digit) {
         t->atom = t->out->length;
         strbuf_putc(t->out, '\\');
         strbuf_putc(t->out, (char)code_point);

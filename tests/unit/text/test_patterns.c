@@ -173,6 +173,21 @@ static void patterns_read_as_oniguruma_reads_them(void **state)
     expect_matches(tools, "\\p{^L}|\\P{L}", "a1", "1|");
     expect_matches(tools, "[\\d\\-a]+", "1-a", "1-a|");
     expect_matches(tools, "(?i:'s|'t)", "it'\xC5\xBF don'T", "'\xC5\xBF|'T|");
+    expect_matches(tools, "\\w+",
+                   "a\xC2\xBD"
+                   "b",
+                   "a\xC2\xBD"
+                   "b|"); /* of the two \w, only the one outside of classes has it */
+    expect_matches(tools, "[\\w]+",
+                   "a\xC2\xBD"
+                   "b",
+                   "a|b|");
+    expect_matches(tools, "[^\\w\\s]+",
+                   "|\xC2\xBD"
+                   "b",
+                   "|\xC2\xBD|");
+    expect_matches(tools, "\\b\\w+\\b", "ab \xE0\xA4\x95\xE0\xA5\x8D\xC2\xBD", "ab|\xE0\xA4\x95\xE0\xA5\x8D\xC2\xBD|");
+    expect_matches(tools, "\\B.", "ab", "b|");
     expect_matches(tools, "x*", "axb", "|x||");
     expect_matches(tools, "[^\\s\\p{L}]", "a \xF0\x90\xB5\x8A!", "!|"); /* U+10D4A is a letter since Unicode 16 */
     expect_matches(tools, "\\s+",
