@@ -20,7 +20,7 @@ sys.path.insert(0, str(HERE))
 sys.path.insert(0, str(HERE.parent / "oracle"))
 
 import jinja_reference  # noqa: E402
-from jinja_programs import VARIABLES  # noqa: E402
+from jinja_programs import PROGRAMS, VARIABLES  # noqa: E402
 
 NAMES = list(VARIABLES) + ["missing", "a", "b", "i", "k", "v", "ns", "loop", "m"]
 STRINGS = ["", "a", "abc", "Hello World", "x,y,z", " pad ", "é", "日本", "1", "2.5", "name", "role", "line\\nbreak", "%s", "{}",
@@ -264,7 +264,23 @@ class Generator:
     def calm_body(self, depth):
         return "".join(self.data() + self.calm_statement(depth) for _ in range(self.random.randrange(1, 4))) + self.data()
 
+    # ---- programs with a slip of the pen ----
+
+    def mutated(self):
+        source = self.pick(PROGRAMS)
+        for _ in range(self.random.randrange(1, 4)):
+            at = self.random.randrange(len(source) + 1)
+            end = at + self.random.randrange(1, 4)
+            source = self.pick([
+                lambda: source[:at] + source[end:], lambda: source[:at] + source[at:end] * 2 + source[end:],
+                lambda: source[:at] + self.pick(list("{}%#-+()[]'\"|.,:=~*/<>!_ \n\\aé1")) + source[at:],
+                lambda: source[:at] + self.pick(["{{ ", " }}", "{% ", " %}", "{#", "#}", "-%}", "{%- ", "{% endif %}", "{% if x %}", " not ", " is ", "in ",
+                                                 " if ", " else ", "**", "//", "\r\n", "\u00a0", "{% raw %}", "{% endraw %}", "loop."]) + source[at:]])()
+        return source
+
     def program(self):
+        if self.chance(0.25):
+            return self.mutated()
         if self.chance(0.6):
             return self.calm_body(self.random.randrange(0, 4))
         return self.body(self.random.randrange(0, 4))

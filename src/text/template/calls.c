@@ -35,6 +35,10 @@ static const JinjaDict *spread_named(JinjaState *state, JinjaActivation *activat
     JinjaValue value;
     if (!jinja_evaluate_within(state, activation, node, &value)) return NULL;
     if (value.kind == JINJA_DICT) return value.dict;
+    if (value.kind == JINJA_UNDEFINED) {
+        (void)jinja_fail_undefined(state, &value);
+        return NULL;
+    }
     (void)jinja_raise(state, "jinja2.sandbox.SandboxedEnvironment.call() argument after ** must be a mapping, not %s",
                       jinja_type_name(&value));
     return NULL;
@@ -279,6 +283,10 @@ static bool raise_missing(JinjaState *state, const JinjaBuiltin *builtin, const 
         if (i < builtin->n_required && bound[i].kind == JINJA_MISSING) names[n++] = builtin->parameters[i];
     }
     if (builtin->style == JINJA_C_STYLE) {
+        if (builtin->hidden > 0) {
+            return jinja_raise(state, "%s expected %u arguments, got %zu", python_name(builtin),
+                               builtin->n_required + builtin->hidden, given + builtin->hidden);
+        }
         if (builtin->n_required == builtin->n_parameters && builtin->n_required == 1) {
             return jinja_raise(state, "%s() takes exactly one argument (%zu given)", python_name(builtin), given);
         }

@@ -441,8 +441,8 @@ FILTER(filter_urlize)
 }
 
 static const JinjaBuiltin filters[] = {
-    {.name = "e", .python_name = "escape", .style = JINJA_C_STYLE, .hidden = 1, .call = filter_escape},
-    {.name = "escape", .style = JINJA_C_STYLE, .hidden = 1, .call = filter_escape},
+    {.name = "e", .python_name = "escape", .hidden = 1, .call = filter_escape},
+    {.name = "escape", .hidden = 1, .call = filter_escape},
     {.name = "forceescape", .python_name = "do_forceescape", .hidden = 1, .call = filter_forceescape},
     {.name = "safe", .python_name = "do_mark_safe", .hidden = 1, .call = filter_safe},
     {.name = "striptags", .python_name = "do_striptags", .hidden = 1, .call = filter_striptags},

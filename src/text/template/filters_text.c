@@ -170,6 +170,7 @@ FILTER(filter_indent)
 
 FILTER(filter_truncate)
 {
+    if (arguments[0].kind == JINJA_UNDEFINED) return jinja_fail_undefined(state, &arguments[0]);
     int64_t length = 255, leeway = 5;
     JinjaValue end;
     if (arguments[0].kind != JINJA_MISSING && !jinja_index(state, &arguments[0], &length)) return false;

@@ -216,6 +216,7 @@ static bool read_key(PercentState *percent, const JinjaValue **selected)
         return jinja_raise(state, "list indices must be integers or slices, not str");
     }
     *selected = value;
+    percent->used = percent->n; /* a format that names values has no other ones */
     return true;
 }
 
@@ -367,27 +368,31 @@ static bool percent_character(PercentState *percent, const Spec *spec, const Jin
     return true;
 }
 
+static bool raise_unsupported(PercentState *percent)
+{
+    const size_t start = percent->at - 1;
+    const char *at = percent->format->data + start;
+    size_t width;
+    const uint32_t c = unicode_decode(at, percent->format->data + percent->format->length, &width);
+    const bool shown = c >= 32 && c < 127;
+    return jinja_raise(percent->state, "unsupported format character '%.*s' (0x%x) at index %zu",
+                       shown ? (int)width : 1, shown ? at : "?", c, unicode_count(percent->format->data, start));
+}
+
 /* One conversion, `at` past its %. */
 static bool percent_conversion(PercentState *percent)
 {
     JinjaState *state = percent->state;
     const JinjaValue *value = NULL;
     Spec spec;
-    if (!read_percent_spec(percent, &spec, &value)) return false;
-    if (spec.type == '%') {
+    if (percent_peek(percent) == '%') {
+        percent->at++;
         jinja_append(state, percent->text, "%", 1);
         return true;
     }
-    if (memchr("diuoxXeEfFgGcrsa", spec.type, 16) == NULL) {
-        const size_t start = percent->at - 1;
-        size_t width;
-        const uint32_t c =
-            unicode_decode(percent->format->data + start, percent->format->data + percent->format->length, &width);
-        return jinja_raise(state, "unsupported format character '%.*s' (0x%x) at index %zu", (int)width,
-                           c < 32 || c >= 127 ? "?" : percent->format->data + start, c,
-                           unicode_count(percent->format->data, start));
-    }
+    if (!read_percent_spec(percent, &spec, &value)) return false;
     if (value == NULL && !next_argument(percent, &value)) return false;
+    if (memchr("diuoxXeEfFgGcrsa", spec.type, 16) == NULL) return raise_unsupported(percent);
     switch (spec.type) {
     case 's':
     case 'r':
@@ -491,7 +496,8 @@ static bool parse_spec(JinjaState *state, const JinjaString *text, const JinjaVa
     }
     if (at < end && (unsigned char)*at < 0x80) spec->type = *at++;
     if (at == end) return true;
-    return jinja_raise(state, "Invalid format specifier");
+    return jinja_raise(state, "Invalid format specifier '%.*s' for object of type '%s'", (int)text->length, text->data,
+                       jinja_type_name(value));
 }
 
 static bool raise_unknown_code(JinjaState *state, const Spec *spec, const JinjaValue *value)
@@ -638,43 +644,64 @@ static bool convert_value(JinjaState *state, char conversion, JinjaValue *value)
     return state->status == IMP_OK && jinja_text(state, repr, value);
 }
 
-/* One field between its braces: name[!conversion][:specification]. */
-static bool write_field(BraceState *brace, StrBuf *text, const char *start, const char *end, int depth)
+/* A field name[!conversion][:specification] behind its opening brace. */
+typedef struct Field {
+    const char *start, *name_end, *spec, *close; /* spec NULL: none */
+    char conversion;                             /* 0: none */
+} Field;
+
+/* Where a name ends: at '!', ':' or the closing brace, but not inside [ ]. NULL after raising. */
+static const char *name_end(JinjaState *state, const char *at, const char *end)
 {
-    JinjaState *state = brace->state;
-    const char *name_end = start;
-    int brackets = 0;
-    while (name_end < end && (brackets > 0 || (*name_end != '!' && *name_end != ':'))) {
-        if (*name_end == '[') brackets++;
-        if (*name_end == ']') brackets = 0;
-        name_end++;
+    bool in_brackets = false;
+    for (; at < end; at++) {
+        if (*at == '{' && !in_brackets) {
+            (void)jinja_raise(state, "unexpected '{' in field name");
+            return NULL;
+        }
+        if (*at == '[') in_brackets = true;
+        if (*at == ']') in_brackets = false;
+        if (!in_brackets && (*at == '}' || *at == ':' || *at == '!')) return at;
     }
-    JinjaValue value, specification;
-    if (!field_value(brace, start, name_end, &value)) return false;
-    const char *at = name_end;
-    if (at < end && *at == '!') {
-        if (at + 1 >= end) return jinja_raise(state, "end of string while looking for conversion specifier");
-        const char conversion = at[1];
-        at += 2;
-        if (at < end && *at != ':') return jinja_raise(state, "expected ':' after conversion specifier");
-        if (!convert_value(state, conversion, &value)) return false;
-    }
-    StrBuf *spec_text = jinja_capture(state);
-    if (spec_text == NULL) return false;
-    if (at < end && !write_formatted(brace, spec_text, at + 1, end, depth + 1)) return false;
-    if (!jinja_capture_finish(state, spec_text, &specification)) return false;
-    return format_value(state, text, &value, specification.string);
+    (void)jinja_raise(state, "expected '}' before end of string");
+    return NULL;
 }
 
-/* The brace that closes a field opened before `at`; NULL without one. */
-static const char *closing_brace(const char *at, const char *end)
+static bool find_field(JinjaState *state, const char *at, const char *end, Field *out)
 {
-    int depth = 1;
-    for (; at < end; at++) {
-        if (*at == '{') depth++;
-        if (*at == '}' && --depth == 0) return at;
+    *out = (Field){.start = at, .name_end = name_end(state, at, end)};
+    if (out->name_end == NULL) return false;
+    at = out->name_end;
+    if (*at == '!') {
+        if (at + 1 >= end) return jinja_raise(state, "end of string while looking for conversion specifier");
+        out->conversion = at[1];
+        at += 2;
+        if (at >= end) return jinja_raise(state, "unmatched '{' in format spec");
+        if (*at != ':' && *at != '}') return jinja_raise(state, "expected ':' after conversion specifier");
     }
-    return NULL;
+    if (*at == ':') {
+        out->spec = ++at;
+        for (int depth = 1; at < end; at++) {
+            if (*at == '{') depth++;
+            if (*at == '}' && --depth == 0) break;
+        }
+        if (at >= end) return jinja_raise(state, "unmatched '{' in format spec");
+    }
+    out->close = at;
+    return true;
+}
+
+static bool write_field(BraceState *brace, StrBuf *text, const Field *field, int depth)
+{
+    JinjaState *state = brace->state;
+    JinjaValue value, specification;
+    if (!field_value(brace, field->start, field->name_end, &value)) return false;
+    if (field->conversion != 0 && !convert_value(state, field->conversion, &value)) return false;
+    StrBuf *spec_text = jinja_capture(state);
+    if (spec_text == NULL) return false;
+    if (field->spec != NULL && !write_formatted(brace, spec_text, field->spec, field->close, depth + 1)) return false;
+    if (!jinja_capture_finish(state, spec_text, &specification)) return false;
+    return format_value(state, text, &value, specification.string);
 }
 
 static bool write_formatted(BraceState *brace, StrBuf *text, const char *at, const char *end, int depth)
@@ -693,10 +720,9 @@ static bool write_formatted(BraceState *brace, StrBuf *text, const char *at, con
         }
         if (*at == '}') return jinja_raise(state, "Single '}' encountered in format string");
         if (at + 1 == end) return jinja_raise(state, "Single '{' encountered in format string");
-        const char *close = closing_brace(at + 1, end);
-        if (close == NULL) return jinja_raise(state, "expected '}' before end of string");
-        if (!write_field(brace, text, at + 1, close, depth)) return false;
-        at = close + 1;
+        Field field;
+        if (!find_field(state, at + 1, end, &field) || !write_field(brace, text, &field, depth)) return false;
+        at = field.close + 1;
     }
     return state->status == IMP_OK;
 }

@@ -61,6 +61,9 @@ static bool build_dict(JinjaState *state, const JinjaArguments *arguments, Jinja
         return jinja_raise(state, "dict expected at most 1 argument, got %zu", arguments->n_positional);
     }
     JinjaValue dict;
+    if (arguments->n_positional == 1 && arguments->positional[0].kind == JINJA_UNDEFINED) {
+        return jinja_fail_undefined(state, &arguments->positional[0]);
+    }
     if (!jinja_dict(state, arguments->n_named, &dict)) return false;
     if (arguments->n_positional == 1 && arguments->positional[0].kind == JINJA_DICT) {
         const JinjaDict *from = arguments->positional[0].dict;

@@ -65,7 +65,11 @@ static bool store_attribute(JinjaState *state, JinjaActivation *activation, cons
                             const JinjaValue *value)
 {
     const JinjaValue *object = jinja_slot(activation, target->name.slot);
-    if (object->kind != JINJA_NAMESPACE) return jinja_raise(state, "cannot assign attribute on non-namespace object");
+    if (object->kind != JINJA_NAMESPACE && object->kind != JINJA_DICT) {
+        const char *type = object->kind == JINJA_MISSING ? "_MissingType" : jinja_type_name(object);
+        if (object->kind == JINJA_LIST) return jinja_raise(state, "list indices must be integers or slices, not str");
+        return jinja_raise(state, "'%s' object does not support item assignment", type);
+    }
     const JinjaValue key = {.kind = JINJA_STRING, .string = target->name.attribute};
     return jinja_dict_set(state, object->dict, key, *value);
 }

@@ -309,9 +309,9 @@ static JinjaNode *parse_for(JinjaParser *parser)
     static const char *const ends[] = {"endfor", "else", NULL}, *const else_ends[] = {"endfor", NULL};
     JinjaNode *node = start_statement(parser, NODE_FOR);
     if (node == NULL) return NULL;
-    node->loop.target = parser_assign_target(parser, "in", false);
+    node->loop.target = parser_assign_target(parser, false);
     if (node->loop.target == NULL || !parser_expect_name(parser, "in")) return NULL;
-    node->loop.iterable = parser_tuple(parser, (JinjaTupleRules){.end_name = "recursive"});
+    node->loop.iterable = parser_tuple(parser, (JinjaTupleRules){0});
     if (node->loop.iterable == NULL) return NULL;
     if (parser_skip_name(parser, "if")) {
         node->loop.test = parser_expression(parser, true);
@@ -353,7 +353,7 @@ static JinjaNode *parse_set(JinjaParser *parser)
     static const char *const ends[] = {"endset", NULL};
     JinjaNode *node = start_statement(parser, NODE_SET);
     if (node == NULL) return NULL;
-    node->set.target = parser_assign_target(parser, NULL, true);
+    node->set.target = parser_assign_target(parser, true);
     if (node->set.target == NULL) return NULL;
     if (parser_is(parser, TOKEN_ASSIGN)) {
         if (!parser_advance(parser)) return NULL;
@@ -370,7 +370,7 @@ static bool parse_with_targets(JinjaParser *parser, JinjaNodeBuffer *targets, Ji
 {
     while (!parser_is(parser, TOKEN_BLOCK_END)) {
         if (targets->n > 0 && !parser_expect(parser, TOKEN_COMMA)) return false;
-        JinjaNode *target = parser_assign_target(parser, NULL, false);
+        JinjaNode *target = parser_assign_target(parser, false);
         if (target == NULL || !parser_push(parser, targets, target) || !parser_expect(parser, TOKEN_ASSIGN))
             return false;
         JinjaNode *value = parser_expression(parser, true);

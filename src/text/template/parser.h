@@ -68,10 +68,9 @@ typedef struct JinjaTupleRules {
     bool with_condition;
     bool parentheses; /* an empty tuple is allowed */
     bool with_namespace;
-    const char *end_name; /* a name that ends it, NULL: none */
 } JinjaTupleRules;
 JinjaNode *parser_tuple(JinjaParser *parser, JinjaTupleRules rules);
-JinjaNode *parser_assign_target(JinjaParser *parser, const char *end_name, bool with_namespace);
+JinjaNode *parser_assign_target(JinjaParser *parser, bool with_namespace);
 JinjaNode *parser_target_name(JinjaParser *parser);
 /* `|name(…)|name…` behind `subject`; with start_inline the first name comes without a bar. */
 JinjaNode *parser_filters(JinjaParser *parser, JinjaNode *subject, bool start_inline);

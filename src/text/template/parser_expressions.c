@@ -229,20 +229,12 @@ typedef struct ArgumentBuffers {
     JinjaNodeBuffer names; /* NODE_NAME, for their strings */
 } ArgumentBuffers;
 
-static bool parse_keyword(JinjaParser *parser, JinjaCallArguments *out, ArgumentBuffers *buffers)
+static bool parse_keyword(JinjaParser *parser, ArgumentBuffers *buffers)
 {
     JinjaNode *name = parser_node(parser, NODE_NAME, parser_token(parser)->line);
     if (name == NULL) return false;
     name->name.name = parser_string(parser, parser_token(parser));
     if (name->name.name == NULL || !parser_advance(parser) || !parser_advance(parser)) return false;
-    for (size_t i = 0; i < buffers->names.n; i++) {
-        const JinjaString *other = buffers->names.at[i]->name.name;
-        if (other->length == name->name.name->length &&
-            memcmp(other->data, name->name.name->data, other->length) == 0) {
-            return parser_fail(parser, name->line, "keyword argument repeated: %.*s", (int)other->length, other->data);
-        }
-    }
-    (void)out;
     JinjaNode *value = parser_expression(parser, true);
     return value != NULL && parser_push(parser, &buffers->names, name) && parser_push(parser, &buffers->values, value);
 }
@@ -263,7 +255,7 @@ static bool parse_argument(JinjaParser *parser, uint32_t line, JinjaCallArgument
         if (next == NULL) return false;
         if (next->type == TOKEN_ASSIGN) {
             if (out->dynamic_named != NULL) return parser_fail(parser, line, invalid);
-            return parse_keyword(parser, out, buffers);
+            return parse_keyword(parser, buffers);
         }
     }
     if (out->dynamic_positional != NULL || out->dynamic_named != NULL || buffers->names.n > 0) {
@@ -682,10 +674,11 @@ static JinjaNode *parse_primary(JinjaParser *parser, bool with_namespace)
 
 /* ---- tuples and targets ---- */
 
-static bool tuple_ends(const JinjaParser *parser, const char *end_name)
+/* Jinja2 means to end the target of a loop at `in` as well, but never does: `for a, in b` is refused. */
+static bool tuple_ends(const JinjaParser *parser)
 {
     return parser_is(parser, TOKEN_VARIABLE_END) || parser_is(parser, TOKEN_BLOCK_END) ||
-           parser_is(parser, TOKEN_RPAREN) || (end_name != NULL && parser_is_name(parser, end_name));
+           parser_is(parser, TOKEN_RPAREN);
 }
 
 static bool parse_tuple_items(JinjaParser *parser, JinjaTupleRules rules, JinjaNodeBuffer *items, bool *is_tuple,
@@ -693,7 +686,7 @@ static bool parse_tuple_items(JinjaParser *parser, JinjaTupleRules rules, JinjaN
 {
     for (;;) {
         if (items->n > 0 && !parser_expect(parser, TOKEN_COMMA)) return false;
-        if (tuple_ends(parser, rules.end_name)) return true;
+        if (tuple_ends(parser)) return true;
         JinjaNode *item = rules.simplified ? parse_primary(parser, rules.with_namespace)
                                            : parser_expression(parser, rules.with_condition);
         if (item == NULL || !parser_push(parser, items, item) || !parser_raise_over(parser, over, item)) return false;
@@ -757,10 +750,9 @@ static const char *class_name(const JinjaNode *node)
     }
 }
 
-JinjaNode *parser_assign_target(JinjaParser *parser, const char *end_name, bool with_namespace)
+JinjaNode *parser_assign_target(JinjaParser *parser, bool with_namespace)
 {
-    JinjaNode *target = parser_tuple(
-        parser, (JinjaTupleRules){.simplified = true, .with_namespace = with_namespace, .end_name = end_name});
+    JinjaNode *target = parser_tuple(parser, (JinjaTupleRules){.simplified = true, .with_namespace = with_namespace});
     if (target == NULL) return NULL;
     if (!can_assign(target)) {
         (void)parser_fail(parser, target->line, "can't assign to '%s'", class_name(target));

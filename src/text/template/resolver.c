@@ -401,8 +401,25 @@ static bool bind_name(Resolver *resolver, JinjaNode *node)
     return true;
 }
 
+/* What Python's compiler says of f(a=1, a=2). */
+static bool check_keywords(Resolver *resolver, const JinjaNode *node, const JinjaCallArguments *arguments)
+{
+    for (size_t i = 1; i < arguments->values.n; i++) {
+        for (size_t j = 0; j < i; j++) {
+            const JinjaString *name = arguments->names[i];
+            if (!jinja_same_string(name, arguments->names[j])) continue;
+            return jinja_compile_fail(resolver->compiler, node->line, "keyword argument repeated: %.*s",
+                                      (int)name->length, name->data);
+        }
+        if (i >= 1000)
+            return jinja_compile_fail(resolver->compiler, node->line, "a call has too many keyword arguments");
+    }
+    return true;
+}
+
 static bool bind_filter(Resolver *resolver, JinjaNode *node)
 {
+    if (!check_keywords(resolver, node, &node->filter.arguments)) return false;
     const bool is_filter = node->type == NODE_FILTER;
     node->filter.builtin = is_filter ? jinja_find_filter(node->filter.name) : jinja_find_test(node->filter.name);
     if (node->filter.builtin == NULL && !resolver->soft) {
@@ -676,6 +693,8 @@ static bool bind(void *context, JinjaNode *node)
     case NODE_FILTER:
     case NODE_TEST:
         return bind_filter(resolver, node);
+    case NODE_CALL:
+        return check_keywords(resolver, node, &node->call.arguments) && each_child(node, bind, resolver);
     case NODE_CONDITION:
         return bind_condition(resolver, node);
     case NODE_ATTRIBUTE: {

@@ -141,8 +141,8 @@ COMPARISON(test_ge, OPERATOR_GREATER_EQUAL)
     }
 #define COMPARE(test_name, operation)                                                                                  \
     {                                                                                                                  \
-        .name = test_name, .python_name = #operation, .style = JINJA_C_STYLE, .n_required = 1, .n_parameters = 1,      \
-        .call = test_##operation                                                                                       \
+        .name = test_name, .python_name = #operation, .style = JINJA_C_STYLE, .hidden = 1, .n_required = 1,            \
+        .n_parameters = 1, .call = test_##operation                                                                    \
     }
 
 static const JinjaBuiltin tests[] = {
@@ -172,7 +172,7 @@ static const JinjaBuiltin tests[] = {
     PLAIN(number),
     PLAIN(sequence),
     PLAIN(iterable),
-    {.name = "callable", .style = JINJA_C_STYLE, .call = test_callable},
+    {.name = "callable", .style = JINJA_C_STYLE, .hidden = 1, .call = test_callable},
     {.name = "sameas",
      .python_name = "test_sameas",
      .hidden = 1,

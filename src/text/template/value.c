@@ -395,6 +395,8 @@ const char *jinja_type_name(const JinjaValue *value)
         return value->string->markup ? "Markup" : "str";
     case JINJA_TUPLE:
         return value->tag == 1 ? "_GroupTuple" : "tuple";
+    case JINJA_METHOD: /* the sandbox wraps str.format in a function of its own */
+        return strncmp(value->method->builtin->name, "format", 6) == 0 ? "function" : "builtin_function_or_method";
     case JINJA_FUNCTION:
         return value->function->style == JINJA_C_KEYWORDS ? "type" : "function";
     default:
