@@ -13,7 +13,7 @@
 #include <string.h>
 
 enum { PROMISE_NONE, PROMISE_NEWLINE, PROMISE_END, N_PROMISES };
-enum { MAX_SETS = 4096, MAX_WORK = 30 * 1000 * 1000 };
+enum { MAX_SETS = 4096, MAX_WORK = 4 * 1000 * 1000 };
 
 void nfa_init(Nfa *nfa, Arena *arena, size_t max_nodes) { *nfa = (Nfa){.arena = arena, .max_nodes = max_nodes}; }
 
