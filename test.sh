@@ -99,14 +99,10 @@ run_ctest "threads under ThreadSanitizer" build/tsan setarch --addr-no-randomize
 echo "== against the reference implementations"
 smollm2=$(scripts/fetch_model.sh smollm2-135m-instruct) && gemma3=$(scripts/fetch_model.sh gemma-3-270m)
 check "real models fetched" [ -f "$smollm2" -a -f "$gemma3" ]
-for script in tests/text/compare_*.py; do
-    case $script in
-    *tokenizers*) arguments=(build/tokenize_driver --gguf "$smollm2" --gguf "$gemma3") ;;
-    *jinja*) arguments=(build/jinja_driver) ;;
-    *) arguments=() ;;
-    esac
-    check "$script" .venv/bin/python "$script" "${arguments[@]}"
-done
+check "tokenizers" .venv/bin/python tests/text/compare_tokenizers.py build/tokenize_driver --gguf "$smollm2" \
+    --gguf "$gemma3"
+check "random templates" .venv/bin/python tests/text/compare_jinja.py build/jinja_driver
+check "chat templates" .venv/bin/python tests/text/compare_templates.py build/jinja_driver tests/oracle/chat_templates
 
 echo "== end to end"
 run_pytest tests/e2e
