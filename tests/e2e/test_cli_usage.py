@@ -106,7 +106,7 @@ def test_stop_is_given_up_to_four_times(cli):
 @pytest.mark.parametrize("flags, words", [
     (["--tokenize", "--bench"], ["--bench", "--tokenize", "choose one"]),
     (["--tokenize", "--detokenize"], ["choose one"]),
-    (["--jsonl"], ["--jsonl expects --tokenize or --detokenize"]),
+    (["--jsonl"], ["--jsonl expects --tokenize, --detokenize or --check-constraint"]),
     (["--jsonl", "--tokenize", "--prompt", "x"], ["leave out --prompt"]),
     (["--add-special"], ["--add-special expects --tokenize"]),
     (["--no-parse-special"], ["--no-parse-special expects"]),
