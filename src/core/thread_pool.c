@@ -38,6 +38,7 @@ struct ThreadPool {
     _Alignas(64) atomic_uint generation;
     atomic_bool stop;
     atomic_int parked;
+    atomic_int started;
     pthread_mutex_t mutex;
     pthread_cond_t wake;
 };
@@ -90,6 +91,7 @@ static void *worker_main(void *argument)
     Worker *worker = argument;
     ThreadPool *pool = worker->pool;
     unsigned seen = 0;
+    atomic_fetch_add(&pool->started, 1);
     for (;;) {
         seen = wait_for_job(pool, seen);
         if (atomic_load(&pool->stop)) return NULL;
@@ -142,6 +144,8 @@ ImpStatus thread_pool_create(int32_t n_threads, ThreadPool **out)
         }
         pool->n_threads = i + 1;
     }
+    /* What a thread's start costs, memory included, is not to fall into somebody's first steps. */
+    while (atomic_load(&pool->started) < n_threads - 1) (void)sched_yield();
     *out = pool;
     return IMP_OK;
 }
