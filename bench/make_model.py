@@ -8,10 +8,13 @@ Blocks are random bytes; only their scales are chosen, so that weights have mean
 root of their columns and activations stay finite. No quantizer runs: a file is written at the speed of the disk. Keys
 and tensor names are those of real files, so llama.cpp reads the result too. The same --seed gives the same file.
 """
+import sys
+
+sys.path.pop(0)  # this directory: tokenize.py in it would hide Python's own
+
 import argparse
 import dataclasses
 import re
-import sys
 
 import gguf
 import numpy as np

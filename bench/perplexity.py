@@ -9,11 +9,14 @@ Windows are those of `imp-cli --perplexity`: 512 tokens, the first replaced by B
 scored. The text is English prose that comes with Python (the language reference in pydoc_data), or --text FILE.
 Prints a line of JSON a model; exits with 1 when a difference is above --limit.
 """
+import sys
+
+sys.path.pop(0)  # this directory: tokenize.py in it would hide Python's own
+
 import argparse
 import json
 import pathlib
 import subprocess
-import sys
 import tempfile
 
 import gguf

@@ -10,6 +10,10 @@ The peer is any server with /v1/completions, such as
     python -m llama_cpp.server --model {model} --port {port} --n_ctx 8192
 """
 
+import sys
+
+sys.path.pop(0)  # this directory: tokenize.py in it would hide Python's own
+
 import argparse
 import json
 import platform
@@ -17,7 +21,6 @@ import shlex
 import socket
 import statistics
 import subprocess
-import sys
 import threading
 import time
 import urllib.request

@@ -8,12 +8,15 @@ a natural distribution of frequencies. Runs of the two are interleaved, and the 
 processor time. Both get the same texts
 of about 10 KB each, as a server would.
 """
+import sys
+
+sys.path.pop(0)  # this directory: tokenize.py in it would hide Python's own
+
 import argparse
 import os
 import random
 import struct
 import subprocess
-import sys
 import time
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
