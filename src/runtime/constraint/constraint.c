@@ -23,6 +23,7 @@ struct ConstraintState {
     Tape tape;
     StatePlace *places; /* [n_places] after 0, 1, … tokens */
     size_t n_places, capacity;
+    WalkMemo *memo;
 };
 
 static uint64_t hash_text(uint64_t hash, const char *text, size_t length)
@@ -142,8 +143,9 @@ ImpStatus constraint_state_create(const Constraint *constraint, ConstraintVocab 
     if (state == NULL) return imp_fail_memory(sizeof *state);
     state->constraint = constraint;
     state->vocab = vocab;
+    state->memo = calloc(1, sizeof *state->memo);
     uint32_t start = 0;
-    if (tape_init(&state->tape)) start = machine_start(&constraint->machine, &state->tape);
+    if (state->memo != NULL && tape_init(&state->tape)) start = machine_start(&constraint->machine, &state->tape);
     if (start == 0 || !push_place(state, (StatePlace){start, state->tape.top, false})) {
         constraint_state_free(state);
         return imp_fail(IMP_ERR_LIMIT, "the constraint cannot be started: out of memory or too many derivations at once");
@@ -161,7 +163,8 @@ ImpStatus constraint_state_copy(const ConstraintState *state, ConstraintState **
     copy->capacity = state->n_places;
     copy->n_places = state->n_places;
     copy->places = malloc(state->n_places * sizeof *copy->places);
-    if (copy->places == NULL || !tape_copy(&state->tape, &copy->tape)) {
+    copy->memo = calloc(1, sizeof *copy->memo);
+    if (copy->places == NULL || copy->memo == NULL || !tape_copy(&state->tape, &copy->tape)) {
         constraint_state_free(copy);
         return imp_fail_memory(state->tape.capacity);
     }
@@ -175,6 +178,7 @@ void constraint_state_free(ConstraintState *state)
     if (state == NULL) return;
     tape_free(&state->tape);
     free(state->places);
+    free(state->memo);
     free(state);
 }
 
@@ -190,7 +194,7 @@ ImpStatus constraint_mask(ConstraintState *state, uint32_t *bits)
     const uint64_t hash = machine_hash(machine, &state->tape, place.state);
     const uint64_t key = hash ^ state->constraint->identity;
     if (vocab_recall(state->vocab, key, hash, bits)) return IMP_OK;
-    const bool walked = vocab_walk(vocab, machine, &state->tape, place.state, bits);
+    const bool walked = vocab_walk(vocab, state->memo, machine, &state->tape, place.state, bits);
     const bool complete = walked && machine_complete(machine, &state->tape, place.state);
     state->tape.top = place.top;
     if (!walked || state->tape.failed) {

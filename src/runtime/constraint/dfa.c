@@ -8,26 +8,81 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* The interval of code points that holds `code_point`. */
+static uint32_t find_interval(const Dfa *dfa, uint32_t code_point)
+{
+    uint32_t low = 0;
+    uint32_t high = dfa->n_bounds;
+    while (high - low > 1) {
+        const uint32_t middle = (low + high) / 2;
+        if (dfa->bounds[middle] <= code_point) low = middle;
+        else high = middle;
+    }
+    return low;
+}
+
 bool dfa_step_possible(const Dfa *dfa, uint32_t state, uint32_t low, uint32_t high, uint32_t least, uint32_t most)
 {
     if (most == 0) return false;
     const uint32_t least_after = least > 0 ? least - 1 : 0;
     const uint32_t most_after = most == DFA_UNBOUNDED ? DFA_UNBOUNDED : most - 1;
-    for (uint32_t i = 0; i < dfa->n_bounds && dfa->bounds[i] <= high; i++) {
-        if (i + 1 < dfa->n_bounds && dfa->bounds[i + 1] <= low) continue;
+    for (uint32_t i = find_interval(dfa, low); i < dfa->n_bounds && dfa->bounds[i] <= high; i++) {
         const uint32_t next = dfa->next[(size_t)state * dfa->n_classes + dfa->bound_class[i]];
         if (dfa_within(dfa, next, least_after, most_after)) return true;
     }
     return false;
 }
 
+/* Whether the lengths from `state` are all those between its shortest and longest, given that this holds of states in `known`. */
+static bool joins_up(const Dfa *dfa, uint32_t state, const bool *known)
+{
+    /* Grow one interval from below until nothing joins it any more. */
+    uint32_t reach = dfa->label[state] != 0 ? 0 : dfa->shortest[state];
+    for (bool grown = true; grown && reach != DFA_UNBOUNDED;) {
+        grown = false;
+        for (uint32_t c = 0; c < dfa->n_classes; c++) {
+            const uint32_t next = dfa->next[(size_t)state * dfa->n_classes + c];
+            if (next == DFA_DEAD) continue;
+            if (!known[next]) return false;
+            if (dfa->shortest[next] > reach || (dfa->longest[next] != DFA_UNBOUNDED && dfa->longest[next] + 1 <= reach))
+                continue;
+            reach = dfa->longest[next] == DFA_UNBOUNDED ? DFA_UNBOUNDED : dfa->longest[next] + 1;
+            grown = true;
+        }
+    }
+    return reach == dfa->longest[state];
+}
+
+ImpStatus dfa_is_gapless(const Dfa *dfa, bool *out)
+{
+    bool *known = calloc(dfa->n_states, sizeof *known);
+    if (known == NULL) return imp_fail_memory(dfa->n_states);
+    uint32_t left = dfa->n_states - 1;
+    /* A state with a way back to itself can wait any time before it takes its shortest way. */
+    for (uint32_t s = 1; s < dfa->n_states; s++) {
+        known[s] = dfa->loops[s];
+        left -= known[s];
+    }
+    for (bool changed = true; changed && left > 0;) {
+        changed = false;
+        for (uint32_t s = dfa->n_states - 1; s > 0; s--) {
+            if (known[s] || !joins_up(dfa, s, known)) continue;
+            known[s] = changed = true;
+            left--;
+        }
+    }
+    free(known);
+    *out = left == 0;
+    return IMP_OK;
+}
+
 uint64_t dfa_range_completions(const Dfa *dfa, uint32_t state, uint32_t low, uint32_t high)
 {
     uint64_t count = 0;
-    for (uint32_t i = 0; i < dfa->n_bounds && dfa->bounds[i] <= high; i++) {
+    for (uint32_t i = find_interval(dfa, low); i < dfa->n_bounds && dfa->bounds[i] <= high; i++) {
         const uint32_t end = i + 1 < dfa->n_bounds ? dfa->bounds[i + 1] - 1 : CODE_POINT_MAX;
         const uint32_t next = dfa->next[(size_t)state * dfa->n_classes + dfa->bound_class[i]];
-        if (end < low || next == DFA_DEAD) continue;
+        if (next == DFA_DEAD) continue;
         if (dfa->completions[next] == DFA_UNBOUNDED) return UINT64_MAX;
         const uint32_t first = dfa->bounds[i] > low ? dfa->bounds[i] : low;
         count += (uint64_t)dfa->completions[next] * ((end < high ? end : high) - first + 1);

@@ -22,6 +22,7 @@ typedef struct Dfa {
     const uint32_t *shortest;     /* [n_states] characters to the nearest acceptance */
     const uint32_t *longest;      /* [n_states] characters to the farthest, DFA_UNBOUNDED when there is none */
     const uint32_t *completions;  /* [n_states] accepted continuations, DFA_UNBOUNDED when too many to count */
+    const uint8_t *loops;         /* [n_states] some character leads back to the state */
     const uint8_t *universal;     /* [n_states] every continuation is accepted, with one label */
 } Dfa;
 
@@ -53,6 +54,9 @@ static inline bool dfa_within(const Dfa *dfa, uint32_t state, uint32_t least, ui
     return state != DFA_DEAD && dfa->shortest[state] <= most && dfa->longest[state] >= least;
 }
 
+/* From every state, acceptance can come after any number of characters between the nearest and the farthest, as far as it is easy
+ * to see: then dfa_within() is exact. IMP_ERR_OUT_OF_MEMORY is the only failure. */
+ImpStatus dfa_is_gapless(const Dfa *dfa, bool *out);
 /* The label of a whole text (valid UTF-8). */
 uint32_t dfa_match(const Dfa *dfa, const char *text, size_t length);
 

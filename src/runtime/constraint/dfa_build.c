@@ -208,7 +208,7 @@ static ImpStatus builder_reserve(DfaBuilder *builder)
 const uint32_t *dfa_builder_key(const DfaBuilder *builder, uint32_t state, size_t *count)
 {
     *count = builder->key_at[state + 1] - builder->key_at[state];
-    return builder->keys + builder->key_at[state];
+    return *count == 0 ? NULL : builder->keys + builder->key_at[state];
 }
 
 ImpStatus dfa_builder_state(DfaBuilder *builder, const uint32_t *key, size_t count, uint32_t label, uint32_t *out)
@@ -243,7 +243,7 @@ ImpStatus dfa_builder_state(DfaBuilder *builder, const uint32_t *key, size_t cou
 typedef struct Facts {
     uint32_t n_states, n_classes;
     uint32_t *next, *label, *shortest, *longest, *completions;
-    uint8_t *universal;
+    uint8_t *universal, *loops;
     uint64_t *size;
 } Facts;
 
@@ -374,14 +374,17 @@ static ImpStatus keep_live(DfaBuilder *builder, const Facts *all, uint32_t start
     kept->longest = arena_alloc(arena, n, sizeof *kept->longest);
     kept->completions = arena_alloc(arena, n, sizeof *kept->completions);
     kept->universal = arena_alloc(arena, n, 1);
+    kept->loops = arena_alloc(arena, n, 1);
     const bool failed = kept->next == NULL || kept->label == NULL || kept->shortest == NULL || kept->longest == NULL ||
-                        kept->completions == NULL || kept->universal == NULL;
+                        kept->completions == NULL || kept->universal == NULL || kept->loops == NULL;
     for (uint32_t s = 1; !failed && s < all->n_states; s++) {
         if (number[s] == 0) continue;
         kept->label[number[s]] = all->label[s];
         kept->shortest[number[s]] = all->shortest[s];
         for (uint32_t c = 0; c < all->n_classes; c++) {
-            kept->next[(size_t)number[s] * all->n_classes + c] = number[all->next[(size_t)s * all->n_classes + c]];
+            const uint32_t target = all->next[(size_t)s * all->n_classes + c];
+            kept->next[(size_t)number[s] * all->n_classes + c] = number[target];
+            if (target == s) kept->loops[number[s]] = 1;
         }
     }
     *new_start = number[start];
@@ -406,6 +409,7 @@ static ImpStatus describe(DfaBuilder *builder, Facts *kept, uint32_t start, cons
                  .shortest = kept->shortest,
                  .longest = kept->longest,
                  .completions = kept->completions,
+                 .loops = kept->loops,
                  .universal = kept->universal};
     for (uint32_t c = 0, i = 0; c < 128; c++) {
         while (i + 1 < builder->n_bounds && builder->bounds[i + 1] <= c) i++;

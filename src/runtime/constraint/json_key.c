@@ -211,7 +211,7 @@ uint32_t json_key_character(const JsonMachine *machine, uint32_t state, uint32_t
     const uint32_t next = json_new_state(machine, state, before->n_leaves);
     if (next == 0) return 0;
     JsonState *after = json_state(tape, next);
-    for (size_t i = 0; i < size; i++) {
+    for (size_t i = 0; i < size && after->names_low < after->names_high; i++) {
         json_narrow(machine->shapes->names, machine->shapes->name_lengths, &after->names_low, &after->names_high,
                     after->bytes + i, (unsigned char)bytes[i]);
     }
@@ -224,6 +224,10 @@ uint32_t json_key_character(const JsonMachine *machine, uint32_t state, uint32_t
     for (uint32_t i = 0; i < n; i++) {
         JsonLeaf leaf = json_leaves(tape, state)[i];
         const ObjectShape *shape = leaf.shape;
+        if (leaf.b != 0 && shape->free_keys == NULL) { /* a free key stays one */
+            json_leaves(tape, next)[after->n_leaves++] = leaf;
+            continue;
+        }
         const JsonItem *item = &json_frame_items(machine, after->frame)[leaf.target];
         bool is_free = false;
         if (leaf.a != DFA_DEAD) leaf.a = dfa_step(shape->free_keys, leaf.a, code_point);

@@ -348,6 +348,27 @@ bool json_any_characters(const Tape *tape, uint32_t offset, uint32_t *room)
     return any;
 }
 
+size_t json_cursors(const Tape *tape, uint32_t offset, StringCursor *cursors, size_t capacity)
+{
+    const JsonState *state = json_state(tape, offset);
+    const JsonLeaf *leaves = json_leaves(tape, offset);
+    if (state->mode != MODE_STRING || state->escape != JSON_PLAIN || state->n_leaves > capacity) return 0;
+    for (uint32_t i = 0; i < state->n_leaves; i++) {
+        const StringShape *shape = leaves[i].shape;
+        if (leaves[i].unique) return 0;
+        cursors[i] = (StringCursor){.dfa = shape->dfa,
+                                    .state = leaves[i].a,
+                                    .least = shape->min_length > state->characters ? shape->min_length - state->characters : 0,
+                                    .most = DFA_UNBOUNDED};
+        if (shape->max_length != DFA_UNBOUNDED) cursors[i].most = shape->max_length - state->characters;
+        if (!shape->listed) continue;
+        cursors[i] = (StringCursor){.listed = shape, .a = leaves[i].a, .b = leaves[i].b, .bytes = state->bytes};
+    }
+    return state->n_leaves;
+}
+
+bool json_inside_key(const Tape *tape, uint32_t offset) { return json_state(tape, offset)->mode == MODE_KEY_STRING; }
+
 bool json_inside_scalar(const Tape *tape, uint32_t offset)
 {
     const uint8_t mode = json_state(tape, offset)->mode;

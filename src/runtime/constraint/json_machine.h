@@ -26,9 +26,21 @@ uint64_t json_hash(const Tape *tape, uint32_t state);
 /* Size of the record of `state` when nothing else that was written since `before` belongs to it; 0 otherwise. */
 size_t json_movable_size(const Tape *tape, uint32_t before, uint32_t state);
 
+/* One way in which the string being read can go on: along an automaton (NULL: anyhow) for `least` to `most` characters, or as the
+ * rest of one of strings[a … b). */
+typedef struct StringCursor {
+    const Dfa *dfa;
+    uint32_t state, least, most;
+    const StringShape *listed;
+    uint32_t a, b, bytes;
+} StringCursor;
+
+/* Inside a string: all ways to go on in cursors[capacity]; 0 when there are more or this is another place. */
+size_t json_cursors(const Tape *tape, uint32_t state, StringCursor *cursors, size_t capacity);
 /* Inside a string in which any characters may follow, up to *room of them before the closing quote. */
 bool json_any_characters(const Tape *tape, uint32_t state, uint32_t *room);
-/* Whether the state is inside a string or literal, where bytes that must follow are worth finding out. */
+/* Whether the state is inside a key; inside a string or literal, where bytes that must follow are worth finding out. */
+bool json_inside_key(const Tape *tape, uint32_t state);
 bool json_inside_scalar(const Tape *tape, uint32_t state);
 
 #endif

@@ -137,6 +137,17 @@ static bool any_unique(const JsonLeaf *leaves, uint32_t n)
     return false;
 }
 
+/* Every leaf takes the character and is where it was, and nobody counts: the state is the same. */
+static bool unchanged(const JsonState *state, const JsonLeaf *leaves, uint32_t code_point)
+{
+    for (uint32_t i = 0; i < state->n_leaves; i++) {
+        const StringShape *shape = leaves[i].shape;
+        if (shape->listed || shape->min_length > 0 || shape->max_length != DFA_UNBOUNDED) return false;
+        if (shape->dfa != NULL && dfa_step(shape->dfa, leaves[i].a, code_point) != leaves[i].a) return false;
+    }
+    return true;
+}
+
 uint32_t json_string_character(const JsonMachine *machine, uint32_t offset, uint32_t code_point)
 {
     const Tape *tape = machine->tape;
@@ -144,6 +155,7 @@ uint32_t json_string_character(const JsonMachine *machine, uint32_t offset, uint
     const size_t size = utf8_put(code_point, bytes);
     const JsonState *before = json_state(tape, offset);
     const bool unique = any_unique(json_leaves(tape, offset), before->n_leaves);
+    if (before->escape == JSON_PLAIN && !unique && unchanged(before, json_leaves(tape, offset), code_point)) return offset;
     if (unique && !tape_put(machine->tape, before->text + before->bytes, bytes, size)) return 0;
     const uint32_t next = json_new_state(machine, offset, before->n_leaves);
     if (next == 0) return 0;

@@ -188,7 +188,7 @@ static ImpStatus read_string(Reader *reader, const char **out, size_t *out_lengt
         IMP_TRY(stack_push(reader, bytes, utf8_put(code_point, bytes)));
     }
     const size_t length = reader->stack_used - mark;
-    *out = arena_string(reader->arena, (const char *)reader->stack + mark, length);
+    *out = arena_string(reader->arena, length == 0 ? "" : (const char *)reader->stack + mark, length);
     if (*out == NULL) return imp_fail_memory(length);
     *out_length = length;
     reader->stack_used = mark;

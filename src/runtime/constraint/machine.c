@@ -88,6 +88,27 @@ bool machine_any_characters(const Machine *machine, const Tape *tape, uint32_t s
     return regex->reader.pending == 0 && machine->dfa->universal[regex->automaton];
 }
 
+size_t machine_cursors(const Machine *machine, const Tape *tape, uint32_t state, StringCursor *cursors, size_t capacity,
+                       bool *only_plain)
+{
+    *only_plain = true;
+    if (machine->kind == MACHINE_JSON) return json_cursors(tape, state, cursors, capacity);
+    if (machine->kind == MACHINE_GRAMMAR) {
+        const uint32_t json = grammar_json_state(tape, state);
+        return json == 0 ? 0 : json_cursors(tape, json, cursors, capacity);
+    }
+    const RegexState *regex = tape_at(tape, state);
+    if (regex->reader.pending != 0) return 0;
+    *only_plain = false;
+    cursors[0] = (StringCursor){.dfa = machine->dfa, .state = regex->automaton, .most = DFA_UNBOUNDED};
+    return 1;
+}
+
+bool machine_may_meet(const Machine *machine, const Tape *tape, uint32_t state)
+{
+    return machine->kind != MACHINE_JSON || !json_inside_key(tape, state);
+}
+
 bool machine_may_force(const Machine *machine, const Tape *tape, uint32_t state, bool *ignore_backslash)
 {
     uint32_t json = machine->kind == MACHINE_JSON ? state : 0;

@@ -56,7 +56,7 @@ typedef struct StringShape {
     const size_t *lengths;
     size_t n_strings;
     const Dfa *dfa;
-    uint32_t min_length, max_length; /* max DFA_UNBOUNDED: none. With a dfa, both are not set at once. */
+    uint32_t min_length, max_length; /* max DFA_UNBOUNDED: none */
 } StringShape;
 
 typedef struct ArrayShape {

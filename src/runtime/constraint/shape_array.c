@@ -48,7 +48,7 @@ static bool one_demand(const ArrayShape *shape, uint64_t index, uint64_t count, 
     const uint64_t min = shape->contains[0].min;
     const uint64_t max = shape->contains[0].max;
     uint64_t length = index > shape->min_items ? index : shape->min_items;
-    if (count > max) return false;
+    if (count > max || min > max) return false;
     while (count + countable(shape, index, length, false) < min) {
         if (length >= limit) return false;
         if (length < shape->n_positions) {

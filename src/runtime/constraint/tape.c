@@ -42,22 +42,17 @@ bool tape_copy(const Tape *from, Tape *to)
     return true;
 }
 
-uint32_t tape_take(Tape *tape, size_t size)
+bool tape_grow(Tape *tape, size_t size)
 {
-    const size_t rounded = (size + 15) & ~(size_t)15;
-    if (rounded > tape->capacity - tape->top) {
-        const size_t capacity = (tape->capacity + rounded) * 2;
-        uint8_t *grown = capacity <= UINT32_MAX ? realloc(tape->memory, capacity) : NULL;
-        if (grown == NULL) {
-            tape->failed = true;
-            return 0;
-        }
-        tape->memory = grown;
-        tape->capacity = capacity;
+    const size_t capacity = (tape->capacity + size) * 2;
+    uint8_t *grown = capacity <= UINT32_MAX ? realloc(tape->memory, capacity) : NULL;
+    if (grown == NULL) {
+        tape->failed = true;
+        return false;
     }
-    const uint32_t offset = (uint32_t)tape->top;
-    tape->top += rounded;
-    return offset;
+    tape->memory = grown;
+    tape->capacity = capacity;
+    return true;
 }
 
 bool tape_put(Tape *tape, size_t at, const char *bytes, size_t length)

@@ -23,8 +23,17 @@ bool tape_init(Tape *tape);
 void tape_free(Tape *tape);
 bool tape_copy(const Tape *from, Tape *to);
 
+/* Makes room for `size` more bytes. */
+bool tape_grow(Tape *tape, size_t size);
 /* Room for `size` bytes, 16-byte aligned; 0 when there is none. May move the memory: offsets stay, pointers do not. */
-uint32_t tape_take(Tape *tape, size_t size);
+static inline uint32_t tape_take(Tape *tape, size_t size)
+{
+    const size_t rounded = (size + 15) & ~(size_t)15;
+    if (rounded > tape->capacity - tape->top && !tape_grow(tape, rounded)) return 0;
+    const uint32_t offset = (uint32_t)tape->top;
+    tape->top += rounded;
+    return offset;
+}
 static inline void *tape_at(const Tape *tape, uint32_t offset) { return tape->memory + offset; }
 /* Stores a character at text[at]. */
 bool tape_put(Tape *tape, size_t at, const char *bytes, size_t length);

@@ -2,6 +2,7 @@
  * vocab.c - building the tries, walking them, and keeping masks (vocab.h).
  */
 #include "runtime/constraint/vocab.h"
+#include "runtime/constraint/utf8_reader.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -32,34 +33,60 @@ static size_t shared_prefix(const SortToken *a, const SortToken *b)
     return n;
 }
 
+static uint16_t byte_group(uint8_t byte)
+{
+    static const char singles[] = " -_.,:/'+@";
+    if (byte >= 0x80) return 1U << 15;
+    if (byte >= 'a' && byte <= 'z') return 1;
+    if (byte >= 'A' && byte <= 'Z') return 2;
+    if (byte >= '0' && byte <= '9') return 4;
+    const char *found = byte == 0 ? NULL : strchr(singles, byte);
+    if (found != NULL) return (uint16_t)(8U << (found - singles));
+    return byte < 0x20 || byte == 0x7f ? 1U << 14 : 1U << 13;
+}
+
+/* Children come after their parents, so going backwards they are described first. */
+static void describe_branches(VocabTrie *trie)
+{
+    for (size_t i = trie->n_nodes; i-- > 0;) {
+        VocabNode *node = &trie->nodes[i];
+        node->groups = byte_group(node->byte);
+        node->height = 1;
+        for (size_t child = i + 1; child < node->end; child = trie->nodes[child].end) {
+            const uint8_t below = trie->nodes[child].height;
+            node->groups |= trie->nodes[child].groups;
+            if (below >= node->height) node->height = below == 255 ? 255 : (uint8_t)(below + 1);
+        }
+    }
+}
+
 /* The trie of sorted tokens. Each token adds the bytes that it does not share with the one before. */
-static ImpStatus build_trie(const SortToken *tokens, size_t n, int32_t *same_bytes, VocabTrie *trie)
+static ImpStatus build_trie(const SortToken *tokens, size_t n, VocabTrie *trie)
 {
     size_t n_nodes = 0;
     for (size_t i = 0; i < n; i++) n_nodes += tokens[i].length - (i == 0 ? 0 : shared_prefix(&tokens[i - 1], &tokens[i]));
     uint32_t *open = malloc((VOCAB_MAX_TOKEN_BYTES + 1) * sizeof *open); /* the node at each depth of the current path */
     trie->nodes = malloc((n_nodes + 1) * sizeof *trie->nodes);
-    if (trie->nodes == NULL || open == NULL) {
+    trie->order = malloc((n + 1) * sizeof *trie->order);
+    if (trie->nodes == NULL || trie->order == NULL || open == NULL) {
         free(open);
         return imp_fail_memory(n_nodes * sizeof *trie->nodes);
     }
     size_t depth = 0;
     for (size_t i = 0; i < n; i++) {
         const size_t shared = i == 0 ? 0 : shared_prefix(&tokens[i - 1], &tokens[i]);
-        if (i > 0 && shared == tokens[i].length && shared == tokens[i - 1].length) {
-            if (same_bytes != NULL) same_bytes[tokens[i - 1].id] = tokens[i].id;
-            continue;
-        }
+        trie->order[i] = tokens[i].id;
         for (; depth > shared; depth--) trie->nodes[open[depth]].end = (uint32_t)trie->n_nodes;
         while (depth < tokens[i].length) {
             const uint8_t byte = (uint8_t)tokens[i].bytes[depth];
             open[++depth] = (uint32_t)trie->n_nodes;
-            trie->nodes[trie->n_nodes++] = (VocabNode){.token = -1, .depth = (uint16_t)depth, .byte = byte};
+            trie->nodes[trie->n_nodes++] = (VocabNode){.first = (uint32_t)i, .depth = (uint16_t)depth, .byte = byte};
         }
-        trie->nodes[open[depth]].token = tokens[i].id;
     }
     for (; depth > 0; depth--) trie->nodes[open[depth]].end = (uint32_t)trie->n_nodes;
+    trie->nodes[trie->n_nodes] = (VocabNode){.first = (uint32_t)n};
     free(open);
+    describe_branches(trie);
     return IMP_OK;
 }
 
@@ -91,20 +118,18 @@ static ImpStatus copy_tokens(ConstraintVocab *vocab, const ConstraintToken *toke
     if (size > UINT32_MAX) return imp_fail(IMP_ERR_LIMIT, "the vocabulary has more than 4 GiB of text");
     vocab->bytes = malloc(size + 1);
     vocab->starts = malloc((n + 1) * sizeof *vocab->starts);
-    vocab->same_bytes = malloc((n + 1) * sizeof *vocab->same_bytes);
     vocab->end_bits = calloc(vocab->words, sizeof *vocab->end_bits);
     vocab->plain_bits = calloc(vocab->words, sizeof *vocab->plain_bits);
     vocab->plain = malloc((n + 1) * sizeof *vocab->plain);
     vocab->plain_length = calloc(n + 1, sizeof *vocab->plain_length);
     vocab->slots = calloc(N_SLOTS, sizeof *vocab->slots);
-    if (vocab->bytes == NULL || vocab->starts == NULL || vocab->same_bytes == NULL || vocab->end_bits == NULL ||
+    if (vocab->bytes == NULL || vocab->starts == NULL || vocab->end_bits == NULL ||
         vocab->plain_bits == NULL || vocab->plain == NULL || vocab->plain_length == NULL || vocab->slots == NULL)
         return imp_fail_memory(size);
     size_t at = 0;
     for (size_t i = 0; i < n; i++) {
         const size_t length = tokens[i].length <= VOCAB_MAX_TOKEN_BYTES ? tokens[i].length : 0;
         vocab->starts[i] = (uint32_t)at;
-        vocab->same_bytes[i] = -1;
         if (length != 0) memcpy(vocab->bytes + at, tokens[i].bytes, length);
         at += length;
     }
@@ -125,7 +150,12 @@ static ImpStatus build_tries(ConstraintVocab *vocab)
         if (length > 0) sorted[n++] = (SortToken){bytes, length, i};
     }
     qsort(sorted, n, sizeof *sorted, compare_tokens);
-    ImpStatus status = build_trie(sorted, n, vocab->same_bytes, &vocab->all);
+    ImpStatus status = build_trie(sorted, n, &vocab->all);
+    SortToken *plain = malloc((n + 1) * sizeof *plain);
+    if (plain == NULL) {
+        free(sorted);
+        return imp_fail_memory(n * sizeof *plain);
+    }
     size_t n_special = 0;
     for (size_t i = 0; i < n; i++) {
         const size_t characters = plain_characters(sorted[i].bytes, sorted[i].length);
@@ -133,13 +163,16 @@ static ImpStatus build_tries(ConstraintVocab *vocab)
             sorted[n_special++] = sorted[i];
             continue;
         }
+        plain[vocab->n_plain] = sorted[i];
         set_bit(vocab->plain_bits, sorted[i].id);
         vocab->plain[vocab->n_plain++] = sorted[i].id;
         vocab->plain_length[sorted[i].id] = (uint16_t)characters;
         if (characters > vocab->longest_plain) vocab->longest_plain = (uint16_t)characters;
     }
     qsort_r(vocab->plain, vocab->n_plain, sizeof *vocab->plain, compare_plain, vocab->plain_length);
-    if (status == IMP_OK) status = build_trie(sorted, n_special, NULL, &vocab->special);
+    if (status == IMP_OK) status = build_trie(plain, vocab->n_plain, &vocab->plain_trie);
+    if (status == IMP_OK) status = build_trie(sorted, n_special, &vocab->special);
+    free(plain);
     free(sorted);
     return status;
 }
@@ -185,6 +218,12 @@ ImpStatus constraint_vocab_from_tokenizer(const Tokenizer *tokenizer, Constraint
     return status;
 }
 
+static void free_trie(VocabTrie *trie)
+{
+    free(trie->nodes);
+    free(trie->order);
+}
+
 void constraint_vocab_free(ConstraintVocab *vocab)
 {
     if (vocab == NULL) return;
@@ -192,57 +231,269 @@ void constraint_vocab_free(ConstraintVocab *vocab)
     free(vocab->slots);
     free(vocab->bytes);
     free(vocab->starts);
-    free(vocab->same_bytes);
     free(vocab->end_bits);
     free(vocab->plain_bits);
     free(vocab->plain);
     free(vocab->plain_length);
-    free(vocab->all.nodes);
-    free(vocab->special.nodes);
+    free_trie(&vocab->all);
+    free_trie(&vocab->plain_trie);
+    free_trie(&vocab->special);
     (void)pthread_mutex_destroy(&vocab->lock);
     free(vocab);
 }
 
 int32_t constraint_vocab_size(const ConstraintVocab *vocab) { return vocab->n_tokens; }
 
-static void walk_trie(const ConstraintVocab *vocab, const VocabTrie *trie, const Machine *machine, Tape *tape,
-                      uint32_t state, uint32_t *bits)
+/* Sets the bits of the tokens from one node's first to another's. */
+static inline void allow(const VocabTrie *trie, const VocabNode *from, const VocabNode *to, uint32_t *bits)
+{
+    for (uint32_t i = from->first; i < to->first; i++) set_bit(bits, trie->order[i]);
+}
+
+/* One offset for all states of this round with the same hash. */
+static uint32_t one_of_its_kind(WalkMemo *memo, const Machine *machine, Tape *tape, size_t top, uint32_t state)
+{
+    const uint64_t hash = machine_hash(machine, tape, state);
+    const size_t slot = hash % WALK_STATES;
+    if (memo->states[slot].round == memo->round && memo->states[slot].hash == hash) {
+        tape->top = top;
+        return memo->states[slot].state;
+    }
+    memo->states[slot].round = memo->round;
+    memo->states[slot].hash = hash;
+    memo->states[slot].state = state;
+    return state;
+}
+
+static uint32_t memo_step(WalkMemo *memo, const Machine *machine, Tape *tape, uint32_t from, uint8_t byte)
+{
+    const size_t slot = (from / 16 * 31 + byte * 7U) % WALK_STEPS;
+    if (memo->steps[slot].round == memo->round && memo->steps[slot].from == from && memo->steps[slot].byte == byte)
+        return memo->steps[slot].to;
+    const size_t top = tape->top;
+    uint32_t to = machine_step(machine, tape, from, byte);
+    if (to == 0) tape->top = top;
+    else if (machine_may_meet(machine, tape, to)) to = one_of_its_kind(memo, machine, tape, top, to);
+    memo->steps[slot].round = memo->round;
+    memo->steps[slot].from = from;
+    memo->steps[slot].byte = byte;
+    memo->steps[slot].to = to;
+    return to;
+}
+
+static void walk_trie(const VocabTrie *trie, WalkMemo *memo, const Machine *machine,
+                      Tape *tape, uint32_t state, uint32_t *bits)
 {
     uint32_t states[VOCAB_MAX_TOKEN_BYTES + 1];
     size_t tops[VOCAB_MAX_TOKEN_BYTES + 1];
+    const bool may_meet = machine_may_meet(machine, tape, state);
     states[0] = state;
     tops[0] = tape->top;
-    for (size_t i = 0; i < trie->n_nodes;) {
+    memo->round++;
+    for (size_t i = 0; i < trie->n_nodes && !tape->failed;) {
         const VocabNode *node = &trie->nodes[i];
-        tape->top = tops[node->depth - 1];
-        const uint32_t next = machine_step(machine, tape, states[node->depth - 1], node->byte);
+        const uint32_t from = states[node->depth - 1];
+        if (!may_meet) tape->top = tops[node->depth - 1];
+        const uint32_t next = may_meet ? memo_step(memo, machine, tape, from, node->byte)
+                                       : machine_step(machine, tape, from, node->byte);
         if (next == 0) {
             i = node->end;
             continue;
         }
         states[node->depth] = next;
         tops[node->depth] = tape->top;
-        for (int32_t token = node->token; token >= 0; token = vocab->same_bytes[token]) set_bit(bits, token);
+        allow(trie, node, node + 1, bits);
         i++;
     }
     tape->top = tops[0];
 }
 
-bool vocab_walk(const ConstraintVocab *vocab, const Machine *machine, Tape *tape, uint32_t state, uint32_t *bits)
+enum { WALK_LOOPS = 64, WALK_CLASSES = 1024 };
+
+/* A walk with an automaton instead of a machine: what it is at each depth. */
+typedef struct AutomatonWalk {
+    const StringCursor *cursor;
+    const Dfa *dfa;
+    bool counted, any_bytes; /* any_bytes: tokens may end with half a character */
+    uint32_t states[VOCAB_MAX_TOKEN_BYTES + 1];
+    uint16_t characters[VOCAB_MAX_TOKEN_BYTES + 1];
+    Utf8Reader readers[VOCAB_MAX_TOKEN_BYTES + 1];
+    struct {
+        uint32_t state;
+        uint16_t groups; /* those of which every byte leads from the state back to it */
+    } loops[WALK_LOOPS];
+    struct {
+        uint32_t code_point, class;
+    } classes[WALK_CLASSES]; /* of characters beyond ASCII, met before */
+} AutomatonWalk;
+
+static bool fits(const AutomatonWalk *walk, uint32_t state, uint32_t characters)
 {
+    const StringCursor *cursor = walk->cursor;
+    const uint32_t least = cursor->least > characters ? cursor->least - characters : 0;
+    if (characters > cursor->most) return false;
+    const uint32_t most = cursor->most == DFA_UNBOUNDED ? DFA_UNBOUNDED : cursor->most - characters;
+    return dfa_within(walk->dfa, state, least, most);
+}
+
+/* A byte that is no character of ASCII. */
+static uint32_t step_beyond_ascii(AutomatonWalk *walk, size_t depth, uint8_t byte)
+{
+    uint32_t low = 0;
+    uint32_t high = 0;
+    const uint32_t state = walk->states[depth - 1];
+    walk->readers[depth] = walk->readers[depth - 1];
+    walk->characters[depth] = walk->characters[depth - 1];
+    if (!utf8_read(&walk->readers[depth], byte, &low, &high)) return DFA_DEAD;
+    if (walk->readers[depth].pending != 0) {
+        /* Half a character: what it can become matters only where a token can end with it. */
+        const bool possible = !walk->any_bytes || dfa_step_possible(walk->dfa, state, low, high, 0, DFA_UNBOUNDED);
+        return possible ? state : DFA_DEAD;
+    }
+    const size_t slot = low % WALK_CLASSES;
+    if (walk->classes[slot].code_point != low) {
+        walk->classes[slot].code_point = low;
+        walk->classes[slot].class = dfa_class(walk->dfa, low);
+    }
+    walk->characters[depth]++;
+    return walk->dfa->next[(size_t)state * walk->dfa->n_classes + walk->classes[slot].class];
+}
+
+/* Goes over one more byte to `depth`; false when that leads nowhere. */
+static inline bool step_automaton(AutomatonWalk *walk, size_t depth, uint8_t byte)
+{
+    const Dfa *dfa = walk->dfa;
+    if (byte < 0x80 && walk->readers[depth - 1].pending == 0) {
+        walk->states[depth] = dfa->next[(size_t)walk->states[depth - 1] * dfa->n_classes + dfa->ascii[byte]];
+        walk->characters[depth] = (uint16_t)(walk->characters[depth - 1] + 1);
+        walk->readers[depth].pending = 0;
+    } else {
+        walk->states[depth] = step_beyond_ascii(walk, depth, byte);
+    }
+    if (walk->states[depth] == DFA_DEAD) return false;
+    return !walk->counted || fits(walk, walk->states[depth], walk->characters[depth]);
+}
+
+static uint16_t find_loops(const Dfa *dfa, uint32_t state)
+{
+    const uint32_t *next = dfa->next + (size_t)state * dfa->n_classes;
+    uint16_t loops = UINT16_MAX;
+    for (uint32_t c = 0; c < 128; c++) {
+        if (next[dfa->ascii[c]] != state) loops &= (uint16_t)~byte_group((uint8_t)c);
+    }
+    for (uint32_t i = dfa->n_bounds; i-- > 0;) {
+        if (next[dfa->bound_class[i]] != state) loops &= (uint16_t)~byte_group(0x80);
+        if (dfa->bounds[i] <= 128) break;
+    }
+    return loops;
+}
+
+/* Whatever is at and below the node leaves the automaton where it is: all of it is allowed. With any_bytes, nothing beyond
+ * ASCII is taken on trust. */
+static bool branch_loops(AutomatonWalk *walk, const VocabNode *node)
+{
+    const size_t depth = node->depth - 1U;
+    const uint32_t state = walk->states[depth];
+    const size_t slot = state % WALK_LOOPS;
+    if (walk->readers[depth].pending != 0) return false;
+    if (walk->loops[slot].state != state) {
+        walk->loops[slot].state = state;
+        walk->loops[slot].groups = find_loops(walk->dfa, state);
+        if (walk->any_bytes) walk->loops[slot].groups &= (uint16_t)~byte_group(0x80);
+    }
+    if ((node->groups & ~walk->loops[slot].groups) != 0) return false;
+    if (!walk->counted) return true;
+    return node->height < 255 && fits(walk, state, walk->characters[depth] + (uint32_t)node->height);
+}
+
+static void walk_automaton(const VocabTrie *trie, bool any_bytes, const StringCursor *cursor, uint32_t *bits)
+{
+    AutomatonWalk walk;
+    walk.cursor = cursor;
+    walk.dfa = cursor->dfa;
+    walk.counted = cursor->least > 0 || cursor->most != DFA_UNBOUNDED;
+    memset(walk.loops, 0, sizeof walk.loops);
+    memset(walk.classes, 0, sizeof walk.classes);
+    walk.classes[0].code_point = 1; /* not what belongs there */
+    walk.states[0] = cursor->state;
+    walk.characters[0] = 0;
+    walk.readers[0] = (Utf8Reader){0};
+    walk.any_bytes = any_bytes;
+    for (size_t i = 0; i < trie->n_nodes;) {
+        const VocabNode *node = &trie->nodes[i];
+        const size_t depth = node->depth;
+        if (node->end - i > 4 && walk.dfa->loops[walk.states[depth - 1]] &&
+            branch_loops(&walk, node)) {
+            allow(trie, node, &trie->nodes[node->end], bits);
+            i = node->end;
+        } else if (!step_automaton(&walk, depth, node->byte)) {
+            i = node->end;
+        } else {
+            allow(trie, node, node + 1, bits);
+            i++;
+        }
+    }
+}
+
+/* Tokens that `text` begins with. */
+static void walk_text(const VocabTrie *trie, const char *text, size_t length, uint32_t *bits)
+{
+    size_t i = 0;
+    size_t end = trie->n_nodes;
+    for (size_t depth = 0; depth < length && i < end;) {
+        if (trie->nodes[i].byte != (uint8_t)text[depth]) {
+            i = trie->nodes[i].end;
+            continue;
+        }
+        allow(trie, &trie->nodes[i], &trie->nodes[i + 1], bits);
+        end = trie->nodes[i].end;
+        i++;
+        depth++;
+    }
+}
+
+/* Ordinary characters, as many as there is room for. */
+static void allow_plain(const ConstraintVocab *vocab, uint32_t room, uint32_t *bits)
+{
+    if (room >= vocab->longest_plain) {
+        for (size_t w = 0; w < vocab->words; w++) bits[w] |= vocab->plain_bits[w];
+        return;
+    }
+    for (size_t i = 0; i < vocab->n_plain && vocab->plain_length[vocab->plain[i]] <= room; i++)
+        set_bit(bits, vocab->plain[i]);
+}
+
+static void walk_cursor(const ConstraintVocab *vocab, const VocabTrie *trie, const StringCursor *cursor, uint32_t *bits)
+{
+    if (cursor->listed != NULL) {
+        for (uint32_t k = cursor->a; k < cursor->b; k++)
+            walk_text(trie, cursor->listed->strings[k] + cursor->bytes, cursor->listed->lengths[k] - cursor->bytes, bits);
+    } else if (cursor->dfa == NULL) {
+        allow_plain(vocab, cursor->most, bits);
+    } else {
+        walk_automaton(trie, trie == &vocab->all, cursor, bits);
+    }
+}
+
+bool vocab_walk(const ConstraintVocab *vocab, WalkMemo *memo, const Machine *machine, Tape *tape, uint32_t state,
+                uint32_t *bits)
+{
+    StringCursor cursors[8];
+    bool only_plain = true;
     uint32_t room = 0;
     memset(bits, 0, vocab->words * sizeof *bits);
-    if (!machine_any_characters(machine, tape, state, &room)) {
-        walk_trie(vocab, &vocab->all, machine, tape, state, bits);
-        return !tape->failed;
-    }
-    if (room >= vocab->longest_plain) {
-        memcpy(bits, vocab->plain_bits, vocab->words * sizeof *bits);
+    const size_t n = machine_cursors(machine, tape, state, cursors, 8, &only_plain);
+    const VocabTrie *trie = only_plain ? &vocab->plain_trie : &vocab->all;
+    for (size_t i = 0; i < n; i++) walk_cursor(vocab, trie, &cursors[i], bits);
+    if (!only_plain) return true;
+    if (n > 0) {
+        walk_trie(&vocab->special, memo, machine, tape, state, bits);
+    } else if (machine_any_characters(machine, tape, state, &room)) {
+        allow_plain(vocab, room, bits);
+        walk_trie(&vocab->special, memo, machine, tape, state, bits);
     } else {
-        for (size_t i = 0; i < vocab->n_plain && vocab->plain_length[vocab->plain[i]] <= room; i++)
-            set_bit(bits, vocab->plain[i]);
+        walk_trie(&vocab->all, memo, machine, tape, state, bits);
     }
-    walk_trie(vocab, &vocab->special, machine, tape, state, bits);
     return !tape->failed;
 }
 
@@ -288,7 +539,7 @@ int32_t vocab_longest(const ConstraintVocab *vocab, const char *text, size_t len
             i = trie->nodes[i].end;
             continue;
         }
-        if (trie->nodes[i].token >= 0) best = trie->nodes[i].token;
+        if (trie->nodes[i + 1].first > trie->nodes[i].first) best = trie->order[trie->nodes[i].first];
         end = trie->nodes[i].end;
         i++;
         depth++;
