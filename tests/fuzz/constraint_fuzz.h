@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FUZZ_MAX_SOURCE = 4096, FUZZ_MAX_TEXT = 64 };
+enum { FUZZ_MAX_SOURCE = 4096, FUZZ_MAX_TEXT = 24 };
 
 typedef ImpStatus FuzzCompiler(const char *source, size_t length, Constraint **out);
 

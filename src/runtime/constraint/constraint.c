@@ -194,6 +194,7 @@ ImpStatus constraint_mask(ConstraintState *state, uint32_t *bits)
     const uint64_t hash = machine_hash(machine, &state->tape, place.state);
     const uint64_t key = hash ^ state->constraint->identity;
     if (vocab_recall(state->vocab, key, hash, bits)) return IMP_OK;
+    state->tape.work = 0;
     const bool walked = vocab_walk(vocab, state->memo, machine, &state->tape, place.state, bits);
     const bool complete = walked && machine_complete(machine, &state->tape, place.state);
     state->tape.top = place.top;
@@ -212,8 +213,10 @@ bool constraint_complete(const ConstraintState *state)
 {
     ConstraintState *mutable_state = (ConstraintState *)(uintptr_t)state; /* the tape is scratch beyond its top */
     const StatePlace place = *last_place(state);
+    mutable_state->tape.work = 0;
     const bool complete = machine_complete(&state->constraint->machine, &mutable_state->tape, place.state);
     mutable_state->tape.top = place.top;
+    mutable_state->tape.failed = false;
     return complete;
 }
 
@@ -236,6 +239,7 @@ bool constraint_advance(ConstraintState *state, int32_t token)
         return push_place(state, (StatePlace){place.state, place.top, true});
     size_t length = 0;
     size_t at = 0;
+    state->tape.work = 0;
     const char *bytes = vocab_token(state->vocab, token, &length);
     const uint32_t next = length == 0 ? 0 : step_bytes(state, bytes, length, &at);
     uint32_t kept = next;

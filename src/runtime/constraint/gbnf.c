@@ -154,7 +154,7 @@ static ImpStatus read_group(GbnfReader *reader, GrammarSequence *out)
     IMP_TRY(read_choice(reader, rule, true));
     if (!accept(reader, ")")) return bad_grammar(reader, IMP_ERR_FORMAT, "a group that is not closed");
     reader->depth--;
-    return grammar_append(reader->grammar, out, (GrammarElement){GRAMMAR_RULE, rule});
+    return grammar_append(reader->grammar, out, (GrammarElement){GRAMMAR_RULE, rule, 0});
 }
 
 /* A literal, set, group or rule: what a repetition repeats. */
@@ -173,7 +173,7 @@ static ImpStatus read_unit(GbnfReader *reader, GrammarSequence *out)
     if (peek(reader) == '<' || peek(reader) == '!')
         return bad_grammar(reader, IMP_ERR_UNSUPPORTED, "tokens by name or number are not supported");
     IMP_TRY(read_name(reader, &rule));
-    return grammar_append(reader->grammar, out, (GrammarElement){GRAMMAR_RULE, rule});
+    return grammar_append(reader->grammar, out, (GrammarElement){GRAMMAR_RULE, rule, 0});
 }
 
 static ImpStatus read_bound(GbnfReader *reader, size_t *out)
@@ -238,20 +238,20 @@ static ImpStatus repeat_unit(Grammar *grammar, const GrammarSequence *unit, size
     } else {
         IMP_TRY(grammar_add_rule(grammar, NULL, &rule));
         IMP_TRY(grammar_add_sequence(grammar, rule, unit));
-        element = (GrammarElement){GRAMMAR_RULE, rule};
+        element = (GrammarElement){GRAMMAR_RULE, rule, 0};
     }
     for (size_t i = 0; i < min; i++) IMP_TRY(grammar_append(grammar, out, element));
     if (max == SIZE_MAX) {
         IMP_TRY(grammar_add_rule(grammar, NULL, &rule));
-        const GrammarElement again = {GRAMMAR_RULE, rule};
+        const GrammarElement again = {GRAMMAR_RULE, rule, 0};
         IMP_TRY(add_optional(grammar, element, &again, rule));
         return grammar_append(grammar, out, again);
     }
-    GrammarElement rest = {GRAMMAR_END, 0};
+    GrammarElement rest = {GRAMMAR_END, 0, 0};
     for (size_t i = min; i < max; i++) {
         IMP_TRY(grammar_add_rule(grammar, NULL, &rule));
         IMP_TRY(add_optional(grammar, element, i == min ? NULL : &rest, rule));
-        rest = (GrammarElement){GRAMMAR_RULE, rule};
+        rest = (GrammarElement){GRAMMAR_RULE, rule, 0};
     }
     return max > min ? grammar_append(grammar, out, rest) : IMP_OK;
 }

@@ -110,7 +110,7 @@ ImpStatus goal_get(GoalSet *set, const LiteralList *list, GoalEntry **out)
         return imp_fail(IMP_ERR_LIMIT, "schema: more than %d combinations of subschemas", MAX_GOALS);
     GoalEntry *entry = arena_alloc(set->arena, 1, sizeof *entry);
     if (entry == NULL) return imp_fail_memory(sizeof *entry);
-    entry->goal.number = (uint32_t)set->n_entries;
+    entry->goal.id = (uint32_t)set->n_entries;
     entry->literals = literals;
     entry->n_literals = count;
     set->entries[set->n_entries++] = entry;

@@ -50,6 +50,7 @@ ImpStatus grammar_add_sequence(Grammar *grammar, uint32_t number, const GrammarS
     if (copy == NULL) return imp_fail_memory((sequence->count + 1) * sizeof *copy);
     if (sequence->count != 0) memcpy(copy, sequence->elements, sequence->count * sizeof *copy);
     copy[sequence->count].kind = GRAMMAR_END;
+    for (size_t i = 0; i <= sequence->count; i++) copy[i].id = grammar->n_placed++;
     if (rule->n_sequences == rule->capacity) {
         const size_t capacity = rule->capacity * 2 + 2;
         GrammarElement **grown = arena_alloc(grammar->arena, capacity, sizeof(GrammarElement *));
@@ -69,7 +70,7 @@ ImpStatus grammar_append_set(Grammar *grammar, GrammarSequence *sequence, const 
         const CharSet *known = &grammar->sets[i];
         if (known->count == set->count &&
             (set->count == 0 || memcmp(known->ranges, set->ranges, set->count * sizeof *set->ranges) == 0))
-            return grammar_append(grammar, sequence, (GrammarElement){GRAMMAR_SET, (uint32_t)i});
+            return grammar_append(grammar, sequence, (GrammarElement){GRAMMAR_SET, (uint32_t)i, 0});
     }
     if (grammar->n_sets == grammar->set_capacity) {
         const size_t capacity = grammar->set_capacity * 2 + 16;
@@ -80,7 +81,7 @@ ImpStatus grammar_append_set(Grammar *grammar, GrammarSequence *sequence, const 
         grammar->set_capacity = capacity;
     }
     grammar->sets[grammar->n_sets++] = *set;
-    return grammar_append(grammar, sequence, (GrammarElement){GRAMMAR_SET, (uint32_t)grammar->n_sets - 1});
+    return grammar_append(grammar, sequence, (GrammarElement){GRAMMAR_SET, (uint32_t)grammar->n_sets - 1, 0});
 }
 
 ImpStatus grammar_append_text(Grammar *grammar, GrammarSequence *sequence, const char *text, size_t length)
@@ -105,7 +106,7 @@ ImpStatus grammar_append_json(Grammar *grammar, GrammarSequence *sequence, const
         grammar->shape_capacity = capacity;
     }
     grammar->shapes[grammar->n_shapes++] = shapes;
-    return grammar_append(grammar, sequence, (GrammarElement){GRAMMAR_JSON, (uint32_t)grammar->n_shapes - 1});
+    return grammar_append(grammar, sequence, (GrammarElement){GRAMMAR_JSON, (uint32_t)grammar->n_shapes - 1, 0});
 }
 
 /* Whether a sequence holds only what is `known` (of rules), empty sets never. */

@@ -15,6 +15,7 @@ typedef enum GrammarKind { GRAMMAR_END, GRAMMAR_SET, GRAMMAR_RULE, GRAMMAR_JSON 
 typedef struct GrammarElement {
     GrammarKind kind;
     uint32_t value; /* number of the set, rule or shape set */
+    uint32_t id;    /* of its place in the grammar: equal texts give equal ids */
 } GrammarElement;
 
 typedef struct GrammarRule {
@@ -34,6 +35,7 @@ typedef struct Grammar {
     size_t n_shapes, shape_capacity;
     uint32_t start;
     size_t n_elements;
+    uint32_t n_placed;
 } Grammar;
 
 /* Elements of a sequence that is being written. */

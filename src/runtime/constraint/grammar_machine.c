@@ -10,7 +10,7 @@
 
 #include <string.h>
 
-enum { MAX_THREADS = 2048 };
+enum { MAX_THREADS = 512 };
 
 /* A place in a sequence and where to go on behind its end. */
 typedef struct GrammarPlace {
@@ -60,8 +60,16 @@ static uint32_t new_place(Tape *tape, const GrammarElement *element, uint32_t ne
     const uint32_t offset = tape_take(tape, sizeof(GrammarPlace));
     if (offset == 0) return 0;
     *(GrammarPlace *)tape_at(tape, offset) =
-        (GrammarPlace){element, next, mix(below, (uint64_t)(uintptr_t)element)};
+        (GrammarPlace){element, next, mix(below, element->id)};
     return offset;
+}
+
+/* Room for one more after `n`, and the work of having compared with all of them. */
+static bool spend(GrammarRun *run, uint32_t n)
+{
+    run->tape->work += n + 1;
+    if (n == MAX_THREADS || run->tape->work > TAPE_MAX_WORK) run->tape->failed = true;
+    return !run->tape->failed;
 }
 
 static bool add_thread(GrammarRun *run, uint32_t place, uint32_t json)
@@ -71,10 +79,7 @@ static bool add_thread(GrammarRun *run, uint32_t place, uint32_t json)
     for (uint32_t i = 0; i < run->n_threads; i++) {
         if (run->threads[i].hash == hash) return true;
     }
-    if (run->n_threads == MAX_THREADS) {
-        run->tape->failed = true;
-        return false;
-    }
+    if (!spend(run, run->n_threads)) return false;
     run->threads[run->n_threads++] = (GrammarThread){place, json, hash};
     return true;
 }
@@ -85,10 +90,7 @@ static bool push_place(GrammarRun *run, uint32_t place)
     for (uint32_t i = 0; i < run->n_seen; i++) {
         if (run->seen[i] == hash) return true;
     }
-    if (run->n_seen == MAX_THREADS || run->n_pending == MAX_THREADS) {
-        run->tape->failed = true;
-        return false;
-    }
+    if (!spend(run, run->n_seen) ) return false;
     run->seen[run->n_seen++] = hash;
     run->pending[run->n_pending++] = place;
     return true;

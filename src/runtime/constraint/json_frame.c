@@ -47,7 +47,7 @@ void json_seal_frame(const JsonMachine *machine, uint32_t offset)
     const uint64_t *keys = json_frame_keys(machine->tape, offset);
     for (size_t w = 0; frame->is_object && w < machine->shapes->words; w++) hash = json_mix(hash, keys[w]);
     for (uint32_t i = 0; i < frame->n_items; i++) {
-        hash = json_mix(hash, (uint64_t)(uintptr_t)items[i].shape);
+        hash = json_mix(hash, json_shape_id(items[i].shape));
         hash = json_mix(hash, (uint64_t)items[i].target | (uint64_t)items[i].child << 32);
         hash = json_mix(hash, (uint64_t)items[i].counts[0] | (uint64_t)items[i].counts[1] << 32);
         hash = json_mix(hash, (uint64_t)items[i].counts[2] | (uint64_t)items[i].exists << 32);

@@ -188,7 +188,7 @@ uint32_t json_open_key(const JsonMachine *machine, uint32_t state)
     opened->characters = opened->bytes = 0;
     opened->names_low = 0;
     opened->names_high = n_names;
-    opened->content_hash = 0;
+    opened->content_hash = 0x2545f4914f6cdd1d;
     opened->n_leaves = 0;
     for (uint32_t i = 0; i < n; i++) {
         const JsonItem *item = &json_frame_items(machine, frame)[i];

@@ -303,7 +303,7 @@ uint64_t json_hash(const Tape *tape, uint32_t offset)
     const JsonLeaf *leaves = json_leaves(tape, offset);
     bool counted = false;
     for (uint32_t i = 0; i < state->n_leaves; i++) {
-        hash = json_mix(hash, (uint64_t)(uintptr_t)leaves[i].shape);
+        hash = json_mix(hash, json_shape_id(leaves[i].shape));
         hash = json_mix(hash, (uint64_t)leaves[i].a | (uint64_t)leaves[i].b << 32);
         hash = json_mix(hash, (uint64_t)leaves[i].target | (uint64_t)leaves[i].unique << 32);
         if (state->mode != MODE_STRING) continue;

@@ -112,7 +112,7 @@ uint32_t json_open_string(const JsonMachine *machine, uint32_t offset)
     opened->mode = MODE_STRING;
     opened->escape = JSON_PLAIN;
     opened->characters = opened->bytes = 0;
-    opened->content_hash = 0;
+    opened->content_hash = 0x2545f4914f6cdd1d;
     opened->n_leaves = 0;
     for (uint32_t i = 0; i < state->n_leaves; i++) {
         const JsonLeaf *from = &json_leaves(tape, offset)[i];

@@ -107,6 +107,9 @@ static inline JsonItem *json_frame_items(const JsonMachine *machine, uint32_t of
     return (JsonItem *)(void *)(json_frame_keys(machine->tape, offset) + (frame->is_object ? machine->shapes->words : 0));
 }
 
+/* The id that all shapes and goals begin with. */
+static inline uint32_t json_shape_id(const void *shape) { return *(const uint32_t *)shape; }
+
 /* A new state like `from` (0: zeroes) with room for n_leaves, which are not set. 0 without memory. */
 uint32_t json_new_state(const JsonMachine *machine, uint32_t from, uint32_t n_leaves);
 /* A new frame; items are not set, the keys of objects are zero. 0 without memory. */

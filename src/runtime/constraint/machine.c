@@ -71,6 +71,10 @@ uint32_t machine_squeeze(const Machine *machine, Tape *tape, size_t top, uint32_
     if (machine->kind == MACHINE_GRAMMAR) return state;
     if (machine->kind == MACHINE_JSON) size = json_movable_size(tape, before, state);
     if (size == 0) return state;
+    if (state < top) { /* one that was there before */
+        tape->top = top;
+        return state;
+    }
     memmove(tape_at(tape, (uint32_t)top), tape_at(tape, state), size);
     tape->top = top + ((size + 15) & ~(size_t)15);
     return (uint32_t)top;

@@ -17,6 +17,7 @@
 
 enum { SHAPE_MAX_CONTAINS = 3, SHAPE_MAX_EXISTS = 3 };
 
+/* Goals and shapes begin with an id: equal schema texts give equal ids, whatever the addresses are. */
 typedef struct Goal Goal;
 
 typedef struct NumberBound {
@@ -33,6 +34,7 @@ typedef enum NumberForm {
 } NumberForm;
 
 typedef struct NumberShape {
+    uint32_t id;
     NumberForm form;
     NumberBound low, high;           /* for numbers written as integers */
     NumberBound float_low, float_high; /* for the others: they hold after rounding to double too */
@@ -51,6 +53,7 @@ typedef struct NumberShape {
 
 /* Either a sorted list of strings, or an automaton (NULL: any text) with a range of lengths in characters. */
 typedef struct StringShape {
+    uint32_t id;
     bool listed;
     const char *const *strings; /* [n_strings] by bytes ascending */
     const size_t *lengths;
@@ -60,6 +63,7 @@ typedef struct StringShape {
 } StringShape;
 
 typedef struct ArrayShape {
+    uint32_t id;
     uint64_t min_items, max_items;
     const char *unique;                /* all items differ: the place of the keyword; NULL otherwise */
     size_t n_positions;                /* positions with goals of their own; all later ones are alike */
@@ -78,6 +82,7 @@ typedef struct ObjectName {
 } ObjectName;
 
 typedef struct ObjectShape {
+    uint32_t id;
     uint64_t min_properties, max_properties;
     size_t n_exists;                 /* "some key of this class has such a value": endlessly many free keys can */
     size_t n_names;                  /* names with goals of their own, ascending */
@@ -101,7 +106,7 @@ typedef struct ObjectShape {
 } ObjectShape;
 
 struct Goal {
-    uint32_t number;
+    uint32_t id;
     bool satisfiable, null_allowed, false_allowed, true_allowed;
     size_t n_numbers, n_strings, n_arrays, n_objects;
     const NumberShape **numbers;

@@ -20,7 +20,7 @@ typedef struct Finish {
 static ImpStatus reach(Finish *finish, const Goal *goal)
 {
     if (goal == NULL) return IMP_OK;
-    GoalEntry *entry = finish->set->entries[goal->number];
+    GoalEntry *entry = finish->set->entries[goal->id];
     if (entry->reached) return IMP_OK;
     entry->reached = true;
     if (finish->n_goals == finish->capacity) {

@@ -253,7 +253,7 @@ static ImpStatus required_possible(ObjectBuild *build, bool *out)
         const ObjectName key = {.text = cell->atom.name, .length = cell->atom.name_length};
         const ObjectName *name = bsearch(&key, shape->names, shape->n_names, sizeof key, compare_names);
         *out = name->goals[0] != NULL;
-        if (*out) IMP_TRY(goal_satisfiable(build->set, build->set->entries[name->goals[0]->number], out));
+        if (*out) IMP_TRY(goal_satisfiable(build->set, build->set->entries[name->goals[0]->id], out));
         if (!list_has(&required, key.text, key.length))
             IMP_TRY(add_name(build, &required, &capacity, key.text, key.length));
     }
@@ -396,7 +396,7 @@ static ImpStatus make_class(ObjectBuild *build, uint64_t bits, uint32_t *label)
     goals[0] = NULL;
     if (possible) IMP_TRY(subset_goals(build, &literals, covers, goals));
     if (goals[0] != NULL) {
-        IMP_TRY(goal_satisfiable(build->set, build->set->entries[goals[0]->number], &possible));
+        IMP_TRY(goal_satisfiable(build->set, build->set->entries[goals[0]->id], &possible));
         *label = possible ? (uint32_t)shape->n_classes + 1 : 0;
     }
     draft->class_bits[shape->n_classes] = bits;
@@ -482,7 +482,7 @@ static ImpStatus free_keys_satisfy(ObjectBuild *build, size_t e, bool *out)
     if (shape->free_keys != NULL && shape->free_keys->completions[shape->free_keys->start] != DFA_UNBOUNDED) return IMP_OK;
     for (size_t i = 0; i < shape->n_classes && !*out; i++) {
         const Goal *goal = shape->class_goals[(i << shape->n_exists) + ((size_t)1 << e)];
-        if (goal != NULL) IMP_TRY(goal_satisfiable(build->set, build->set->entries[goal->number], out));
+        if (goal != NULL) IMP_TRY(goal_satisfiable(build->set, build->set->entries[goal->id], out));
     }
     return IMP_OK;
 }

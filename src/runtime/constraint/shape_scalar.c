@@ -10,7 +10,7 @@
 
 enum { MAX_STRING_STATES = 60000, MAX_SHAPES = 200000, MAX_ALTERNATIVES = 512 };
 
-/* Appends to one of a goal's arrays of pointers. */
+/* Numbers a shape and appends it to one of a goal's arrays of pointers. */
 static ImpStatus push_shape(GoalSet *set, void ***array, size_t *count, size_t *capacity, void *shape)
 {
     if (++set->n_shapes > MAX_SHAPES || *count == MAX_ALTERNATIVES)
@@ -23,6 +23,7 @@ static ImpStatus push_shape(GoalSet *set, void ***array, size_t *count, size_t *
         *array = grown;
         *capacity = larger;
     }
+    *(uint32_t *)shape = (uint32_t)set->n_shapes;
     (*array)[(*count)++] = shape;
     return IMP_OK;
 }
@@ -451,7 +452,7 @@ static ImpStatus items_possible(GoalSet *set, const ArrayShape *shape, bool *out
         bool any = false;
         for (size_t s = 0; s < subsets && !any; s++) {
             const Goal *goal = shape->goals[i * subsets + s];
-            if (goal != NULL) IMP_TRY(goal_satisfiable(set, set->entries[goal->number], &any));
+            if (goal != NULL) IMP_TRY(goal_satisfiable(set, set->entries[goal->id], &any));
         }
         *out = any;
     }

@@ -16,8 +16,12 @@ typedef struct Tape {
     size_t top, capacity;
     char *text;
     size_t text_capacity;
-    bool failed; /* memory ran out: what was written since is not to be used */
+    size_t work; /* comparisons made since it was set to 0 */
+    bool failed; /* memory or the budget of work ran out: what was written since is not to be used */
 } Tape;
+
+/* What one mask or one token may cost: some hundredths of a second. Only ambiguous grammars come near it. */
+enum { TAPE_MAX_WORK = 20 * 1000 * 1000 };
 
 bool tape_init(Tape *tape);
 void tape_free(Tape *tape);
