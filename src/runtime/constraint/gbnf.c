@@ -95,6 +95,7 @@ static ImpStatus read_character(GbnfReader *reader, uint32_t *out)
         *out = utf8_next(reader->text, reader->length, &reader->at);
         return IMP_OK;
     }
+    if (reader->at >= reader->length) return bad_grammar(reader, IMP_ERR_FORMAT, "an unfinished escape");
     const char c = peek(reader);
     reader->at++;
     const char *found = c == '\0' ? NULL : strchr(names, c);
