@@ -413,7 +413,9 @@ FILTER(filter_reverse)
 FILTER(filter_sort)
 {
     JinjaItems items;
-    const bool reverse = truthy_argument(state, &arguments[0]), lower = !truthy_argument(state, &arguments[1]);
+    int64_t reverse = 0; /* sorted() wants an integer */
+    if (arguments[0].kind != JINJA_MISSING && !jinja_index(state, &arguments[0], &reverse)) return false;
+    const bool lower = !truthy_argument(state, &arguments[1]);
     const JinjaValue *attribute = &arguments[2];
     JinjaItems paths = {0};
     if (attribute->kind == JINJA_STRING) {
@@ -442,7 +444,7 @@ FILTER(filter_sort)
             if (!follow_path(state, &steps[j], &items.items[i], &keys[i].list->items[j])) return false;
         }
     }
-    return jinja_sort(state, items.items, keys, items.n, reverse) && list_of(state, &items, out);
+    return jinja_sort(state, items.items, keys, items.n, reverse != 0) && list_of(state, &items, out);
 }
 
 bool jinja_fail_items(JinjaState *state, const JinjaValue *value)
