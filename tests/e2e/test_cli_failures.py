@@ -162,7 +162,8 @@ def test_control_characters_do_not_reach_a_terminal(program, home, environment):
 
 def test_interrupt_ends_a_single_answer(program, home, environment, chat_model):
     process = subprocess.Popen([program, "--model", chat_model, "--bench", "--bench-reps", "10000"], cwd=home,
-                               env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                               env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # a background job ignores it
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(0.5)
     process.send_signal(signal.SIGINT)
