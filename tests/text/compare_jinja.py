@@ -308,6 +308,10 @@ def same(expected, got):
     if expected["error"].startswith("maximum recursion depth exceeded"):
         return "maximum recursion depth exceeded" in got["error"]
     wanted, message = shown(expected["error"]), re.sub(r"^template line \d+: ", "", got["error"])
+    # Here Python names a function inside of Jinja2, which one depends on how Jinja2 compiles the call.
+    unpacked = " argument after ** must be a mapping, not "
+    if unpacked in wanted and unpacked in message:
+        return wanted.split(unpacked)[1] == message.split(unpacked)[1]
     return message == wanted or (len(wanted.encode()) > 900 and message[:800] == wanted[:800])
 
 
