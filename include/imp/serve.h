@@ -1,9 +1,9 @@
 /*
  * imp/serve.h - one engine, many requests: what a server needs beyond imp/imp.h.
  *
- * An engine owns a thread, the keys and values of many sequences, and an index of computed prefixes. Requests are submitted
- * from any thread and answer through a callback on the engine's. A request's tokens depend on itself alone: not on its
- * neighbours, on when it was admitted, or on whether it was put back and recomputed on the way.
+ * An engine owns a thread, the keys and values of many sequences, and an index of computed prefixes. Requests are
+ * submitted from any thread and answer through a callback on the engine's. A request's tokens depend on itself alone:
+ * not on its neighbours, on when it was admitted, or on whether it was put back and recomputed on the way.
  */
 #ifndef IMP_SERVE_H
 #define IMP_SERVE_H
@@ -57,11 +57,11 @@ typedef void ImpEventCallback(void *user, const ImpEvent *event);
 
 typedef struct ImpEngineConfig {
     size_t size;
-    ImpConfig context;    /* max_sequences: how many requests run together; max_seq_len: of each */
-    int32_t kv_tokens;    /* tokens that all sequences and the prefix index hold together; 0: chosen by memory */
-    int32_t max_waiting;  /* requests queued beyond those that run */
-    bool prefix_cache;    /* start from what earlier requests computed */
-    int32_t pin_percent;  /* share of the pages that pins may hold */
+    ImpConfig context;   /* max_sequences: how many requests run together; max_seq_len: of each */
+    int32_t kv_tokens;   /* tokens that all sequences and the prefix index hold together; 0: chosen by memory */
+    int32_t max_waiting; /* requests queued beyond those that run */
+    bool prefix_cache;   /* start from what earlier requests computed */
+    int32_t pin_percent; /* share of the pages that pins may hold */
 } ImpEngineConfig;
 
 typedef struct ImpRequest {
@@ -69,13 +69,13 @@ typedef struct ImpRequest {
     const int32_t *tokens; /* [n_tokens], copied; at least one */
     int32_t n_tokens;
     const ImpGenerateParams *params; /* copied; its chat fields do not count. NULL: the defaults */
-    const char *const *stop; /* [n_stop] more stop strings than params can hold, copied */
+    const char *const *stop;         /* [n_stop] more stop strings than params can hold, copied */
     int32_t n_stop;
     bool want_logprobs;
-    int32_t n_top_logprobs;  /* 0 … IMP_MAX_TOP_LOGPROBS */
-    bool embedding;          /* no generation: the mean of the final hidden states, of unit length */
-    int32_t priority;        /* higher goes first */
-    double timeout_seconds;  /* from submission to the last token; 0: none */
+    int32_t n_top_logprobs; /* 0 … IMP_MAX_TOP_LOGPROBS */
+    bool embedding;         /* no generation: the mean of the final hidden states, of unit length */
+    int32_t priority;       /* higher goes first */
+    double timeout_seconds; /* from submission to the last token; 0: none */
     ImpEventCallback *callback;
     void *user;
 } ImpRequest;
@@ -104,8 +104,8 @@ IMP_API ImpStatus imp_engine_create(ImpModel model, const ImpEngineConfig *confi
 /* Cancels what is left and waits: every accepted request has had its last event when this returns. */
 IMP_API void imp_engine_free(ImpEngine engine);
 
-/* Checks and queues a request. IMP_ERR_LIMIT when max_waiting are queued, IMP_ERR_CONTEXT_FULL for a prompt that can never
- * fit, IMP_ERR_INVALID_ARGUMENT for bad parameters. On success exactly one DONE or FAILED event will come. */
+/* Checks and queues a request. IMP_ERR_LIMIT when max_waiting are queued, IMP_ERR_CONTEXT_FULL for a prompt that can
+ * never fit, IMP_ERR_INVALID_ARGUMENT for bad parameters. On success exactly one DONE or FAILED event will come. */
 IMP_API ImpStatus imp_engine_submit(ImpEngine engine, const ImpRequest *request, uint64_t *id);
 /* The request ends with IMP_STOP_CANCELLED within one step; nothing when it has ended. */
 IMP_API void imp_engine_cancel(ImpEngine engine, uint64_t id);

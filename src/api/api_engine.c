@@ -18,8 +18,11 @@ enum { DEFAULT_SEQUENCES = 16, DEFAULT_WAITING = 1024, SNAPSHOTS = 256, PIN_PERC
 
 static ImpEngineConfig default_config(void)
 {
-    ImpEngineConfig config = {.size = sizeof config, .context = imp_config_default(), .max_waiting = DEFAULT_WAITING,
-                              .prefix_cache = true, .pin_percent = PIN_PERCENT};
+    ImpEngineConfig config = {.size = sizeof config,
+                              .context = imp_config_default(),
+                              .max_waiting = DEFAULT_WAITING,
+                              .prefix_cache = true,
+                              .pin_percent = PIN_PERCENT};
     config.context.max_sequences = DEFAULT_SEQUENCES;
     return config;
 }
@@ -37,7 +40,8 @@ static int32_t choose_kv_tokens(const Model *model, const ImpConfig *config, con
     const uint64_t per_token = api_kv_bytes_per_token(model, runner->kv_type);
     const uint64_t available = api_kv_memory(config);
     int64_t fits = most;
-    if (per_token > 0 && available > 0 && available / per_token < (uint64_t)most) fits = (int64_t)(available / per_token);
+    if (per_token > 0 && available > 0 && available / per_token < (uint64_t)most)
+        fits = (int64_t)(available / per_token);
     if (fits < runner->max_tokens) fits = runner->max_tokens;
     return fits < INT32_MAX / 2 ? (int32_t)fits : INT32_MAX / 2;
 }
@@ -45,7 +49,8 @@ static int32_t choose_kv_tokens(const Model *model, const ImpConfig *config, con
 static ImpStatus engine_options(ImpModel model, const ImpEngineConfig *config, EngineOptions *out)
 {
     ImpConfig context = config->context;
-    /* How long one sequence may be is decided as for a context of its own; how many there are is the pages' business. */
+    /* How long one sequence may be is decided as for a context of its own; how many there are is the pages' business.
+     */
     context.max_sequences = 1;
     *out = (EngineOptions){.max_waiting = config->max_waiting};
     IMP_TRY(api_runner_options(model->model, &context, &out->runner));
@@ -53,14 +58,16 @@ static ImpStatus engine_options(ImpModel model, const ImpEngineConfig *config, E
     out->runner.prefix_index = config->prefix_cache;
     out->runner.pin_percent = config->pin_percent;
     out->runner.n_snapshots = config->prefix_cache && model->model->has_state ? SNAPSHOTS : 0;
-    out->runner.kv_tokens = config->kv_tokens > 0 ? config->kv_tokens : choose_kv_tokens(model->model, &context, &out->runner);
+    out->runner.kv_tokens =
+        config->kv_tokens > 0 ? config->kv_tokens : choose_kv_tokens(model->model, &context, &out->runner);
     return IMP_OK;
 }
 
 static ImpStatus check_config(const ImpEngineConfig *config)
 {
     if (config->kv_tokens < 0 || config->max_waiting < 1)
-        return imp_fail(IMP_ERR_INVALID_ARGUMENT, "ImpEngineConfig: kv_tokens must be at least 0, max_waiting at least 1");
+        return imp_fail(IMP_ERR_INVALID_ARGUMENT,
+                        "ImpEngineConfig: kv_tokens must be at least 0, max_waiting at least 1");
     if (config->pin_percent < 0 || config->pin_percent > 100)
         return imp_fail(IMP_ERR_INVALID_ARGUMENT, "ImpEngineConfig.pin_percent is %d, but must be 0 to 100",
                         (int)config->pin_percent);
@@ -105,7 +112,8 @@ void imp_engine_free(ImpEngine engine)
 }
 
 /* The stop strings of params and of the request as one list. */
-static ImpStatus join_stops(const ImpGenerateParams *params, const ImpRequest *request, Arena *arena, EngineRequest *out)
+static ImpStatus join_stops(const ImpGenerateParams *params, const ImpRequest *request, Arena *arena,
+                            EngineRequest *out)
 {
     if (params->n_stop < 0 || params->n_stop > IMP_MAX_STOP || request->n_stop < 0)
         return imp_fail(IMP_ERR_INVALID_ARGUMENT, "the number of stop strings makes no sense");
@@ -132,10 +140,18 @@ ImpStatus imp_engine_submit(ImpEngine engine, const ImpRequest *request, uint64_
     API_REQUIRE(full.tokens);
     IMP_TRY(api_read_params(full.params, &params));
     EngineRequest given = {
-        .tokens = full.tokens, .n_tokens = full.n_tokens, .max_tokens = params.max_tokens, .ignore_end = params.ignore_end,
-        .keep_special = params.keep_special, .want_logprobs = full.want_logprobs, .n_top_logprobs = full.n_top_logprobs,
-        .embedding = full.embedding, .priority = full.priority, .timeout_seconds = full.timeout_seconds,
-        .callback = full.callback, .user = full.user,
+        .tokens = full.tokens,
+        .n_tokens = full.n_tokens,
+        .max_tokens = params.max_tokens,
+        .ignore_end = params.ignore_end,
+        .keep_special = params.keep_special,
+        .want_logprobs = full.want_logprobs,
+        .n_top_logprobs = full.n_top_logprobs,
+        .embedding = full.embedding,
+        .priority = full.priority,
+        .timeout_seconds = full.timeout_seconds,
+        .callback = full.callback,
+        .user = full.user,
     };
     const uint64_t seed = params.seed == IMP_SEED_RANDOM ? api_random_seed() : params.seed;
     IMP_GOTO(join_stops(&params, &full, &arena, &given));

@@ -1,9 +1,9 @@
 /*
  * engine.c - the engine's thread: admit, choose a batch, run it, draw, emit; and again.
  *
- * A step takes the next token of every request that is generating, then as much of the waiting prompts as the row budget
- * still holds, oldest admission first. When pages run out the request that was admitted last is put back: what it computed
- * stays in the prefix index while there is room, its text and its random draws go on where they stopped.
+ * A step takes the next token of every request that is generating, then as much of the waiting prompts as the row
+ * budget still holds, oldest admission first. When pages run out the request that was admitted last is put back: what
+ * it computed stays in the prefix index while there is room, its text and its random draws go on where they stopped.
  */
 #include "runtime/engine.h"
 
@@ -20,12 +20,12 @@ struct Engine {
     const Tokenizer *tokenizer;
     int32_t n_drawable, max_sequences, budget, context, max_waiting;
     /* The thread's own. */
-    Request **running;   /* [max_sequences], in order of admission */
+    Request **running; /* [max_sequences], in order of admission */
     int32_t n_running;
-    StepInput *inputs;   /* [max_sequences] */
-    Request **stepping;  /* [max_sequences]: whose input that is */
-    float *logits;       /* [max_sequences][n_vocab] */
-    float *hidden;       /* [budget][n_embd] */
+    StepInput *inputs;  /* [max_sequences] */
+    Request **stepping; /* [max_sequences]: whose input that is */
+    float *logits;      /* [max_sequences][n_vocab] */
+    float *hidden;      /* [budget][n_embd] */
     uint64_t admissions;
     /* Shared, under the mutex. */
     pthread_mutex_t mutex;
@@ -45,8 +45,8 @@ static void enqueue(Engine *engine, Request *request)
 {
     Request **link = &engine->waiting;
     const int32_t priority = request->given.priority;
-    while (*link != NULL && ((*link)->given.priority > priority ||
-                             ((*link)->given.priority == priority && (*link)->id < request->id)))
+    while (*link != NULL &&
+           ((*link)->given.priority > priority || ((*link)->given.priority == priority && (*link)->id < request->id)))
         link = &(*link)->next;
     request->next = *link;
     *link = request;
@@ -66,7 +66,8 @@ static Request *dequeue(Engine *engine, Request *request)
 ImpStatus engine_submit(Engine *engine, const EngineRequest *given, uint64_t *id)
 {
     Request *request;
-    IMP_TRY(request_create(given, engine->tokenizer, engine->n_drawable, engine->model->n_embd, engine->context, &request));
+    IMP_TRY(
+        request_create(given, engine->tokenizer, engine->n_drawable, engine->model->n_embd, engine->context, &request));
     pthread_mutex_lock(&engine->mutex);
     const bool stopped = engine->stop, full = stopped || engine->stats.waiting >= engine->max_waiting;
     if (!full) {
@@ -248,8 +249,10 @@ static void add_input(Engine *engine, int32_t *count, Request *request, int32_t 
     const int32_t done = kv_sequence_length(runner_kv(engine->runner), request->sequence);
     const bool whole = done + n_tokens == request->n_tokens;
     engine->stepping[*count] = request;
-    engine->inputs[(*count)++] = (StepInput){.sequence = request->sequence, .tokens = request->tokens + done,
-                                             .n_tokens = n_tokens, .n_logits = whole && !request->given.embedding};
+    engine->inputs[(*count)++] = (StepInput){.sequence = request->sequence,
+                                             .tokens = request->tokens + done,
+                                             .n_tokens = n_tokens,
+                                             .n_logits = whole && !request->given.embedding};
 }
 
 /* Single tokens first, then prompts in the order of their admission. */
@@ -280,9 +283,12 @@ static void make_room(Engine *engine)
     Request *last = engine->running[0];
     for (int32_t i = 1; i < engine->n_running; i++)
         if (engine->running[i]->admitted > last->admitted) last = engine->running[i];
-    if (engine->n_running > 1) put_back(engine, last);
-    else if (last->n_generated > 0) finish(engine, last, IMP_STOP_CONTEXT, -1);
-    else fail(engine, last, IMP_ERR_CONTEXT_FULL);
+    if (engine->n_running > 1)
+        put_back(engine, last);
+    else if (last->n_generated > 0)
+        finish(engine, last, IMP_STOP_CONTEXT, -1);
+    else
+        fail(engine, last, IMP_ERR_CONTEXT_FULL);
 }
 
 /* The pages are the thread's own: others read them here, as of now and then. */
@@ -333,8 +339,10 @@ static void take_logits(Engine *engine, Request *request, float *logits)
     int32_t stop_index;
     if (request->prompt_done == 0) request->prompt_done = clock_seconds();
     const ImpStatus status = request_draw(request, engine->tokenizer, logits, engine->n_drawable, &reason, &stop_index);
-    if (status != IMP_OK) fail(engine, request, status);
-    else if (reason != IMP_STOP_NONE) finish(engine, request, reason, stop_index);
+    if (status != IMP_OK)
+        fail(engine, request, status);
+    else if (reason != IMP_STOP_NONE)
+        finish(engine, request, reason, stop_index);
 }
 
 /* False when it only made room: then the step is to be tried again, before anyone is admitted to the room. */
@@ -354,7 +362,8 @@ static bool run_step(Engine *engine)
     int32_t row = 0, drawn = 0;
     for (int32_t i = 0; i < count; i++) {
         const StepInput input = engine->inputs[i];
-        if (engine->stepping[i]->given.embedding) take_hidden(engine, engine->stepping[i], row, input.n_tokens);
+        if (engine->stepping[i]->given.embedding)
+            take_hidden(engine, engine->stepping[i], row, input.n_tokens);
         else if (input.n_logits > 0)
             take_logits(engine, engine->stepping[i], engine->logits + (size_t)drawn++ * (size_t)engine->model->n_vocab);
         row += input.n_tokens;

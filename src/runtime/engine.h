@@ -19,17 +19,17 @@ typedef struct EngineRequest {
     const int32_t *tokens; /* [n_tokens], copied; at least one */
     int32_t n_tokens;
     SamplerParams sampler;
-    int32_t max_tokens;    /* 0: as many as the context holds */
+    int32_t max_tokens;      /* 0: as many as the context holds */
     const char *const *stop; /* [n_stop], copied */
     int32_t n_stop;
     const Constraint *constraint; /* what the text must be; NULL: anything. It and the vocabulary outlive the request */
     ConstraintVocab *vocab;
-    bool ignore_end;       /* end tokens are tokens like others */
-    bool keep_special;     /* special tokens appear in the text */
+    bool ignore_end;   /* end tokens are tokens like others */
+    bool keep_special; /* special tokens appear in the text */
     bool want_logprobs;
     int32_t n_top_logprobs; /* 0 … IMP_MAX_TOP_LOGPROBS */
-    bool embedding;        /* no generation: the mean of the final hidden states, of unit length */
-    int32_t priority;      /* higher goes first */
+    bool embedding;         /* no generation: the mean of the final hidden states, of unit length */
+    int32_t priority;       /* higher goes first */
     double timeout_seconds; /* from submission to the last token; 0: none */
     ImpEventCallback *callback;
     void *user;
@@ -46,10 +46,12 @@ ImpStatus engine_create(Backend *backend, const Model *model, const Tokenizer *t
 /* Cancels what is left, waits for the thread. Every accepted request has had its last event when this returns. */
 void engine_free(Engine *engine);
 
-/* Checks and queues a request. IMP_ERR_LIMIT when max_waiting are queued, IMP_ERR_CONTEXT_FULL for a prompt that can never
- * fit, IMP_ERR_INVALID_ARGUMENT for bad parameters. On success exactly one IMP_EVENT_DONE or IMP_EVENT_FAILED event will come. */
+/* Checks and queues a request. IMP_ERR_LIMIT when max_waiting are queued, IMP_ERR_CONTEXT_FULL for a prompt that can
+ * never fit, IMP_ERR_INVALID_ARGUMENT for bad parameters. On success exactly one IMP_EVENT_DONE or IMP_EVENT_FAILED
+ * event will come. */
 ImpStatus engine_submit(Engine *engine, const EngineRequest *request, uint64_t *id);
-/* The request ends with IMP_EVENT_DONE and IMP_STOP_CANCELLED within one step; nothing when it has ended. Any thread. */
+/* The request ends with IMP_EVENT_DONE and IMP_STOP_CANCELLED within one step; nothing when it has ended. Any thread.
+ */
 void engine_cancel(Engine *engine, uint64_t id);
 
 /* Refuses new requests and cancels all others, without waiting for their ends. Any thread. */

@@ -17,11 +17,11 @@ static ImpStatus check(const EngineRequest *given, int32_t n_vocab, int32_t cont
         return imp_fail(IMP_ERR_INVALID_ARGUMENT, "top_logprobs must be within 0 … %d", IMP_MAX_TOP_LOGPROBS);
     for (int32_t i = 0; i < given->n_tokens; i++)
         if (given->tokens[i] < 0 || given->tokens[i] >= n_vocab)
-            return imp_fail(IMP_ERR_INVALID_ARGUMENT, "token id %d is outside the vocabulary of %d", (int)given->tokens[i],
-                            (int)n_vocab);
+            return imp_fail(IMP_ERR_INVALID_ARGUMENT, "token id %d is outside the vocabulary of %d",
+                            (int)given->tokens[i], (int)n_vocab);
     if (given->n_tokens > context)
-        return imp_fail(IMP_ERR_CONTEXT_FULL, "the prompt has %d tokens, but the context holds %d", (int)given->n_tokens,
-                        (int)context);
+        return imp_fail(IMP_ERR_CONTEXT_FULL, "the prompt has %d tokens, but the context holds %d",
+                        (int)given->n_tokens, (int)context);
     return IMP_OK;
 }
 
@@ -126,8 +126,12 @@ static int32_t top_logprobs(const float *logits, int32_t n_vocab, int32_t n, Imp
 
 static ImpEvent new_event(const Request *request, ImpEventKind kind)
 {
-    ImpEvent event = {.kind = kind, .stop_index = -1, .text = "", .prompt_tokens = request->given.n_tokens,
-                         .cached_tokens = request->n_cached, .generated_tokens = request->n_generated};
+    ImpEvent event = {.kind = kind,
+                      .stop_index = -1,
+                      .text = "",
+                      .prompt_tokens = request->given.n_tokens,
+                      .cached_tokens = request->n_cached,
+                      .generated_tokens = request->n_generated};
     if (request->text.length > 0) {
         event.text = request->text.data;
         event.text_length = request->text.length;
@@ -183,11 +187,16 @@ static ImpStatus take(Request *request, const Drawn *drawn, ImpStopReason *reaso
     event.top = drawn->top;
     event.n_top = drawn->n_top;
     request->given.callback(request->given.user, &event);
-    if (*stop_index >= 0) *reason = IMP_STOP_STRING;
-    else if (guide_finished(&request->guide)) *reason = IMP_STOP_END;
-    else if (request->given.max_tokens > 0 && request->n_generated >= request->given.max_tokens) *reason = IMP_STOP_LENGTH;
-    else if (request->n_tokens >= request->capacity) *reason = IMP_STOP_CONTEXT;
-    else request->tokens[request->n_tokens++] = drawn->token;
+    if (*stop_index >= 0)
+        *reason = IMP_STOP_STRING;
+    else if (guide_finished(&request->guide))
+        *reason = IMP_STOP_END;
+    else if (request->given.max_tokens > 0 && request->n_generated >= request->given.max_tokens)
+        *reason = IMP_STOP_LENGTH;
+    else if (request->n_tokens >= request->capacity)
+        *reason = IMP_STOP_CONTEXT;
+    else
+        request->tokens[request->n_tokens++] = drawn->token;
     return IMP_OK;
 }
 
@@ -203,8 +212,8 @@ static ImpStatus take_forced(Request *request, ImpStopReason *reason, int32_t *s
     return IMP_OK;
 }
 
-ImpStatus request_draw(Request *request, const Tokenizer *tokenizer, float *logits, int32_t n_vocab, ImpStopReason *reason,
-                       int32_t *stop_index)
+ImpStatus request_draw(Request *request, const Tokenizer *tokenizer, float *logits, int32_t n_vocab,
+                       ImpStopReason *reason, int32_t *stop_index)
 {
     Drawn drawn;
     *reason = IMP_STOP_NONE;

@@ -10,21 +10,21 @@
 #include <stdatomic.h>
 
 typedef struct Request {
-    struct Request *next; /* of the list that it is in */
+    struct Request *next;  /* of the list that it is in */
     uint64_t id, admitted; /* admitted: order of admission */
     EngineRequest given;   /* its pointers are the request's own copies */
     char **stop;
-    int32_t *tokens;       /* [capacity]: prompt, then what was generated */
+    int32_t *tokens; /* [capacity]: prompt, then what was generated */
     int32_t n_tokens, capacity;
-    int32_t sequence;      /* -1 while it waits */
+    int32_t sequence; /* -1 while it waits */
     int32_t n_generated, n_cached;
-    bool resumed;          /* was put back: its tokens are recomputed, its text goes on */
+    bool resumed; /* was put back: its tokens are recomputed, its text goes on */
     Sampler *sampler;
     TextStream stream;
     Guide guide;
-    StrBuf text;           /* of the current event */
-    float *raw_logits;     /* [n_vocab] as the model gave them, where probabilities are wanted */
-    float *embedding;      /* [n_embd] sums of an embedding request */
+    StrBuf text;       /* of the current event */
+    float *raw_logits; /* [n_vocab] as the model gave them, where probabilities are wanted */
+    float *embedding;  /* [n_embd] sums of an embedding request */
     atomic_bool cancelled;
     double submitted, started, prompt_done; /* clock_seconds */
 } Request;
@@ -34,10 +34,10 @@ ImpStatus request_create(const EngineRequest *given, const Tokenizer *tokenizer,
                          int32_t context, Request **out);
 void request_free(Request *request);
 
-/* Draws the next token from `logits` (changed in place), emits it, and says in *reason whether the request ends with it. An
- * end token is not emitted. */
-ImpStatus request_draw(Request *request, const Tokenizer *tokenizer, float *logits, int32_t n_vocab, ImpStopReason *reason,
-                       int32_t *stop_index);
+/* Draws the next token from `logits` (changed in place), emits it, and says in *reason whether the request ends with
+ * it. An end token is not emitted. */
+ImpStatus request_draw(Request *request, const Tokenizer *tokenizer, float *logits, int32_t n_vocab,
+                       ImpStopReason *reason, int32_t *stop_index);
 
 /* The last events. */
 void request_finish(Request *request, ImpStopReason reason, int32_t stop_index);

@@ -296,13 +296,15 @@ static ImpStatus take(Output *output, int32_t token)
     result->generated_tokens++;
     IMP_TRY(put_token(output, token));
     if (result->stop_reason != IMP_STOP_NONE) return IMP_OK;
-    if (guide_finished(&output->guide)) result->stop_reason = IMP_STOP_END;
-    else if (max_tokens > 0 && result->generated_tokens >= max_tokens) result->stop_reason = IMP_STOP_LENGTH;
+    if (guide_finished(&output->guide))
+        result->stop_reason = IMP_STOP_END;
+    else if (max_tokens > 0 && result->generated_tokens >= max_tokens)
+        result->stop_reason = IMP_STOP_LENGTH;
     return IMP_OK;
 }
 
-/* Draws one token, and takes with it those that a constraint leaves no choice about; computes them all in one step, unless
- * something ends the generation there. */
+/* Draws one token, and takes with it those that a constraint leaves no choice about; computes them all in one step,
+ * unless something ends the generation there. */
 static ImpStatus generate_one(Output *output)
 {
     Session *session = output->session;

@@ -32,7 +32,8 @@ ImpStatus guide_allowed(Guide *guide, const uint32_t **allowed)
 ImpStatus guide_accept(Guide *guide, int32_t token)
 {
     if (guide->state == NULL || constraint_advance(guide->state, token)) return IMP_OK;
-    return imp_fail(IMP_ERR_INTERNAL, "token %d was allowed by the constraint's mask but not by the constraint", (int)token);
+    return imp_fail(IMP_ERR_INTERNAL, "token %d was allowed by the constraint's mask but not by the constraint",
+                    (int)token);
 }
 
 bool guide_finished(Guide *guide) { return guide->state != NULL && constraint_finished(guide->state); }

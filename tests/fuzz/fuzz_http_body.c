@@ -1,6 +1,6 @@
 /*
- * fuzz_http_body.c - any bytes as the body of a request in either dialect: an error that names its field, or parameters and
- * messages that lie within what the server promises its engine and its templates.
+ * fuzz_http_body.c - any bytes as the body of a request in either dialect: an error that names its field, or parameters
+ * and messages that lie within what the server promises its engine and its templates.
  */
 #include "params.h"
 #include "prompt.h"

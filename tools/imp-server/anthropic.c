@@ -56,8 +56,8 @@ static void close_block(Stream *stream)
     if (stream->open_block == BLOCK_NONE) return;
     if (stream->open_block == BLOCK_THINKING)
         stream_event(stream, "content_block_delta",
-                     json_pack("{s:s, s:i, s:{s:s, s:s}}", "type", "content_block_delta", "index", (int)stream->block_index,
-                               "delta", "type", "signature_delta", "signature", "imp"));
+                     json_pack("{s:s, s:i, s:{s:s, s:s}}", "type", "content_block_delta", "index",
+                               (int)stream->block_index, "delta", "type", "signature_delta", "signature", "imp"));
     stream_event(stream, "content_block_stop",
                  json_pack("{s:s, s:i}", "type", "content_block_stop", "index", (int)stream->block_index));
     stream->open_block = BLOCK_NONE;
@@ -68,8 +68,9 @@ static void open_block(Stream *stream, int kind)
 {
     if (stream->open_block == kind) return;
     close_block(stream);
-    json_t *block = kind == BLOCK_THINKING ? json_pack("{s:s, s:s, s:s}", "type", "thinking", "thinking", "", "signature", "")
-                                           : json_pack("{s:s, s:s}", "type", "text", "text", "");
+    json_t *block = kind == BLOCK_THINKING
+                        ? json_pack("{s:s, s:s, s:s}", "type", "thinking", "thinking", "", "signature", "")
+                        : json_pack("{s:s, s:s}", "type", "text", "text", "");
     stream_event(stream, "content_block_start",
                  json_pack("{s:s, s:i, s:o}", "type", "content_block_start", "index", (int)stream->block_index,
                            "content_block", block));
@@ -82,9 +83,9 @@ static void piece(Stream *stream, int32_t choice, bool is_reasoning, const char 
     open_block(stream, is_reasoning ? BLOCK_THINKING : BLOCK_TEXT);
     json_t *delta = json_pack("{s:s, s:s%}", "type", is_reasoning ? "thinking_delta" : "text_delta",
                               is_reasoning ? "thinking" : "text", text, length);
-    stream_event(stream, "content_block_delta",
-                 json_pack("{s:s, s:i, s:o}", "type", "content_block_delta", "index", (int)stream->block_index, "delta",
-                           delta));
+    stream_event(
+        stream, "content_block_delta",
+        json_pack("{s:s, s:i, s:o}", "type", "content_block_delta", "index", (int)stream->block_index, "delta", delta));
 }
 
 static void tokens(Stream *stream, int32_t choice, const JobToken *list, size_t n_tokens)
@@ -100,9 +101,11 @@ static void choice_end(Stream *stream, int32_t choice)
         stream_event(stream, "error", error_object(DIALECT_ANTHROPIC, http_status_of(job->status), NULL, job->error));
         return;
     }
-    if (stream->block_index == 0) open_block(stream, stream->open_block == BLOCK_NONE ? BLOCK_TEXT : stream->open_block);
+    if (stream->block_index == 0)
+        open_block(stream, stream->open_block == BLOCK_NONE ? BLOCK_TEXT : stream->open_block);
     close_block(stream);
-    json_t *delta = json_pack("{s:s, s:o}", "stop_reason", stop_reason(job, NULL), "stop_sequence", stop_sequence(stream, job));
+    json_t *delta =
+        json_pack("{s:s, s:o}", "stop_reason", stop_reason(job, NULL), "stop_sequence", stop_sequence(stream, job));
     stream_event(stream, "message_delta",
                  json_pack("{s:s, s:o, s:o}", "type", "message_delta", "delta", delta, "usage",
                            usage(job->prompt_tokens, job->cached_tokens, job->generated_tokens)));
@@ -111,7 +114,11 @@ static void choice_end(Stream *stream, int32_t choice)
 static void end(Stream *stream) { stream_event(stream, "message_stop", json_pack("{s:s}", "type", "message_stop")); }
 
 static const StreamFormat anthropic_stream_format = {
-    .begin = begin, .piece = piece, .tokens = tokens, .choice_end = choice_end, .end = end,
+    .begin = begin,
+    .piece = piece,
+    .tokens = tokens,
+    .choice_end = choice_end,
+    .end = end,
     .ping = "event: ping\ndata: {\"type\":\"ping\"}\n\n",
 };
 
@@ -131,11 +138,12 @@ static enum MHD_Result reply_whole(Stream *stream)
         json_t *body = message_head(stream), *content = json_object_get(body, "content");
         (void)stream_collect(stream, 0, &answer);
         if (answer.reasoning.length > 0)
-            (void)json_array_append_new(content, json_pack("{s:s, s:s%, s:s}", "type", "thinking", "thinking",
-                                                           answer.reasoning.data, answer.reasoning.length, "signature", "imp"));
+            (void)json_array_append_new(content,
+                                        json_pack("{s:s, s:s%, s:s}", "type", "thinking", "thinking",
+                                                  answer.reasoning.data, answer.reasoning.length, "signature", "imp"));
         if (answer.text.length > 0 || answer.reasoning.length == 0)
-            (void)json_array_append_new(content, json_pack("{s:s, s:s%}", "type", "text", "text", answer.text.data,
-                                                           answer.text.length));
+            (void)json_array_append_new(
+                content, json_pack("{s:s, s:s%}", "type", "text", "text", answer.text.data, answer.text.length));
         (void)json_object_set_new(body, "stop_reason", json_string(stop_reason(job, NULL)));
         (void)json_object_set_new(body, "stop_sequence", stop_sequence(stream, job));
         (void)json_object_set_new(body, "usage", usage(job->prompt_tokens, job->cached_tokens, job->generated_tokens));
@@ -156,8 +164,8 @@ static ImpStatus read_prompt(Exchange *exchange, Fields *fields, Prompt *out)
         json_decref(tools);
         return IMP_OK;
     }
-    json_t *variables = json_pack("{s:o, s:o, s:b, s:n}", "messages", messages, "tools", tools, "add_generation_prompt", 1,
-                                  "documents");
+    json_t *variables = json_pack("{s:o, s:o, s:b, s:n}", "messages", messages, "tools", tools, "add_generation_prompt",
+                                  1, "documents");
     const ImpStatus status = prompt_from_chat(exchange->server, variables, out);
     json_decref(variables);
     return status;
@@ -187,8 +195,9 @@ enum MHD_Result route_messages(Exchange *exchange)
     prompt_free(&prompt);
     params_free(&params);
     if (status != IMP_OK || !fields_good(&fields)) {
-        const enum MHD_Result result = !fields_good(&fields) ? reply_error(exchange, 400, fields.param, "%s", fields.error)
-                                                             : reply_imp_error(exchange, status);
+        const enum MHD_Result result = !fields_good(&fields)
+                                           ? reply_error(exchange, 400, fields.param, "%s", fields.error)
+                                           : reply_imp_error(exchange, status);
         stream_free(stream);
         return result;
     }

@@ -26,7 +26,8 @@ static json_t *plain_text(Fields *fields, const char *name, const json_t *conten
     for (size_t i = 0; i < json_array_size(content); i++) {
         const json_t *block = json_array_get(content, i), *value = json_object_get(block, "text");
         if (strcmp(block_type(block), "text") != 0 || !json_is_string(value))
-            fields_fail(fields, name, "%s: blocks of the type %.40s cannot be read by this model", name, block_type(block));
+            fields_fail(fields, name, "%s: blocks of the type %.40s cannot be read by this model", name,
+                        block_type(block));
         else
             (void)bytes_append(&text, json_string_value(value), json_string_length(value));
     }
@@ -41,7 +42,8 @@ static void add_message(json_t *list, const char *role, Bytes *text, json_t *too
         json_decref(tool_calls);
         return;
     }
-    json_t *message = json_pack("{s:s, s:s%}", "role", role, "content", text->data != NULL ? text->data : "", text->length);
+    json_t *message =
+        json_pack("{s:s, s:s%}", "role", role, "content", text->data != NULL ? text->data : "", text->length);
     if (json_array_size(tool_calls) > 0) (void)json_object_set(message, "tool_calls", tool_calls);
     json_decref(tool_calls);
     (void)json_array_append_new(list, message);
@@ -66,9 +68,9 @@ static void add_blocks(Fields *fields, json_t *list, const char *role, const jso
             const char *name = json_string_value(json_object_get(block, "name"));
             json_t *input = json_object_get(block, "input");
             if (name == NULL) fields_fail(fields, "messages", "messages: a tool_use block has no name");
-            (void)json_array_append_new(
-                calls, json_pack("{s:s, s:s, s:{s:s, s:O}}", "id", id != NULL ? id : "", "type", "function", "function",
-                                 "name", name != NULL ? name : "", "arguments", input != NULL ? input : empty));
+            (void)json_array_append_new(calls, json_pack("{s:s, s:s, s:{s:s, s:O}}", "id", id != NULL ? id : "", "type",
+                                                         "function", "function", "name", name != NULL ? name : "",
+                                                         "arguments", input != NULL ? input : empty));
         } else if (strcmp(type, "tool_result") == 0) {
             const char *id = json_string_value(json_object_get(block, "tool_use_id"));
             (void)json_array_append_new(
@@ -90,8 +92,8 @@ json_t *anthropic_messages(Fields *fields)
     json_t *list = json_array();
     if (json_array_size(messages) == 0) fields_fail(fields, "messages", "messages must hold at least one message");
     if (system != NULL && !json_is_null(system))
-        (void)json_array_append_new(list, json_pack("{s:s, s:o}", "role", "system", "content",
-                                                    plain_text(fields, "system", system)));
+        (void)json_array_append_new(
+            list, json_pack("{s:s, s:o}", "role", "system", "content", plain_text(fields, "system", system)));
     for (size_t i = 0; i < json_array_size(messages) && fields_good(fields); i++) {
         const json_t *message = json_array_get(messages, i), *content = json_object_get(message, "content");
         const char *role = json_string_value(json_object_get(message, "role"));
@@ -123,9 +125,9 @@ json_t *anthropic_tools(Fields *fields)
             fields_fail(fields, "tools", "tools: entry %zu needs a name and an input_schema", i);
             break;
         }
-        (void)json_array_append_new(list, json_pack("{s:s, s:{s:s, s:s, s:O}}", "type", "function", "function", "name", name,
-                                                    "description", description != NULL ? description : "", "parameters",
-                                                    schema));
+        (void)json_array_append_new(list, json_pack("{s:s, s:{s:s, s:s, s:O}}", "type", "function", "function", "name",
+                                                    name, "description", description != NULL ? description : "",
+                                                    "parameters", schema));
     }
     return list;
 }

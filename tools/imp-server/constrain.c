@@ -22,8 +22,10 @@ static void compile(Fields *fields, const char *name, ImpConstraintKind kind, co
 static void compile_schema(Fields *fields, const char *name, const json_t *schema, RequestParams *out)
 {
     char *text = schema != NULL ? json_dumps(schema, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
-    if (text == NULL) fields_fail(fields, name, "%s: the schema is missing", name);
-    else compile(fields, name, IMP_CONSTRAINT_SCHEMA, text, strlen(text), out);
+    if (text == NULL)
+        fields_fail(fields, name, "%s: the schema is missing", name);
+    else
+        compile(fields, name, IMP_CONSTRAINT_SCHEMA, text, strlen(text), out);
     free(text);
 }
 
@@ -36,7 +38,8 @@ static void read_response_format(Fields *fields, RequestParams *out)
     if (type != NULL && strcmp(type, "json_object") == 0) {
         compile(fields, "response_format", IMP_CONSTRAINT_JSON, NULL, 0, out);
     } else if (type != NULL && strcmp(type, "json_schema") == 0) {
-        compile_schema(fields, "response_format", json_object_get(json_object_get(format, "json_schema"), "schema"), out);
+        compile_schema(fields, "response_format", json_object_get(json_object_get(format, "json_schema"), "schema"),
+                       out);
     } else {
         fields_fail(fields, "response_format", "response_format: type must be text, json_object or json_schema");
     }

@@ -34,7 +34,8 @@ void fields_int(Fields *fields, const char *name, int64_t min, int64_t max, int6
         const int64_t whole = json_is_integer(value) ? json_integer_value(value) : (int64_t)number;
         if (whole < min || whole > max)
             fields_fail(fields, name, "%s must be within %lld and %lld", name, (long long)min, (long long)max);
-        else *out = whole;
+        else
+            *out = whole;
     }
 }
 
@@ -43,25 +44,32 @@ void fields_float(Fields *fields, const char *name, double min, double max, floa
     const json_t *value = find(fields, name);
     if (value == NULL) return;
     const double number = json_number_value(value);
-    if (!json_is_number(value)) fields_fail(fields, name, "%s must be a number", name);
-    else if (!(number >= min && number <= max)) fields_fail(fields, name, "%s must be within %g and %g", name, min, max);
-    else *out = (float)number;
+    if (!json_is_number(value))
+        fields_fail(fields, name, "%s must be a number", name);
+    else if (!(number >= min && number <= max))
+        fields_fail(fields, name, "%s must be within %g and %g", name, min, max);
+    else
+        *out = (float)number;
 }
 
 void fields_bool(Fields *fields, const char *name, bool *out)
 {
     const json_t *value = find(fields, name);
     if (value == NULL) return;
-    if (!json_is_boolean(value)) fields_fail(fields, name, "%s must be true or false", name);
-    else *out = json_is_true(value);
+    if (!json_is_boolean(value))
+        fields_fail(fields, name, "%s must be true or false", name);
+    else
+        *out = json_is_true(value);
 }
 
 void fields_string(Fields *fields, const char *name, const char **out)
 {
     const json_t *value = find(fields, name);
     if (value == NULL) return;
-    if (!json_is_string(value)) fields_fail(fields, name, "%s must be a string", name);
-    else *out = json_string_value(value);
+    if (!json_is_string(value))
+        fields_fail(fields, name, "%s must be a string", name);
+    else
+        *out = json_string_value(value);
 }
 
 const json_t *fields_member(Fields *fields, const char *name, json_type type, const char *expected)
@@ -79,8 +87,10 @@ const char *json_excess(const char *text, size_t length)
     for (size_t i = 0; i < length; i++) {
         const char byte = text[i];
         if (in_string) {
-            if (byte == '\\') i++;
-            else if (byte == '"') in_string = false;
+            if (byte == '\\')
+                i++;
+            else if (byte == '"')
+                in_string = false;
         } else if (byte == '"') {
             in_string = true;
         } else if (byte == '[' || byte == '{') {

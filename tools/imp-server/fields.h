@@ -1,6 +1,6 @@
 /*
- * fields.h - typed reads of a request's members. The first field that is wrong is remembered with its name; everything read
- * after it is ignored, so that a route checks once.
+ * fields.h - typed reads of a request's members. The first field that is wrong is remembered with its name; everything
+ * read after it is ignored, so that a route checks once.
  */
 #ifndef IMP_SERVER_FIELDS_H
 #define IMP_SERVER_FIELDS_H
@@ -11,7 +11,7 @@
 
 typedef struct Fields {
     const json_t *object;
-    char param[64];  /* of the first error; "" when there was none */
+    char param[64]; /* of the first error; "" when there was none */
     char error[256];
 } Fields;
 
@@ -23,7 +23,8 @@ void fields_string(Fields *fields, const char *name, const char **out);
 /* The member itself, of one of these types (JSON_OBJECT, …); NULL when absent. */
 const json_t *fields_member(Fields *fields, const char *name, json_type type, const char *expected);
 void fields_fail(Fields *fields, const char *name, const char *format, ...) __attribute__((format(printf, 3, 4)));
-/* What a JSON text has too much of for a parser that recurses and allocates, as the end of a sentence; NULL: nothing. */
+/* What a JSON text has too much of for a parser that recurses and allocates, as the end of a sentence; NULL: nothing.
+ */
 const char *json_excess(const char *text, size_t length);
 static inline bool fields_good(const Fields *fields) { return fields->error[0] == '\0'; }
 

@@ -16,9 +16,9 @@
 
 enum {
     CONNECTION_LIMIT = 4096,
-    IDLE_SECONDS = 60,   /* without a byte; and for the head of a request altogether */
-    BODY_SECONDS = 300,  /* for the body of a request altogether */
-    HURRY_SECONDS = 5,   /* for requests that are not whole when the server is told to end */
+    IDLE_SECONDS = 60,      /* without a byte; and for the head of a request altogether */
+    BODY_SECONDS = 300,     /* for the body of a request altogether */
+    HURRY_SECONDS = 5,      /* for requests that are not whole when the server is told to end */
     THREAD_STACK = 2 << 20, /* rendering a template recurses */
     RATE_SLOTS = 4096
 };
@@ -27,8 +27,8 @@ typedef struct RouteEntry {
     const char *method, *path;
     Route *route;
     Dialect dialect;
-    bool open;       /* needs no key */
-    bool generates;  /* refused while draining, counted by the rate limit */
+    bool open;      /* needs no key */
+    bool generates; /* refused while draining, counted by the rate limit */
     bool wants_json;
     const char *id_prefix;
 } RouteEntry;
@@ -158,7 +158,8 @@ static enum MHD_Result answer(Exchange *exchange)
     const RouteEntry *entry = find_route(exchange);
     if (strncmp(exchange->path, "/v1/messages", 12) == 0) exchange->dialect = DIALECT_ANTHROPIC;
     make_id(exchange, entry != NULL ? entry->id_prefix : "req-");
-    if (exchange->allowed == NULL) return reply_error(exchange, 404, NULL, "there is nothing at %.200s", exchange->path);
+    if (exchange->allowed == NULL)
+        return reply_error(exchange, 404, NULL, "there is nothing at %.200s", exchange->path);
     if (entry == NULL) return reply_error(exchange, 405, NULL, "%.20s is not possible here", exchange->method);
     if (!entry->open && !has_key(exchange)) return reply_error(exchange, 401, NULL, "the API key is missing or wrong");
     if (exchange->too_large)
@@ -183,8 +184,8 @@ static enum MHD_Result on_request(void *user, struct MHD_Connection *connection,
     if (exchange == NULL) {
         exchange = calloc(1, sizeof *exchange);
         if (exchange == NULL) return MHD_NO;
-        *exchange = (Exchange){.server = user, .connection = connection, .method = method, .path = path,
-                               .started = now_seconds()};
+        *exchange = (Exchange){
+            .server = user, .connection = connection, .method = method, .path = path, .started = now_seconds()};
         atomic_init(&exchange->holders, 1);
         const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
         if (info != NULL) exchange->watched = info->socket_context;
@@ -201,8 +202,10 @@ static enum MHD_Result on_request(void *user, struct MHD_Connection *connection,
         exchange->received += *upload_size;
         exchange->too_large = exchange->received > MAX_BODY_BYTES;
         if (exchange->received > (size_t)4 * MAX_BODY_BYTES) return MHD_NO;
-        if (exchange->too_large) bytes_free(&exchange->body);
-        else if (exchange->keeps_body && !bytes_append(&exchange->body, upload, *upload_size)) return MHD_NO;
+        if (exchange->too_large)
+            bytes_free(&exchange->body);
+        else if (exchange->keeps_body && !bytes_append(&exchange->body, upload, *upload_size))
+            return MHD_NO;
         *upload_size = 0;
         return MHD_YES;
     }
@@ -328,11 +331,12 @@ int http_run(Server *server, const char *host, int port)
     (void)signal(SIGPIPE, SIG_IGN);
     raise_file_limit();
     watch_init(&server->watch);
-    struct MHD_Daemon *daemon = MHD_start_daemon(
-        MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL, 0, NULL, NULL, on_request, server,
-        MHD_OPTION_LISTEN_SOCKET, listener, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_NOTIFY_CONNECTION,
-        on_connection, server, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTION_LIMIT, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS, MHD_OPTION_THREAD_STACK_SIZE,
-        (size_t)THREAD_STACK, MHD_OPTION_END);
+    struct MHD_Daemon *daemon =
+        MHD_start_daemon(MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL, 0, NULL, NULL,
+                         on_request, server, MHD_OPTION_LISTEN_SOCKET, listener, MHD_OPTION_NOTIFY_COMPLETED,
+                         on_completed, NULL, MHD_OPTION_NOTIFY_CONNECTION, on_connection, server,
+                         MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTION_LIMIT, MHD_OPTION_CONNECTION_TIMEOUT,
+                         (unsigned)IDLE_SECONDS, MHD_OPTION_THREAD_STACK_SIZE, (size_t)THREAD_STACK, MHD_OPTION_END);
     if (daemon == NULL) {
         (void)fprintf(stderr, "imp-server: the HTTP server could not be started\n");
         (void)close(listener);

@@ -16,7 +16,8 @@ enum { EXIT_FAILED = 1, EXIT_USAGE = 2 };
 static const struct {
     const char *name, *argument, *setting, *help;
 } flags[] = {
-    {"--model", "MODEL", "models.default", "GGUF file, SafeTensors directory, or the name of a model in the models directory."},
+    {"--model", "MODEL", "models.default",
+     "GGUF file, SafeTensors directory, or the name of a model in the models directory."},
     {"--host", "ADDRESS", "server.host", NULL},
     {"--port", "N", "server.port", NULL},
     {"--api-key", "KEY", "server.api_key", NULL},
@@ -44,9 +45,10 @@ static int fail(int code, const char *sentence)
 
 static int print_help(void)
 {
-    (void)printf("Usage: imp-server --model MODEL [FLAGS]\n\n"
-                 "Serves a model over HTTP: OpenAI's /v1/chat/completions, /v1/completions, /v1/embeddings and /v1/models,\n"
-                 "Anthropic's /v1/messages, /tokenize, /detokenize, /health, /metrics, and a chat page at /.\n\n");
+    (void)printf(
+        "Usage: imp-server --model MODEL [FLAGS]\n\n"
+        "Serves a model over HTTP: OpenAI's /v1/chat/completions, /v1/completions, /v1/embeddings and /v1/models,\n"
+        "Anthropic's /v1/messages, /tokenize, /detokenize, /health, /metrics, and a chat page at /.\n\n");
     for (size_t i = 0; i < N_FLAGS; i++) {
         const ImpSettingInfo *info = imp_setting_find(flags[i].setting);
         char left[64];
@@ -56,7 +58,8 @@ static int print_help(void)
         (void)printf("\n");
     }
     (void)printf("  %-28s %s\n", "--set KEY=VALUE", "Set any key of imp.conf (see imp.conf(5)). May be repeated.");
-    (void)printf("  %-28s %s\n", "--config FILE", "Configuration file, in place of $IMP_CONFIG, ./imp.conf, ~/.config/imp/imp.conf.");
+    (void)printf("  %-28s %s\n", "--config FILE",
+                 "Configuration file, in place of $IMP_CONFIG, ./imp.conf, ~/.config/imp/imp.conf.");
     (void)printf("  %-28s %s\n  %-28s %s\n", "--version", "Print the version.", "--help", "Print this.");
     return ferror(stdout) ? EXIT_FAILED : EXIT_SUCCESS;
 }
@@ -68,7 +71,8 @@ static int unknown_flag(const char *word)
     const char *names[N_FLAGS + 5] = {"--set", "--config", "--version", "--help"};
     char sentence[256];
     for (size_t i = 0; i < N_FLAGS; i++) names[i + 4] = flags[i].name;
-    (void)snprintf(sentence, sizeof sentence, "there is no flag %.64s; the nearest is %s", word, imp_nearest_name(word, names));
+    (void)snprintf(sentence, sizeof sentence, "there is no flag %.64s; the nearest is %s", word,
+                   imp_nearest_name(word, names));
     return fail(EXIT_USAGE, sentence);
 }
 
@@ -94,19 +98,25 @@ static int read_flags(char **words, int which, ImpSettings *settings, const char
     for (int used; *words != NULL; words += used) {
         size_t i = 0;
         while (i < N_FLAGS && !is_flag(*words, flags[i].name)) i++;
-        const char *name = i < N_FLAGS ? flags[i].name : is_flag(*words, "--set") ? "--set"
-                                                      : is_flag(*words, "--config") ? "--config" : NULL;
+        const char *name = i < N_FLAGS                   ? flags[i].name
+                           : is_flag(*words, "--set")    ? "--set"
+                           : is_flag(*words, "--config") ? "--config"
+                                                         : NULL;
         if (name == NULL) return unknown_flag(*words);
         const char *argument = argument_of(words, name, &used);
         ImpStatus status = IMP_OK;
         char sentence[1400];
         if (argument == NULL) {
-            (void)snprintf(sentence, sizeof sentence, "%s expects %s", name, i < N_FLAGS ? flags[i].argument : "an argument");
+            (void)snprintf(sentence, sizeof sentence, "%s expects %s", name,
+                           i < N_FLAGS ? flags[i].argument : "an argument");
             return fail(EXIT_USAGE, sentence);
         }
-        if (strcmp(name, "--config") == 0) *config = argument;
-        else if (strcmp(name, "--set") == 0) status = which == 1 ? imp_settings_assign(settings, argument) : IMP_OK;
-        else if (which == 2) status = imp_settings_set(settings, flags[i].setting, argument);
+        if (strcmp(name, "--config") == 0)
+            *config = argument;
+        else if (strcmp(name, "--set") == 0)
+            status = which == 1 ? imp_settings_assign(settings, argument) : IMP_OK;
+        else if (which == 2)
+            status = imp_settings_set(settings, flags[i].setting, argument);
         if (status != IMP_OK) {
             (void)snprintf(sentence, sizeof sentence, "%s: %s", name, imp_last_error());
             return fail(EXIT_USAGE, sentence);
@@ -119,7 +129,8 @@ static int read_settings(char **words, ImpSettings *settings)
 {
     const char *config = NULL;
     int code = read_flags(words, 0, settings, &config);
-    if (code == EXIT_SUCCESS && imp_settings_load(settings, config) != IMP_OK) code = fail(EXIT_USAGE, imp_last_error());
+    if (code == EXIT_SUCCESS && imp_settings_load(settings, config) != IMP_OK)
+        code = fail(EXIT_USAGE, imp_last_error());
     for (int which = 1; which <= 2 && code == EXIT_SUCCESS; which++) code = read_flags(words, which, settings, &config);
     return code;
 }
@@ -167,9 +178,11 @@ static bool show_progress(void *user, const char *what, uint64_t done, uint64_t 
 {
     (void)user;
     sigset_t pending;
-    const bool interrupted = sigpending(&pending) == 0 && (sigismember(&pending, SIGINT) || sigismember(&pending, SIGTERM));
+    const bool interrupted =
+        sigpending(&pending) == 0 && (sigismember(&pending, SIGINT) || sigismember(&pending, SIGTERM));
     if (isatty(STDERR_FILENO) && total > 0)
-        (void)fprintf(stderr, "\r%s %3.0f %%%s", what, 100.0 * (double)done / (double)total, done == total ? "\r\033[K" : "");
+        (void)fprintf(stderr, "\r%s %3.0f %%%s", what, 100.0 * (double)done / (double)total,
+                      done == total ? "\r\033[K" : "");
     return !interrupted;
 }
 
@@ -177,7 +190,8 @@ static int open_model(Server *server)
 {
     const char *name = imp_settings_string(server->settings, "models.default");
     char path[PATH_MAX];
-    if (name[0] == '\0') return fail(EXIT_USAGE, "--model is missing: a GGUF file, a SafeTensors directory or a model's name");
+    if (name[0] == '\0')
+        return fail(EXIT_USAGE, "--model is missing: a GGUF file, a SafeTensors directory or a model's name");
     read_models_dir(server);
     find_model(server, name, path, sizeof path);
     name_model(server, path);
@@ -190,7 +204,8 @@ static int open_model(Server *server)
 static int start_engine(Server *server)
 {
     ImpEngineConfig config = imp_engine_config_default();
-    if (imp_settings_apply_config(server->settings, &config.context) != IMP_OK) return fail(EXIT_USAGE, imp_last_error());
+    if (imp_settings_apply_config(server->settings, &config.context) != IMP_OK)
+        return fail(EXIT_USAGE, imp_last_error());
     config.context.max_sequences = (int32_t)imp_settings_int(server->settings, "server.max_concurrent");
     config.context.progress = show_progress;
     config.kv_tokens = (int32_t)imp_settings_int(server->settings, "server.kv_tokens");
@@ -208,7 +223,8 @@ static int read_server(Server *server)
     server->rate_limit = (int32_t)imp_settings_int(settings, "server.rate_limit");
     server->split_reasoning = strcmp(imp_settings_string(settings, "server.reasoning_format"), "deepseek") == 0;
     server->defaults = imp_generate_params_default();
-    if (imp_settings_apply_params(server->settings, &server->defaults) != IMP_OK) return fail(EXIT_USAGE, imp_last_error());
+    if (imp_settings_apply_params(server->settings, &server->defaults) != IMP_OK)
+        return fail(EXIT_USAGE, imp_last_error());
     if (log[0] == '\0') return EXIT_SUCCESS;
     server->request_log = fopen(log, "a");
     if (server->request_log != NULL) return EXIT_SUCCESS;

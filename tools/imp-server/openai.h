@@ -24,4 +24,9 @@ extern const StreamFormat openai_stream_format;
 /* The first job that failed, NULL: none did. */
 const Job *first_failure(const Stream *stream);
 
+/* The members of one choice that its route knows about. A new reference. */
+typedef json_t *OpenaiChoice(const Stream *stream, const WholeAnswer *answer, bool want_logprobs);
+/* Waits for all choices and answers with them as an `object` ("chat.completion", …). Takes the stream. */
+enum MHD_Result openai_reply_whole(Stream *stream, const char *object, OpenaiChoice *make, bool want_logprobs);
+
 #endif

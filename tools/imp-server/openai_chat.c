@@ -116,40 +116,14 @@ static void refuse_unbuilt(Fields *fields)
     }
 }
 
-static enum MHD_Result reply_whole(Stream *stream, bool want_logprobs)
+static json_t *whole_choice(const Stream *stream, const WholeAnswer *answer, bool want_logprobs)
 {
-    Exchange *exchange = stream->exchange;
-    if (!stream_wait(stream)) {
-        stream_free(stream);
-        return MHD_NO;
-    }
-    const Job *failed = first_failure(stream);
-    enum MHD_Result result;
-    if (failed != NULL) {
-        result = reply_error(exchange, http_status_of(failed->status), NULL, "%s", failed->error);
-    } else {
-        json_t *choices = json_array();
-        for (int32_t i = 0; i < stream->n_jobs; i++) {
-            WholeAnswer answer;
-            (void)stream_collect(stream, i, &answer);
-            json_t *message = json_pack("{s:s, s:s%}", "role", "assistant", "content", answer.text.data, answer.text.length);
-            if (answer.reasoning.length > 0)
-                (void)json_object_set_new(message, "reasoning_content",
-                                          json_stringn(answer.reasoning.data, answer.reasoning.length));
-            json_t *logprobs =
-                want_logprobs ? openai_chat_logprobs(stream->server, answer.tokens, answer.n_tokens) : json_null();
-            (void)json_array_append_new(choices, json_pack("{s:i, s:o, s:o, s:s}", "index", (int)i, "message", message,
-                                                           "logprobs", logprobs, "finish_reason",
-                                                           openai_finish_reason(&stream->jobs[i])));
-            whole_answer_free(&answer);
-        }
-        json_t *body = openai_head(stream, "chat.completion");
-        (void)json_object_set_new(body, "choices", choices);
-        (void)json_object_set_new(body, "usage", openai_usage(stream));
-        result = reply_json(exchange, MHD_HTTP_OK, body);
-    }
-    stream_free(stream);
-    return result;
+    json_t *message = json_pack("{s:s, s:s%}", "role", "assistant", "content", answer->text.data, answer->text.length);
+    if (answer->reasoning.length > 0)
+        (void)json_object_set_new(message, "reasoning_content",
+                                  json_stringn(answer->reasoning.data, answer->reasoning.length));
+    json_t *logprobs = want_logprobs ? openai_chat_logprobs(stream->server, answer->tokens, answer->n_tokens) : NULL;
+    return json_pack("{s:o, s:o?}", "message", message, "logprobs", logprobs);
 }
 
 enum MHD_Result route_chat_completions(Exchange *exchange)
@@ -188,5 +162,6 @@ enum MHD_Result route_chat_completions(Exchange *exchange)
     }
     stream->chat = true;
     stream->include_usage = include_usage;
-    return params.stream ? stream_reply(stream) : reply_whole(stream, want_logprobs);
+    return params.stream ? stream_reply(stream)
+                         : openai_reply_whole(stream, "chat.completion", whole_choice, want_logprobs);
 }

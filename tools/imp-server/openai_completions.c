@@ -10,9 +10,12 @@ static ImpStatus read_prompt(Server *server, Fields *fields, size_t index, Promp
     const json_t *entry = field;
     *out = (Prompt){0};
     if (json_is_array(field) && !json_is_integer(json_array_get(field, 0))) entry = json_array_get(field, index);
-    if (json_is_string(entry)) return prompt_from_text(server, json_string_value(entry), json_string_length(entry), out);
-    if (json_is_array(entry)) prompt_from_ids(server, fields, "prompt", entry, out);
-    else fields_fail(fields, "prompt", "prompt must be a string, a list of token ids, or a list of either");
+    if (json_is_string(entry))
+        return prompt_from_text(server, json_string_value(entry), json_string_length(entry), out);
+    if (json_is_array(entry))
+        prompt_from_ids(server, fields, "prompt", entry, out);
+    else
+        fields_fail(fields, "prompt", "prompt must be a string, a list of token ids, or a list of either");
     return IMP_OK;
 }
 
@@ -35,49 +38,24 @@ static void refuse_unbuilt(Fields *fields)
     if (best_of != 1) fields_fail(fields, "best_of", "best_of is not supported: use n");
 }
 
-static enum MHD_Result reply_whole(Stream *stream, bool want_logprobs)
+static json_t *whole_choice(const Stream *stream, const WholeAnswer *answer, bool want_logprobs)
 {
-    Exchange *exchange = stream->exchange;
-    if (!stream_wait(stream)) {
-        stream_free(stream);
-        return MHD_NO;
-    }
-    const Job *failed = first_failure(stream);
-    enum MHD_Result result;
-    if (failed != NULL) {
-        result = reply_error(exchange, http_status_of(failed->status), NULL, "%s", failed->error);
-    } else {
-        json_t *choices = json_array();
-        for (int32_t i = 0; i < stream->n_jobs; i++) {
-            WholeAnswer answer;
-            int64_t offset = 0;
-            (void)stream_collect(stream, i, &answer);
-            json_t *logprobs = want_logprobs
-                                   ? openai_text_logprobs(stream->server, answer.tokens, answer.n_tokens, &offset)
-                                   : json_null();
-            (void)json_array_append_new(
-                choices, json_pack("{s:i, s:s%, s:o, s:s}", "index", (int)i, "text", answer.text.data, answer.text.length,
-                                   "logprobs", logprobs, "finish_reason", openai_finish_reason(&stream->jobs[i])));
-            whole_answer_free(&answer);
-        }
-        json_t *body = openai_head(stream, "text_completion");
-        (void)json_object_set_new(body, "choices", choices);
-        (void)json_object_set_new(body, "usage", openai_usage(stream));
-        result = reply_json(exchange, MHD_HTTP_OK, body);
-    }
-    stream_free(stream);
-    return result;
+    int64_t offset = 0;
+    json_t *logprobs =
+        want_logprobs ? openai_text_logprobs(stream->server, answer->tokens, answer->n_tokens, &offset) : NULL;
+    return json_pack("{s:s%, s:o?}", "text", answer->text.data, answer->text.length, "logprobs", logprobs);
 }
 
 /* Submits n choices of each prompt. */
-static ImpStatus submit_all(Stream *stream, Fields *fields, const RequestParams *params, size_t n_prompts, bool want_logprobs,
-                            int32_t n_top)
+static ImpStatus submit_all(Stream *stream, Fields *fields, const RequestParams *params, size_t n_prompts,
+                            bool want_logprobs, int32_t n_top)
 {
     for (size_t i = 0; i < n_prompts; i++) {
         Prompt prompt;
         ImpStatus status = read_prompt(stream->server, fields, i, &prompt);
         prompt.inside_reasoning = false;
-        if (status == IMP_OK && fields_good(fields)) status = stream_submit(stream, params, &prompt, want_logprobs, n_top);
+        if (status == IMP_OK && fields_good(fields))
+            status = stream_submit(stream, params, &prompt, want_logprobs, n_top);
         prompt_free(&prompt);
         if (status != IMP_OK || !fields_good(fields)) return status;
     }
@@ -99,17 +77,21 @@ enum MHD_Result route_completions(Exchange *exchange)
     Stream *stream = fields_good(&fields) ? stream_create(exchange, &openai_stream_format) : NULL;
     ImpStatus status = IMP_OK;
     if (stream != NULL) stream_take_constraint(stream, &params);
-    if (stream != NULL) status = submit_all(stream, &fields, &params, n_prompts, n_top >= 0, n_top > 0 ? (int32_t)n_top : 0);
-    else if (fields_good(&fields)) status = IMP_ERR_OUT_OF_MEMORY;
+    if (stream != NULL)
+        status = submit_all(stream, &fields, &params, n_prompts, n_top >= 0, n_top > 0 ? (int32_t)n_top : 0);
+    else if (fields_good(&fields))
+        status = IMP_ERR_OUT_OF_MEMORY;
     params_free(&params);
     if (status != IMP_OK || !fields_good(&fields)) {
-        const enum MHD_Result result = !fields_good(&fields) ? reply_error(exchange, 400, fields.param, "%s", fields.error)
-                                                             : reply_imp_error(exchange, status);
+        const enum MHD_Result result = !fields_good(&fields)
+                                           ? reply_error(exchange, 400, fields.param, "%s", fields.error)
+                                           : reply_imp_error(exchange, status);
         stream_free(stream);
         return result;
     }
     /* A bare text has no reasoning apart from it. */
     for (int32_t i = 0; i < stream->n_jobs; i++) reasoning_init(&stream->jobs[i].splitter, false, false);
     stream->include_usage = json_is_true(json_object_get(options, "include_usage"));
-    return params.stream ? stream_reply(stream) : reply_whole(stream, n_top >= 0);
+    return params.stream ? stream_reply(stream)
+                         : openai_reply_whole(stream, "text_completion", whole_choice, n_top >= 0);
 }

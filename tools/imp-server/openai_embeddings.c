@@ -14,7 +14,8 @@ static char *encode_base64(const void *data, size_t length)
     char *text = malloc((length + 2) / 3 * 4 + 1), *out = text;
     for (size_t i = 0; text != NULL && i < length; i += 3) {
         const size_t left = length - i;
-        const unsigned word = (unsigned)bytes[i] << 16 | (left > 1 ? (unsigned)bytes[i + 1] << 8 : 0) | (left > 2 ? bytes[i + 2] : 0u);
+        const unsigned word =
+            (unsigned)bytes[i] << 16 | (left > 1 ? (unsigned)bytes[i + 1] << 8 : 0) | (left > 2 ? bytes[i + 2] : 0u);
         *out++ = digits[word >> 18];
         *out++ = digits[word >> 12 & 63];
         *out++ = left > 1 ? digits[word >> 6 & 63] : '=';
@@ -54,18 +55,23 @@ static ImpStatus submit_input(Stream *stream, Fields *fields, const json_t *entr
     Server *server = stream->server;
     Prompt prompt = {0};
     ImpStatus status = IMP_OK;
-    if (json_is_string(entry)) status = prompt_from_text(server, json_string_value(entry), json_string_length(entry), &prompt);
-    else if (json_is_array(entry)) prompt_from_ids(server, fields, "input", entry, &prompt);
-    else fields_fail(fields, "input", "input must be a string, a list of token ids, or a list of either");
+    if (json_is_string(entry))
+        status = prompt_from_text(server, json_string_value(entry), json_string_length(entry), &prompt);
+    else if (json_is_array(entry))
+        prompt_from_ids(server, fields, "input", entry, &prompt);
+    else
+        fields_fail(fields, "input", "input must be a string, a list of token ids, or a list of either");
     if (status == IMP_OK && fields_good(fields)) {
-        ImpRequest request = {.size = sizeof request, .tokens = prompt.tokens, .n_tokens = prompt.n_tokens, .embedding = true};
+        ImpRequest request = {
+            .size = sizeof request, .tokens = prompt.tokens, .n_tokens = prompt.n_tokens, .embedding = true};
         status = job_submit(&stream->jobs[stream->n_jobs++], &stream->group, server, &request);
     }
     prompt_free(&prompt);
     return status;
 }
 
-/* A few inputs at a time, so that one request does not fill the queue. Returns IMP_ERR_CANCELLED when the client left. */
+/* A few inputs at a time, so that one request does not fill the queue. Returns IMP_ERR_CANCELLED when the client left.
+ */
 static ImpStatus embed_some(Exchange *exchange, Fields *fields, size_t from, size_t to, int64_t dimensions, bool base64,
                             json_t *data, int64_t *n_tokens)
 {
@@ -78,12 +84,14 @@ static ImpStatus embed_some(Exchange *exchange, Fields *fields, size_t from, siz
     if (status == IMP_OK && fields_good(fields) && !stream_wait(stream)) status = IMP_ERR_CANCELLED;
     for (int32_t i = 0; status == IMP_OK && fields_good(fields) && i < stream->n_jobs; i++) {
         Job *job = &stream->jobs[i];
-        if (job->status != IMP_OK) fields_fail(fields, "input", "%s", job->error);
-        else if (job->stop_reason == IMP_STOP_CANCELLED) fields_fail(fields, "input", "the server is shutting down");
+        if (job->status != IMP_OK)
+            fields_fail(fields, "input", "%s", job->error);
+        else if (job->stop_reason == IMP_STOP_CANCELLED)
+            fields_fail(fields, "input", "the server is shutting down");
         *n_tokens += job->prompt_tokens;
-        (void)json_array_append_new(data, json_pack("{s:s, s:I, s:o}", "object", "embedding", "index",
-                                                    (json_int_t)from + i, "embedding",
-                                                    vector_json(job->embedding, dimensions, base64)));
+        (void)json_array_append_new(data,
+                                    json_pack("{s:s, s:I, s:o}", "object", "embedding", "index", (json_int_t)from + i,
+                                              "embedding", vector_json(job->embedding, dimensions, base64)));
     }
     stream_free(stream);
     return status;

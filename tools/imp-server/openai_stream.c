@@ -107,7 +107,8 @@ static void send_choice(Stream *stream, int32_t choice, json_t *fields, const ch
 {
     json_t *chunk = openai_head(stream, stream->chat ? "chat.completion.chunk" : "text_completion");
     (void)json_object_set_new(fields, "index", json_integer(choice));
-    (void)json_object_set_new(fields, "finish_reason", finish_reason != NULL ? json_string(finish_reason) : json_null());
+    (void)json_object_set_new(fields, "finish_reason",
+                              finish_reason != NULL ? json_string(finish_reason) : json_null());
     (void)json_object_set_new(chunk, "choices", json_pack("[o]", fields));
     if (stream->include_usage) (void)json_object_set_new(chunk, "usage", json_null());
     stream_event(stream, NULL, chunk);
@@ -121,21 +122,25 @@ static void begin(Stream *stream)
 
 static void piece(Stream *stream, int32_t choice, bool is_reasoning, const char *text, size_t length)
 {
-    if (!stream->chat) send_choice(stream, choice, json_pack("{s:s%}", "text", text, length), NULL);
+    if (!stream->chat)
+        send_choice(stream, choice, json_pack("{s:s%}", "text", text, length), NULL);
     else
         send_choice(stream, choice,
-                    json_pack("{s:{s:s%}}", "delta", is_reasoning ? "reasoning_content" : "content", text, length), NULL);
+                    json_pack("{s:{s:s%}}", "delta", is_reasoning ? "reasoning_content" : "content", text, length),
+                    NULL);
 }
 
 static void tokens(Stream *stream, int32_t choice, const JobToken *list, size_t n_tokens)
 {
     if (stream->chat)
-        send_choice(stream, choice, json_pack("{s:{}, s:o}", "delta", "logprobs",
-                                              openai_chat_logprobs(stream->server, list, n_tokens)), NULL);
+        send_choice(stream, choice,
+                    json_pack("{s:{}, s:o}", "delta", "logprobs", openai_chat_logprobs(stream->server, list, n_tokens)),
+                    NULL);
     else
         send_choice(stream, choice,
                     json_pack("{s:s, s:o}", "text", "", "logprobs",
-                              openai_text_logprobs(stream->server, list, n_tokens, &stream->text_offset[choice])), NULL);
+                              openai_text_logprobs(stream->server, list, n_tokens, &stream->text_offset[choice])),
+                    NULL);
 }
 
 static void choice_end(Stream *stream, int32_t choice)
@@ -161,5 +166,10 @@ static void end(Stream *stream)
 }
 
 const StreamFormat openai_stream_format = {
-    .begin = begin, .piece = piece, .tokens = tokens, .choice_end = choice_end, .end = end, .ping = ": ping\n\n",
+    .begin = begin,
+    .piece = piece,
+    .tokens = tokens,
+    .choice_end = choice_end,
+    .end = end,
+    .ping = ": ping\n\n",
 };

@@ -53,9 +53,12 @@ static void read_stop(Fields *fields, const char *name, RequestParams *out)
     for (size_t i = 0; i < count; i++) {
         const json_t *entry = json_is_array(value) ? json_array_get(value, i) : value;
         const char *text = json_string_value(entry);
-        if (text == NULL) fields_fail(fields, name, "%s must be a string or a list of strings", name);
-        else if (text[0] == '\0') fields_fail(fields, name, "%s must not hold an empty string", name);
-        else out->stop[out->n_stop++] = text;
+        if (text == NULL)
+            fields_fail(fields, name, "%s must be a string or a list of strings", name);
+        else if (text[0] == '\0')
+            fields_fail(fields, name, "%s must not hold an empty string", name);
+        else
+            out->stop[out->n_stop++] = text;
     }
 }
 
@@ -65,7 +68,8 @@ static void read_logit_bias(const Server *server, Fields *fields, RequestParams 
     const json_t *object = fields_member(fields, "logit_bias", JSON_OBJECT, "an object of token ids and numbers");
     const size_t count = json_object_size(object);
     if (count == 0) return;
-    if (count > MAX_LOGIT_BIAS) fields_fail(fields, "logit_bias", "logit_bias may hold up to %d tokens", MAX_LOGIT_BIAS);
+    if (count > MAX_LOGIT_BIAS)
+        fields_fail(fields, "logit_bias", "logit_bias may hold up to %d tokens", MAX_LOGIT_BIAS);
     out->bias = calloc(count, sizeof *out->bias);
     if (out->bias == NULL || !fields_good(fields)) return;
     const char *key;
@@ -124,13 +128,18 @@ void params_free(RequestParams *params)
     params->bias = NULL;
 }
 
-ImpRequest params_request(const RequestParams *params, ImpGenerateParams *storage, const int32_t *tokens, int32_t n_tokens,
-                          int32_t index)
+ImpRequest params_request(const RequestParams *params, ImpGenerateParams *storage, const int32_t *tokens,
+                          int32_t n_tokens, int32_t index)
 {
     *storage = params->sampling;
     storage->n_stop = 0;
     if (storage->seed != IMP_SEED_RANDOM) storage->seed += (uint64_t)index;
-    return (ImpRequest){.size = sizeof(ImpRequest), .tokens = tokens, .n_tokens = n_tokens, .params = storage,
-                        .stop = params->stop, .n_stop = params->n_stop, .priority = (int32_t)params->priority,
+    return (ImpRequest){.size = sizeof(ImpRequest),
+                        .tokens = tokens,
+                        .n_tokens = n_tokens,
+                        .params = storage,
+                        .stop = params->stop,
+                        .n_stop = params->n_stop,
+                        .priority = (int32_t)params->priority,
                         .timeout_seconds = (double)params->timeout};
 }

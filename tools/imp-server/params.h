@@ -21,15 +21,15 @@ typedef struct RequestParams {
     float timeout;
 } RequestParams;
 
-/* Reads every field that both dialects and the extensions share. `stop_field`: "stop" or "stop_sequences". The strings stay
- * the request's. */
+/* Reads every field that both dialects and the extensions share. `stop_field`: "stop" or "stop_sequences". The strings
+ * stay the request's. */
 void params_read(const Server *server, Fields *fields, const char *stop_field, RequestParams *out);
 void params_free(RequestParams *params);
 /* What the answer must be: response_format, output_config, regex, grammar. Called by params_read. */
 void params_read_constraint(Fields *fields, RequestParams *out);
 
 /* An ImpRequest of these parameters; choice number `index` draws with its own seed. */
-ImpRequest params_request(const RequestParams *params, ImpGenerateParams *storage, const int32_t *tokens, int32_t n_tokens,
-                          int32_t index);
+ImpRequest params_request(const RequestParams *params, ImpGenerateParams *storage, const int32_t *tokens,
+                          int32_t n_tokens, int32_t index);
 
 #endif

@@ -10,7 +10,7 @@
 typedef struct Prompt {
     int32_t *tokens;
     int32_t n_tokens;
-    char *text;           /* NULL when the request gave ids */
+    char *text; /* NULL when the request gave ids */
     size_t text_length;
     bool inside_reasoning; /* the template has opened a <think> block */
 } Prompt;
@@ -21,12 +21,12 @@ void prompt_free(Prompt *prompt);
 ImpStatus prompt_from_text(Server *server, const char *text, size_t length, Prompt *out);
 /* A JSON array of ids; the error goes to `fields` under `name`. */
 void prompt_from_ids(Server *server, Fields *fields, const char *name, const json_t *ids, Prompt *out);
-/* Messages in OpenAI's shape through the chat template: {"messages": …, "tools": …, and whatever else the template wants}.
- * Takes no reference. */
+/* Messages in OpenAI's shape through the chat template: {"messages": …, "tools": …, and whatever else the template
+ * wants}. Takes no reference. */
 ImpStatus prompt_from_chat(Server *server, const json_t *variables, Prompt *out);
 
-/* OpenAI's messages as templates want them: parts of text joined, tool arguments parsed, roles and shapes checked. A new
- * reference; NULL with the error in `fields`. */
+/* OpenAI's messages as templates want them: parts of text joined, tool arguments parsed, roles and shapes checked. A
+ * new reference; NULL with the error in `fields`. */
 json_t *openai_messages(Fields *fields);
 /* Anthropic's system, messages and tools in OpenAI's shape. */
 json_t *anthropic_messages(Fields *fields);

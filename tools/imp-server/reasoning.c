@@ -55,7 +55,8 @@ static size_t begun(const char *text, size_t length, const char *tag)
 }
 
 /* One state's share of the held text; returns how many bytes were used up, and changes the state when it ends. */
-static size_t advance(ReasoningSplitter *splitter, const char *text, size_t length, bool last, ReasoningSink *sink, void *user)
+static size_t advance(ReasoningSplitter *splitter, const char *text, size_t length, bool last, ReasoningSink *sink,
+                      void *user)
 {
     const size_t space = leading_space(text, length);
     switch (splitter->state) {
@@ -64,7 +65,8 @@ static size_t advance(ReasoningSplitter *splitter, const char *text, size_t leng
             splitter->state = REASONING_INSIDE;
             return space + sizeof open_tag - 1;
         }
-        if (!last && length - space < sizeof open_tag - 1 && memcmp(text + space, open_tag, length - space) == 0) return 0;
+        if (!last && length - space < sizeof open_tag - 1 && memcmp(text + space, open_tag, length - space) == 0)
+            return 0;
         splitter->state = REASONING_ANSWER;
         return 0;
     case REASONING_INSIDE: {
@@ -89,7 +91,8 @@ static size_t advance(ReasoningSplitter *splitter, const char *text, size_t leng
     return length;
 }
 
-bool reasoning_push(ReasoningSplitter *splitter, const char *text, size_t length, bool last, ReasoningSink *sink, void *user)
+bool reasoning_push(ReasoningSplitter *splitter, const char *text, size_t length, bool last, ReasoningSink *sink,
+                    void *user)
 {
     if (!hold(splitter, text, length)) return false;
     size_t used = 0;
@@ -106,5 +109,6 @@ bool reasoning_push(ReasoningSplitter *splitter, const char *text, size_t length
 bool reasoning_prompt_is_open(const char *prompt, size_t length)
 {
     while (length > 0 && is_space(prompt[length - 1])) length--;
-    return length >= sizeof open_tag - 1 && memcmp(prompt + length - (sizeof open_tag - 1), open_tag, sizeof open_tag - 1) == 0;
+    return length >= sizeof open_tag - 1 &&
+           memcmp(prompt + length - (sizeof open_tag - 1), open_tag, sizeof open_tag - 1) == 0;
 }

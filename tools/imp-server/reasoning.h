@@ -28,7 +28,8 @@ typedef void ReasoningSink(void *user, bool is_reasoning, const char *text, size
 void reasoning_init(ReasoningSplitter *splitter, bool enabled, bool inside);
 void reasoning_free(ReasoningSplitter *splitter);
 /* `last`: nothing follows, what was held back is text. False without memory. */
-bool reasoning_push(ReasoningSplitter *splitter, const char *text, size_t length, bool last, ReasoningSink *sink, void *user);
+bool reasoning_push(ReasoningSplitter *splitter, const char *text, size_t length, bool last, ReasoningSink *sink,
+                    void *user);
 
 /* Whether a rendered prompt ends inside an open <think> block. */
 bool reasoning_prompt_is_open(const char *prompt, size_t length);

@@ -5,14 +5,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-static enum MHD_Result queue(Exchange *exchange, unsigned status, const char *content_type, struct MHD_Response *response)
+static enum MHD_Result queue(Exchange *exchange, unsigned status, const char *content_type,
+                             struct MHD_Response *response)
 {
     if (response == NULL) return MHD_NO;
     (void)MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
     (void)MHD_add_response_header(response, "x-request-id", exchange->id);
     if (status == MHD_HTTP_TOO_MANY_REQUESTS || status == MHD_HTTP_SERVICE_UNAVAILABLE)
         (void)MHD_add_response_header(response, MHD_HTTP_HEADER_RETRY_AFTER, "5");
-    if (status == MHD_HTTP_UNAUTHORIZED) (void)MHD_add_response_header(response, MHD_HTTP_HEADER_WWW_AUTHENTICATE, "Bearer");
+    if (status == MHD_HTTP_UNAUTHORIZED)
+        (void)MHD_add_response_header(response, MHD_HTTP_HEADER_WWW_AUTHENTICATE, "Bearer");
     if (status == MHD_HTTP_METHOD_NOT_ALLOWED)
         (void)MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, exchange->allowed);
     if (status >= 400) atomic_fetch_add(&exchange->server->errors, 1);
@@ -21,7 +23,8 @@ static enum MHD_Result queue(Exchange *exchange, unsigned status, const char *co
     return result;
 }
 
-enum MHD_Result reply_text(Exchange *exchange, unsigned status, const char *content_type, const char *text, size_t length)
+enum MHD_Result reply_text(Exchange *exchange, unsigned status, const char *content_type, const char *text,
+                           size_t length)
 {
     return queue(exchange, status, content_type,
                  MHD_create_response_from_buffer(length, (void *)(uintptr_t)text, MHD_RESPMEM_MUST_COPY));
@@ -57,9 +60,13 @@ json_t *error_object(Dialect dialect, unsigned status, const char *param, const 
     size_t i = 0;
     while (i < N_ERROR_TYPES - 1 && error_types[i].status != status) i++;
     if (dialect == DIALECT_ANTHROPIC)
-        return json_pack("{s:s, s:{s:s, s:s}}", "type", "error", "error", "type", error_types[i].anthropic, "message", message);
-    return json_pack("{s:{s:s, s:s, s:s?, s:s?}}", "error", "message", message, "type", error_types[i].openai, "param", param,
-                     "code", status == 401 ? "invalid_api_key" : status == 404 ? "not_found" : NULL);
+        return json_pack("{s:s, s:{s:s, s:s}}", "type", "error", "error", "type", error_types[i].anthropic, "message",
+                         message);
+    return json_pack("{s:{s:s, s:s, s:s?, s:s?}}", "error", "message", message, "type", error_types[i].openai, "param",
+                     param, "code",
+                     status == 401   ? "invalid_api_key"
+                     : status == 404 ? "not_found"
+                                     : NULL);
 }
 
 enum MHD_Result reply_error(Exchange *exchange, unsigned status, const char *param, const char *format, ...)

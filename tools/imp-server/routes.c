@@ -55,12 +55,13 @@ enum MHD_Result route_tokenize(Exchange *exchange)
     fields_bool(&fields, "parse_special", &parse_special);
     if (content == NULL) fields_fail(&fields, "content", "content must be a string");
     if (!fields_good(&fields)) return reply_error(exchange, 400, fields.param, "%s", fields.error);
-    const unsigned flags = (add_special ? IMP_TOKENIZE_ADD_SPECIAL : 0u) | (parse_special ? IMP_TOKENIZE_PARSE_SPECIAL : 0u);
+    const unsigned flags =
+        (add_special ? IMP_TOKENIZE_ADD_SPECIAL : 0u) | (parse_special ? IMP_TOKENIZE_PARSE_SPECIAL : 0u);
     size_t count = 0, capacity = json_string_length(content) + 16;
     int32_t *ids = malloc(capacity * sizeof *ids);
     if (ids == NULL) return reply_error(exchange, 500, NULL, "out of memory");
-    const ImpStatus status =
-        imp_tokenize(server->model, json_string_value(content), json_string_length(content), flags, ids, capacity, &count);
+    const ImpStatus status = imp_tokenize(server->model, json_string_value(content), json_string_length(content), flags,
+                                          ids, capacity, &count);
     json_t *list = json_array();
     for (size_t i = 0; status == IMP_OK && i < count; i++) (void)json_array_append_new(list, json_integer(ids[i]));
     free(ids);
@@ -78,8 +79,10 @@ enum MHD_Result route_detokenize(Exchange *exchange)
     Fields fields = {.object = exchange->request};
     Prompt ids = {0};
     const json_t *tokens = fields_member(&fields, "tokens", JSON_ARRAY, "a list of token ids");
-    if (tokens == NULL) fields_fail(&fields, "tokens", "tokens must be a list of token ids");
-    else prompt_from_ids(server, &fields, "tokens", tokens, &ids);
+    if (tokens == NULL)
+        fields_fail(&fields, "tokens", "tokens must be a list of token ids");
+    else
+        prompt_from_ids(server, &fields, "tokens", tokens, &ids);
     if (!fields_good(&fields)) {
         prompt_free(&ids);
         return reply_error(exchange, 400, fields.param, "%s", fields.error);
@@ -106,7 +109,8 @@ enum MHD_Result route_health(Exchange *exchange)
 static void metric(Bytes *text, const char *name, const char *type, const char *help, double value)
 {
     char line[512];
-    (void)snprintf(line, sizeof line, "# HELP imp_%s %s\n# TYPE imp_%s %s\nimp_%s %.17g\n", name, help, name, type, name, value);
+    (void)snprintf(line, sizeof line, "# HELP imp_%s %s\n# TYPE imp_%s %s\nimp_%s %.17g\n", name, help, name, type,
+                   name, value);
     (void)bytes_puts(text, line);
 }
 
@@ -121,9 +125,11 @@ enum MHD_Result route_metrics(Exchange *exchange)
     metric(&text, "requests_finished_total", "counter", "Requests that came to their end.", (double)stats.finished);
     metric(&text, "requests_failed_total", "counter", "Requests that failed.", (double)stats.failed);
     metric(&text, "requests_cancelled_total", "counter", "Requests cancelled or timed out.", (double)stats.cancelled);
-    metric(&text, "requests_preempted_total", "counter", "Times a request was put back for want of pages.", (double)stats.preempted);
+    metric(&text, "requests_preempted_total", "counter", "Times a request was put back for want of pages.",
+           (double)stats.preempted);
     metric(&text, "prompt_tokens_total", "counter", "Tokens of prompts.", (double)stats.prompt_tokens);
-    metric(&text, "cached_tokens_total", "counter", "Of these, tokens that needed no computing.", (double)stats.cached_tokens);
+    metric(&text, "cached_tokens_total", "counter", "Of these, tokens that needed no computing.",
+           (double)stats.cached_tokens);
     metric(&text, "generated_tokens_total", "counter", "Tokens generated.", (double)stats.generated_tokens);
     metric(&text, "steps_total", "counter", "Steps of the model.", (double)stats.steps);
     metric(&text, "rows_total", "counter", "Rows of all steps.", (double)stats.rows);
@@ -139,14 +145,14 @@ enum MHD_Result route_metrics(Exchange *exchange)
     return result;
 }
 
-void log_exchange(Exchange *exchange, const char *prompt, const char *answer, int32_t prompt_tokens, int32_t cached_tokens,
-                  int32_t generated_tokens)
+void log_exchange(Exchange *exchange, const char *prompt, const char *answer, int32_t prompt_tokens,
+                  int32_t cached_tokens, int32_t generated_tokens)
 {
     Server *server = exchange->server;
     json_t *line = json_pack("{s:I, s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:f}", "time", (json_int_t)time(NULL), "id",
-                             exchange->id, "path", exchange->path, "prompt", prompt, "response", answer, "prompt_tokens",
-                             (int)prompt_tokens, "cached_tokens", (int)cached_tokens, "generated_tokens",
-                             (int)generated_tokens, "seconds", now_seconds() - exchange->started);
+                             exchange->id, "path", exchange->path, "prompt", prompt, "response", answer,
+                             "prompt_tokens", (int)prompt_tokens, "cached_tokens", (int)cached_tokens,
+                             "generated_tokens", (int)generated_tokens, "seconds", now_seconds() - exchange->started);
     char *text = line != NULL ? json_dumps(line, JSON_COMPACT) : NULL;
     json_decref(line);
     if (text == NULL) return;

@@ -1,8 +1,8 @@
 /*
  * server.h - what the files of imp-server share: the server, an exchange (one HTTP request and its answer), replies.
  *
- * Each connection has a thread, which blocks where it waits: for the engine, or for a slow reader. The engine's thread only
- * appends to a job's queue (job.h).
+ * Each connection has a thread, which blocks where it waits: for the engine, or for a slow reader. The engine's thread
+ * only appends to a job's queue (job.h).
  */
 #ifndef IMP_SERVER_H
 #define IMP_SERVER_H
@@ -39,14 +39,14 @@ typedef struct Server {
     const char *api_key;        /* "": none is asked for */
     char model_name[256];       /* what answers call the model */
     char models_dir[1024];
-    bool split_reasoning;       /* <think> … </think> apart from the answer */
-    double think_budget;        /* share of max_tokens that reasoning may take */
-    int32_t rate_limit;         /* requests a minute and address; 0: none */
-    FILE *request_log;          /* NULL: none */
+    bool split_reasoning; /* <think> … </think> apart from the answer */
+    double think_budget;  /* share of max_tokens that reasoning may take */
+    int32_t rate_limit;   /* requests a minute and address; 0: none */
+    FILE *request_log;    /* NULL: none */
     pthread_mutex_t log_mutex;
     time_t started;
-    Watch watch;                /* over connections */
-    atomic_int active;          /* exchanges that are being answered */
+    Watch watch;       /* over connections */
+    atomic_int active; /* exchanges that are being answered */
     atomic_bool draining;
     atomic_uint_fast64_t requests, errors;
 } Server;
@@ -69,16 +69,16 @@ typedef struct Exchange {
     struct MHD_Connection *connection;
     const char *method, *path;
     Dialect dialect;
-    char id[40];  /* of the answer and in the log: "chatcmpl-…" */
+    char id[40]; /* of the answer and in the log: "chatcmpl-…" */
     Bytes body;
-    bool keeps_body;      /* a route wants it, and who sends it may */
+    bool keeps_body; /* a route wants it, and who sends it may */
     bool too_large;
-    size_t received;      /* bytes of the body, kept or not */
-    const char *allowed;  /* methods of the path, for an answer that says so */
-    json_t *request; /* the body, where a route wants JSON */
+    size_t received;     /* bytes of the body, kept or not */
+    const char *allowed; /* methods of the path, for an answer that says so */
+    json_t *request;     /* the body, where a route wants JSON */
     double started;
-    Watched *watched;     /* its connection; NULL: not watched */
-    atomic_int holders;   /* the connection's handler, and a stream that may end after it */
+    Watched *watched;   /* its connection; NULL: not watched */
+    atomic_int holders; /* the connection's handler, and a stream that may end after it */
 } Exchange;
 
 /* ---- http.c ---- */
@@ -97,7 +97,8 @@ void exchange_release(Exchange *exchange);
 
 /* Takes the reference. */
 enum MHD_Result reply_json(Exchange *exchange, unsigned status, json_t *body);
-enum MHD_Result reply_text(Exchange *exchange, unsigned status, const char *content_type, const char *text, size_t length);
+enum MHD_Result reply_text(Exchange *exchange, unsigned status, const char *content_type, const char *text,
+                           size_t length);
 /* In the dialect's own shape. `param` names the field, NULL: none. */
 enum MHD_Result reply_error(Exchange *exchange, unsigned status, const char *param, const char *format, ...)
     __attribute__((format(printf, 4, 5)));

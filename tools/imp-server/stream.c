@@ -75,7 +75,8 @@ void stream_event(Stream *stream, const char *name, json_t *data)
     char *text = data != NULL ? json_dumps(data, JSON_COMPACT) : NULL;
     json_decref(data);
     if (text == NULL) return;
-    if (name != NULL) (void)(bytes_puts(&stream->out, "event: ") && bytes_puts(&stream->out, name) && bytes_puts(&stream->out, "\n"));
+    if (name != NULL)
+        (void)(bytes_puts(&stream->out, "event: ") && bytes_puts(&stream->out, name) && bytes_puts(&stream->out, "\n"));
     (void)(bytes_puts(&stream->out, "data: ") && bytes_puts(&stream->out, text) && bytes_puts(&stream->out, "\n\n"));
     free(text);
 }
@@ -191,8 +192,9 @@ bool stream_collect(Stream *stream, int32_t choice, WholeAnswer *out)
     bool done;
     *out = (WholeAnswer){0};
     job_take(job, &text, &out->tokens, &out->n_tokens, &done);
-    const bool good = bytes_append(&out->text, "", 0) &&
-                      reasoning_push(&job->splitter, text.data != NULL ? text.data : "", text.length, true, collect_piece, out);
+    const bool good =
+        bytes_append(&out->text, "", 0) &&
+        reasoning_push(&job->splitter, text.data != NULL ? text.data : "", text.length, true, collect_piece, out);
     if (stream->log_prompt != NULL && text.length > 0) (void)bytes_append(&job->answer, text.data, text.length);
     bytes_free(&text);
     return good && !job->memory_short;

@@ -28,7 +28,7 @@ struct Stream {
     Exchange *exchange; /* held */
     time_t created;
     Bytes out;
-    size_t sent;        /* of out */
+    size_t sent; /* of out */
     bool begun, ended;
     Job jobs[MAX_CHOICES];
     int32_t n_jobs, n_ended;
@@ -36,11 +36,11 @@ struct Stream {
     JobGroup group;
     int peer;
     bool include_usage;
-    bool chat;          /* chat.completion.chunk rather than text_completion */
+    bool chat;                        /* chat.completion.chunk rather than text_completion */
     int64_t text_offset[MAX_CHOICES]; /* completions: of the next token, in bytes */
-    int open_block;     /* Anthropic: 0 none, 1 thinking, 2 text */
+    int open_block;                   /* Anthropic: 0 none, 1 thinking, 2 text */
     int32_t block_index;
-    char *log_prompt;   /* NULL: not logged */
+    char *log_prompt;         /* NULL: not logged */
     ImpConstraint constraint; /* of all jobs; NULL: none */
 };
 

@@ -39,8 +39,10 @@ void watch_close(Watch *watch, Watched *watched)
     if (watched == NULL) return;
     (void)pthread_mutex_lock(&watch->mutex);
     if (watched->next != NULL) watched->next->previous = watched->previous;
-    if (watched->previous != NULL) watched->previous->next = watched->next;
-    else watch->first = watched->next;
+    if (watched->previous != NULL)
+        watched->previous->next = watched->next;
+    else
+        watch->first = watched->next;
     (void)pthread_mutex_unlock(&watch->mutex);
     free(watched);
 }

@@ -1,6 +1,6 @@
 /*
- * watch.h - how long a connection may take to say what it wants. HTTP's own idle limit starts anew with every byte; these
- * deadlines do not, so that requests sent a byte at a time, or never finished, do not hold a thread for ever.
+ * watch.h - how long a connection may take to say what it wants. HTTP's own idle limit starts anew with every byte;
+ * these deadlines do not, so that requests sent a byte at a time, or never finished, do not hold a thread for ever.
  */
 #ifndef IMP_SERVER_WATCH_H
 #define IMP_SERVER_WATCH_H

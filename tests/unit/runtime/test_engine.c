@@ -64,7 +64,8 @@ static void on_event(void *user, const ImpEvent *event)
         answer->reason = event->stop_reason;
         answer->status = event->status;
         answer->cached_tokens = event->cached_tokens;
-        if (event->embedding != NULL) memcpy(answer->embedding, event->embedding, (size_t)answer->n_embd * sizeof(float));
+        if (event->embedding != NULL)
+            memcpy(answer->embedding, event->embedding, (size_t)answer->n_embd * sizeof(float));
         pthread_cond_signal(&answer->done_signal);
     }
     pthread_mutex_unlock(&answer->mutex);
@@ -94,8 +95,13 @@ static void make_prompt(int32_t i, int32_t *tokens, int32_t *n_tokens)
 static uint64_t submit(Engine *engine, int32_t i, int32_t max_tokens, Answer *answer)
 {
     int32_t tokens[128];
-    EngineRequest request = {.tokens = tokens, .sampler = sampler_default_params(), .max_tokens = max_tokens,
-                             .ignore_end = true, .want_logprobs = true, .callback = on_event, .user = answer};
+    EngineRequest request = {.tokens = tokens,
+                             .sampler = sampler_default_params(),
+                             .max_tokens = max_tokens,
+                             .ignore_end = true,
+                             .want_logprobs = true,
+                             .callback = on_event,
+                             .user = answer};
     uint64_t id;
     make_prompt(i, tokens, &request.n_tokens);
     request.sampler.seed = (uint64_t)i;
@@ -180,8 +186,13 @@ static void a_second_turn_computes_only_what_is_new(void **state)
         for (int32_t i = 0; i < 128; i++) tokens[i] = i * 7 % N_VOCAB;
         Answer answers[2];
         for (int32_t turn = 0; turn < 2; turn++) {
-            EngineRequest request = {.tokens = tokens, .n_tokens = turn == 0 ? 70 : 90, .max_tokens = 4, .ignore_end = true,
-                                     .sampler = sampler_default_params(), .callback = on_event, .user = &answers[turn]};
+            EngineRequest request = {.tokens = tokens,
+                                     .n_tokens = turn == 0 ? 70 : 90,
+                                     .max_tokens = 4,
+                                     .ignore_end = true,
+                                     .sampler = sampler_default_params(),
+                                     .callback = on_event,
+                                     .user = &answers[turn]};
             uint64_t id;
             answer_init(&answers[turn]);
             assert_int_equal(engine_submit(engine, &request, &id), IMP_OK);
@@ -242,8 +253,12 @@ static void embeddings_do_not_depend_on_load(void **state)
         for (int32_t i = 0; i < 10 * round; i++) (void)submit(engine, i, 20, &others[i]);
         int32_t tokens[100];
         for (int32_t i = 0; i < 100; i++) tokens[i] = i * 3 % N_VOCAB;
-        const EngineRequest request = {.tokens = tokens, .n_tokens = 100, .embedding = true, .callback = on_event,
-                                       .sampler = sampler_default_params(), .user = &answers[round]};
+        const EngineRequest request = {.tokens = tokens,
+                                       .n_tokens = 100,
+                                       .embedding = true,
+                                       .callback = on_event,
+                                       .sampler = sampler_default_params(),
+                                       .user = &answers[round]};
         uint64_t id;
         answer_init(&answers[round]);
         answers[round].n_embd = fixture.model->n_embd;
@@ -266,7 +281,8 @@ static void bad_requests_are_refused(void **state)
     Engine *engine = make_engine(&fixture, 2, 256);
     int32_t tokens[200] = {0};
     uint64_t id;
-    EngineRequest request = {.tokens = tokens, .n_tokens = 0, .sampler = sampler_default_params(), .callback = on_event};
+    EngineRequest request = {
+        .tokens = tokens, .n_tokens = 0, .sampler = sampler_default_params(), .callback = on_event};
     assert_int_equal(engine_submit(engine, &request, &id), IMP_ERR_INVALID_ARGUMENT);
     request.n_tokens = 129;
     assert_int_equal(engine_submit(engine, &request, &id), IMP_ERR_CONTEXT_FULL);
