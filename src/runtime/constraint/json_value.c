@@ -205,7 +205,7 @@ static ImpStatus read_number(Reader *reader, JsonValue *value)
     const size_t length = reader->at - start;
     const char *digits = text + (length > 0 && text[0] == '-');
     if (length == 0) return bad_json(reader, "an unexpected character");
-    if (digits[0] == '0' && digits + 1 < text + length && digits[1] >= '0' && digits[1] <= '9')
+    if (digits + 1 < text + length && digits[0] == '0' && digits[1] >= '0' && digits[1] <= '9')
         return bad_json(reader, "a leading zero");
     if (!decimal_parse(text, length, &value->as.number)) return bad_json(reader, "a malformed or too long number");
     value->integer_text = true;
