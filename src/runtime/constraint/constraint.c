@@ -43,6 +43,11 @@ ImpStatus constraint_new(MachineKind kind, const char *source, size_t length, Co
     return IMP_OK;
 }
 
+void constraint_identify(Constraint *constraint, const void *bytes, size_t length)
+{
+    constraint->identity = hash_text(constraint->identity, bytes, length);
+}
+
 void constraint_free(Constraint *constraint)
 {
     if (constraint == NULL) return;
@@ -182,6 +187,22 @@ void constraint_state_free(ConstraintState *state)
     free(state);
 }
 
+/* Where tokens that stand for no text are noted: as bits, unless that is NULL, and by their number. */
+typedef struct TokenNotes {
+    uint32_t *bits;
+    int32_t n_tokens, last;
+    size_t count;
+} TokenNotes;
+
+static void note_token(void *context, int32_t token)
+{
+    TokenNotes *notes = context;
+    if (token >= notes->n_tokens) return;
+    if (notes->bits != NULL) notes->bits[token / 32] |= 1U << token % 32;
+    notes->count += notes->count == 0 || notes->last != token;
+    notes->last = token;
+}
+
 ImpStatus constraint_mask(ConstraintState *state, uint32_t *bits)
 {
     const ConstraintVocab *vocab = state->vocab;
@@ -195,7 +216,9 @@ ImpStatus constraint_mask(ConstraintState *state, uint32_t *bits)
     const uint64_t key = hash ^ state->constraint->identity;
     if (vocab_recall(state->vocab, key, hash, bits)) return IMP_OK;
     state->tape.work = 0;
-    const bool walked = vocab_walk(vocab, state->memo, machine, &state->tape, place.state, bits);
+    TokenNotes notes = {.bits = bits, .n_tokens = vocab->n_tokens};
+    const bool walked = vocab_walk(vocab, state->memo, machine, &state->tape, place.state, bits) &&
+                        machine_tokens(machine, &state->tape, place.state, note_token, &notes);
     const bool complete = walked && machine_complete(machine, &state->tape, place.state);
     state->tape.top = place.top;
     if (!walked || state->tape.failed) {
@@ -231,17 +254,27 @@ static uint32_t step_bytes(ConstraintState *state, const char *bytes, size_t len
     return next;
 }
 
+/* Steps over a token from the last place: over its bytes, or over itself where it is asked for. */
+static uint32_t step_token(ConstraintState *state, int32_t token)
+{
+    const StatePlace *place = last_place(state);
+    size_t length = 0;
+    size_t at = 0;
+    const char *bytes = vocab_token(state->vocab, token, &length);
+    const uint32_t next = length == 0 ? 0 : step_bytes(state, bytes, length, &at);
+    if (next != 0 || state->tape.failed) return next;
+    state->tape.top = place->top;
+    return machine_step_token(&state->constraint->machine, &state->tape, place->state, token);
+}
+
 bool constraint_advance(ConstraintState *state, int32_t token)
 {
     const StatePlace place = *last_place(state);
     if (token < 0 || token >= state->vocab->n_tokens || place.ended) return false;
     if (is_end(state->vocab, token) && constraint_complete(state))
         return push_place(state, (StatePlace){place.state, place.top, true});
-    size_t length = 0;
-    size_t at = 0;
     state->tape.work = 0;
-    const char *bytes = vocab_token(state->vocab, token, &length);
-    const uint32_t next = length == 0 ? 0 : step_bytes(state, bytes, length, &at);
+    const uint32_t next = step_token(state, token);
     uint32_t kept = next;
     if (next != 0) kept = machine_squeeze(&state->constraint->machine, &state->tape, place.top, place.state, next);
     if (next != 0 && push_place(state, (StatePlace){kept, state->tape.top, false})) return true;
@@ -298,9 +331,11 @@ bool constraint_finished(ConstraintState *state)
     if (place.ended) return true;
     if (!constraint_complete(state)) return false;
     if (machine->kind == MACHINE_JSON) return json_finished(&state->tape, place.state);
+    TokenNotes notes = {.n_tokens = state->vocab->n_tokens};
     const bool more = count_bytes(state, place.state, false, &byte, &next) > 0;
+    (void)machine_tokens(machine, &state->tape, place.state, note_token, &notes);
     state->tape.top = place.top;
-    return !more;
+    return !more && notes.count == 0;
 }
 
 size_t constraint_forced_bytes(ConstraintState *state, char *bytes, size_t capacity)
@@ -324,11 +359,29 @@ size_t constraint_forced_bytes(ConstraintState *state, char *bytes, size_t capac
     return n;
 }
 
+/* The token without text that must come next: where no byte may, and no other token. */
+static bool forced_token(ConstraintState *state, int32_t *token)
+{
+    const StatePlace place = *last_place(state);
+    const Machine *machine = &state->constraint->machine;
+    TokenNotes notes = {.n_tokens = state->vocab->n_tokens};
+    unsigned char byte = 0;
+    uint32_t next = 0;
+    if (machine->kind != MACHINE_GRAMMAR || place.ended || constraint_complete(state)) return false;
+    const bool noted = machine_tokens(machine, &state->tape, place.state, note_token, &notes);
+    const bool only = noted && notes.count == 1 && count_bytes(state, place.state, false, &byte, &next) == 0;
+    state->tape.top = place.top;
+    state->tape.failed = false;
+    *token = notes.last;
+    return only;
+}
+
 size_t constraint_forced_tokens(ConstraintState *state, int32_t *tokens, size_t capacity)
 {
     char bytes[512];
     const size_t length = constraint_forced_bytes(state, bytes, sizeof bytes);
     size_t n = 0;
+    if (length == 0 && capacity > 0) return forced_token(state, tokens);
     for (size_t at = 0; at < length && n < capacity; n++) {
         tokens[n] = vocab_longest(state->vocab, bytes + at, length - at);
         if (tokens[n] < 0) break;

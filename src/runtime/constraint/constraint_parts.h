@@ -15,6 +15,8 @@ struct Constraint {
 
 /* An empty constraint of a kind, made from `source`. */
 ImpStatus constraint_new(MachineKind kind, const char *source, size_t length, Constraint **out);
+/* Adds to what tells the constraint from others. */
+void constraint_identify(Constraint *constraint, const void *bytes, size_t length);
 /* Shapes of a schema in an arena. */
 ImpStatus constraint_compile_value(Arena *arena, const JsonValue *schema, ShapeSet **out);
 /* How many bytes of a refused token the machine reads. */

@@ -219,44 +219,6 @@ static ImpStatus read_repetition(GbnfReader *reader, size_t *min, size_t *max, b
     return *max < *min ? bad_grammar(reader, IMP_ERR_FORMAT, "a repetition whose bounds run backwards") : IMP_OK;
 }
 
-/* A rule that is `unit` and then `rest`, or nothing. */
-static ImpStatus add_optional(Grammar *grammar, GrammarElement unit, const GrammarElement *rest, uint32_t rule)
-{
-    GrammarSequence sequence = {0};
-    const GrammarSequence nothing = {0};
-    IMP_TRY(grammar_append(grammar, &sequence, unit));
-    if (rest != NULL) IMP_TRY(grammar_append(grammar, &sequence, *rest));
-    IMP_TRY(grammar_add_sequence(grammar, rule, &sequence));
-    return grammar_add_sequence(grammar, rule, &nothing);
-}
-
-static ImpStatus repeat_unit(Grammar *grammar, const GrammarSequence *unit, size_t min, size_t max, GrammarSequence *out)
-{
-    GrammarElement element;
-    uint32_t rule = 0;
-    if (unit->count == 1) {
-        element = unit->elements[0];
-    } else {
-        IMP_TRY(grammar_add_rule(grammar, NULL, &rule));
-        IMP_TRY(grammar_add_sequence(grammar, rule, unit));
-        element = (GrammarElement){GRAMMAR_RULE, rule, 0};
-    }
-    for (size_t i = 0; i < min; i++) IMP_TRY(grammar_append(grammar, out, element));
-    if (max == SIZE_MAX) {
-        IMP_TRY(grammar_add_rule(grammar, NULL, &rule));
-        const GrammarElement again = {GRAMMAR_RULE, rule, 0};
-        IMP_TRY(add_optional(grammar, element, &again, rule));
-        return grammar_append(grammar, out, again);
-    }
-    GrammarElement rest = {GRAMMAR_END, 0, 0};
-    for (size_t i = min; i < max; i++) {
-        IMP_TRY(grammar_add_rule(grammar, NULL, &rule));
-        IMP_TRY(add_optional(grammar, element, i == min ? NULL : &rest, rule));
-        rest = (GrammarElement){GRAMMAR_RULE, rule, 0};
-    }
-    return max > min ? grammar_append(grammar, out, rest) : IMP_OK;
-}
-
 static ImpStatus read_sequence(GbnfReader *reader, uint32_t rule, bool nested)
 {
     GrammarSequence sequence = {0};
@@ -272,7 +234,7 @@ static ImpStatus read_sequence(GbnfReader *reader, uint32_t rule, bool nested)
         skip_space(reader, nested);
         IMP_TRY(read_repetition(reader, &min, &max, &repeated));
         if (repeated) {
-            IMP_TRY(repeat_unit(reader->grammar, &unit, min, max, &sequence));
+            IMP_TRY(grammar_append_repeat(reader->grammar, &sequence, &unit, min, max));
             continue;
         }
         for (size_t i = 0; i < unit.count; i++) IMP_TRY(grammar_append(reader->grammar, &sequence, unit.elements[i]));

@@ -109,6 +109,84 @@ ImpStatus grammar_append_json(Grammar *grammar, GrammarSequence *sequence, const
     return grammar_append(grammar, sequence, (GrammarElement){GRAMMAR_JSON, (uint32_t)grammar->n_shapes - 1, 0});
 }
 
+/* A rule that is `unit` and then `rest`, or nothing. */
+static ImpStatus add_optional(Grammar *grammar, GrammarElement unit, const GrammarElement *rest, uint32_t rule)
+{
+    GrammarSequence sequence = {0};
+    const GrammarSequence nothing = {0};
+    IMP_TRY(grammar_append(grammar, &sequence, unit));
+    if (rest != NULL) IMP_TRY(grammar_append(grammar, &sequence, *rest));
+    IMP_TRY(grammar_add_sequence(grammar, rule, &sequence));
+    return grammar_add_sequence(grammar, rule, &nothing);
+}
+
+ImpStatus grammar_append_repeat(Grammar *grammar, GrammarSequence *out, const GrammarSequence *unit, size_t min, size_t max)
+{
+    GrammarElement element;
+    uint32_t rule = 0;
+    if (unit->count == 1) {
+        element = unit->elements[0];
+    } else {
+        IMP_TRY(grammar_add_rule(grammar, NULL, &rule));
+        IMP_TRY(grammar_add_sequence(grammar, rule, unit));
+        element = (GrammarElement){GRAMMAR_RULE, rule, 0};
+    }
+    for (size_t i = 0; i < min; i++) IMP_TRY(grammar_append(grammar, out, element));
+    if (max == SIZE_MAX) {
+        IMP_TRY(grammar_add_rule(grammar, NULL, &rule));
+        const GrammarElement again = {GRAMMAR_RULE, rule, 0};
+        IMP_TRY(add_optional(grammar, element, &again, rule));
+        return grammar_append(grammar, out, again);
+    }
+    GrammarElement rest = {GRAMMAR_END, 0, 0};
+    for (size_t i = min; i < max; i++) {
+        IMP_TRY(grammar_add_rule(grammar, NULL, &rule));
+        IMP_TRY(add_optional(grammar, element, i == min ? NULL : &rest, rule));
+        rest = (GrammarElement){GRAMMAR_RULE, rule, 0};
+    }
+    return max > min ? grammar_append(grammar, out, rest) : IMP_OK;
+}
+
+/* The characters of one class of an automaton. */
+static ImpStatus class_set(Grammar *grammar, const Dfa *dfa, uint32_t class, CharSet *set)
+{
+    for (uint32_t i = 0; i < dfa->n_bounds; i++) {
+        const uint32_t high = i + 1 < dfa->n_bounds ? dfa->bounds[i + 1] - 1 : CODE_POINT_MAX;
+        if (dfa->bound_class[i] == class) IMP_TRY(charset_add(grammar->arena, set, dfa->bounds[i], high));
+    }
+    charset_finish(set);
+    return IMP_OK;
+}
+
+/* The rule of one state: a character and the rule of the next state, or nothing. */
+static ImpStatus add_state(Grammar *grammar, const Dfa *dfa, const CharSet *sets, uint32_t first, uint32_t state)
+{
+    const GrammarSequence nothing = {0};
+    for (uint32_t c = 0; c < dfa->n_classes; c++) {
+        const uint32_t target = dfa->next[(size_t)state * dfa->n_classes + c];
+        GrammarSequence sequence = {0};
+        if (target == DFA_DEAD) continue;
+        IMP_TRY(grammar_append_set(grammar, &sequence, &sets[c]));
+        IMP_TRY(grammar_append(grammar, &sequence, (GrammarElement){GRAMMAR_RULE, first + target, 0}));
+        IMP_TRY(grammar_add_sequence(grammar, first + state, &sequence));
+    }
+    return dfa->label[state] == 0 ? IMP_OK : grammar_add_sequence(grammar, first + state, &nothing);
+}
+
+ImpStatus grammar_add_automaton(Grammar *grammar, const Dfa *dfa, uint32_t *out)
+{
+    const uint32_t first = (uint32_t)grammar->n_rules;
+    CharSet *sets = arena_alloc(grammar->arena, dfa->n_classes, sizeof *sets);
+    if (sets == NULL) return imp_fail_memory(dfa->n_classes * sizeof *sets);
+    for (uint32_t c = 0; c < dfa->n_classes; c++) IMP_TRY(class_set(grammar, dfa, c, &sets[c]));
+    for (uint32_t s = 0; s < dfa->n_states; s++) IMP_TRY(grammar_add_rule(grammar, NULL, out));
+    for (uint32_t s = 0; s < dfa->n_states; s++) {
+        if (s != DFA_DEAD) IMP_TRY(add_state(grammar, dfa, sets, first, s));
+    }
+    *out = first + dfa->start;
+    return IMP_OK;
+}
+
 /* Whether a sequence holds only what is `known` (of rules), empty sets never. */
 static bool sequence_ends(const Grammar *grammar, const GrammarElement *element, const bool *known)
 {

@@ -1,7 +1,8 @@
 /*
  * grammar.h - context-free grammars: GBNF, and the frames of tool calls around JSON.
  *
- * A rule is a choice of sequences; an element of a sequence is a set of characters, a rule, or a JSON value along shapes.
+ * A rule is a choice of sequences; an element of a sequence is a set of characters, a rule, a JSON value along shapes, or
+ * a token.
  * Running one follows every derivation at once; stacks are linked lists that share their tails.
  */
 #ifndef IMP_RUNTIME_CONSTRAINT_GRAMMAR_H
@@ -10,11 +11,17 @@
 #include "runtime/constraint/shape.h"
 #include "runtime/constraint/tape.h"
 
-typedef enum GrammarKind { GRAMMAR_END, GRAMMAR_SET, GRAMMAR_RULE, GRAMMAR_JSON } GrammarKind;
+typedef enum GrammarKind {
+    GRAMMAR_END,
+    GRAMMAR_SET,
+    GRAMMAR_RULE,
+    GRAMMAR_JSON,
+    GRAMMAR_TOKEN, /* a token that stands for no text */
+} GrammarKind;
 
 typedef struct GrammarElement {
     GrammarKind kind;
-    uint32_t value; /* number of the set, rule or shape set */
+    uint32_t value; /* number of the set, rule or shape set; the token */
     uint32_t id;    /* of its place in the grammar: equal texts give equal ids */
 } GrammarElement;
 
@@ -51,6 +58,10 @@ ImpStatus grammar_append(Grammar *grammar, GrammarSequence *sequence, GrammarEle
 ImpStatus grammar_append_set(Grammar *grammar, GrammarSequence *sequence, const CharSet *set);
 ImpStatus grammar_append_text(Grammar *grammar, GrammarSequence *sequence, const char *text, size_t length);
 ImpStatus grammar_append_json(Grammar *grammar, GrammarSequence *sequence, const ShapeSet *shapes);
+/* `unit` min to max times (SIZE_MAX: no end). */
+ImpStatus grammar_append_repeat(Grammar *grammar, GrammarSequence *sequence, const GrammarSequence *unit, size_t min, size_t max);
+/* A rule for the texts of the automaton. */
+ImpStatus grammar_add_automaton(Grammar *grammar, const Dfa *dfa, uint32_t *out);
 /* Removes what never ends, refuses left recursion and a start that has no text. */
 ImpStatus grammar_finish(Grammar *grammar, uint32_t start);
 
@@ -60,6 +71,11 @@ ImpStatus gbnf_parse(Arena *arena, const char *text, size_t length, const Gramma
 /* Running: states are offsets on the tape, 0 is no state. */
 uint32_t grammar_begin(const Grammar *grammar, Tape *tape);
 uint32_t grammar_step(const Grammar *grammar, Tape *tape, uint32_t state, unsigned char byte);
+/* Behind `token`, where it is one of the tokens that may come; 0 elsewhere. */
+uint32_t grammar_step_token(const Grammar *grammar, Tape *tape, uint32_t state, int32_t token);
+/* Calls `found` for every token that may come. False without memory. */
+typedef void GrammarToken(void *context, int32_t token);
+bool grammar_tokens(const Grammar *grammar, Tape *tape, uint32_t state, GrammarToken *found, void *context);
 bool grammar_complete(const Grammar *grammar, Tape *tape, uint32_t state);
 uint64_t grammar_hash(const Grammar *grammar, const Tape *tape, uint32_t state);
 /* The JSON state of the only derivation, 0 when there are several or it is elsewhere. */

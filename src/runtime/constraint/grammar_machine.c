@@ -1,7 +1,7 @@
 /*
  * grammar_machine.c - running a grammar: every derivation is a thread, a stack of places in sequences.
  *
- * A thread waits at a set of characters or inside a JSON value. A rule at the end of a sequence replaces its caller instead of
+ * A thread waits at a set of characters, at a token or inside a JSON value. A rule at the end of a sequence replaces its caller instead of
  * returning to it, so that repetition does not deepen the stack. Threads that are alike are one.
  */
 #include "runtime/constraint/grammar.h"
@@ -117,7 +117,7 @@ static bool settle(GrammarRun *run)
     while (run->n_pending > 0) {
         const uint32_t offset = run->pending[--run->n_pending];
         const GrammarElement *element = offset == 0 ? NULL : place_at(run->tape, offset)->element;
-        if (element == NULL || element->kind == GRAMMAR_SET) {
+        if (element == NULL || element->kind == GRAMMAR_SET || element->kind == GRAMMAR_TOKEN) {
             if (!add_thread(run, offset, 0)) return false;
         } else if (element->kind == GRAMMAR_RULE) {
             if (!enter_rule(run, offset)) return false;
@@ -214,6 +214,7 @@ uint32_t grammar_step(const Grammar *grammar, Tape *tape, uint32_t offset, unsig
             continue;
         }
         const GrammarElement *element = place_at(tape, thread.place)->element;
+        if (element->kind == GRAMMAR_TOKEN) continue;
         if (!readable || !set_meets(&grammar->sets[element->value], low, high)) continue;
         const bool ok = reader.pending == 0 ? go_behind(&run, thread.place) : add_thread(&run, thread.place, 0);
         if (!ok) return 0;
@@ -223,15 +224,54 @@ uint32_t grammar_step(const Grammar *grammar, Tape *tape, uint32_t offset, unsig
     return finish_run(&run, reader);
 }
 
+/* Threads of the state and of what lies behind its whole JSON values; false without memory. */
+static bool gather(GrammarRun *run, const Grammar *grammar, Tape *tape, uint32_t offset)
+{
+    run->grammar = grammar;
+    run->tape = tape;
+    run->n_pending = run->n_seen = run->n_threads = 0;
+    return leave_json(run, tape, offset);
+}
+
+static bool waits_for_token(const Tape *tape, const GrammarThread *thread)
+{
+    return thread->place != 0 && thread->json == 0 && place_at(tape, thread->place)->element->kind == GRAMMAR_TOKEN;
+}
+
+uint32_t grammar_step_token(const Grammar *grammar, Tape *tape, uint32_t offset, int32_t token)
+{
+    GrammarRun from;
+    GrammarRun run;
+    run.grammar = grammar;
+    run.tape = tape;
+    run.n_pending = run.n_seen = run.n_threads = 0;
+    if (state_at(tape, offset)->reader.pending != 0 || !gather(&from, grammar, tape, offset)) return 0;
+    for (uint32_t i = 0; i < from.n_threads; i++) {
+        if (!waits_for_token(tape, &from.threads[i])) continue;
+        if (place_at(tape, from.threads[i].place)->element->value != (uint32_t)token) continue;
+        if (!go_behind(&run, from.threads[i].place)) return 0;
+    }
+    return settle(&run) ? finish_run(&run, (Utf8Reader){0}) : 0;
+}
+
+bool grammar_tokens(const Grammar *grammar, Tape *tape, uint32_t offset, GrammarToken *found, void *context)
+{
+    GrammarRun run;
+    if (state_at(tape, offset)->reader.pending != 0) return true;
+    if (!gather(&run, grammar, tape, offset)) return false;
+    for (uint32_t i = 0; i < run.n_threads; i++) {
+        if (waits_for_token(tape, &run.threads[i]))
+            found(context, (int32_t)place_at(tape, run.threads[i].place)->element->value);
+    }
+    return true;
+}
+
 bool grammar_complete(const Grammar *grammar, Tape *tape, uint32_t offset)
 {
     const GrammarState *state = state_at(tape, offset);
     if (state->reader.pending != 0) return false;
     GrammarRun run;
-    run.grammar = grammar;
-    run.tape = tape;
-    run.n_pending = run.n_seen = run.n_threads = 0;
-    if (!leave_json(&run, tape, offset)) return false;
+    if (!gather(&run, grammar, tape, offset)) return false;
     for (uint32_t i = 0; i < run.n_threads; i++) {
         if (run.threads[i].place == 0) return true;
     }

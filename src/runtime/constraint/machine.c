@@ -48,6 +48,16 @@ uint32_t machine_step(const Machine *machine, Tape *tape, uint32_t state, unsign
     return regex_step(machine->dfa, tape, state, byte);
 }
 
+uint32_t machine_step_token(const Machine *machine, Tape *tape, uint32_t state, int32_t token)
+{
+    return machine->kind == MACHINE_GRAMMAR ? grammar_step_token(machine->grammar, tape, state, token) : 0;
+}
+
+bool machine_tokens(const Machine *machine, Tape *tape, uint32_t state, GrammarToken *found, void *context)
+{
+    return machine->kind != MACHINE_GRAMMAR || grammar_tokens(machine->grammar, tape, state, found, context);
+}
+
 bool machine_complete(const Machine *machine, Tape *tape, uint32_t state)
 {
     if (machine->kind == MACHINE_JSON) return json_complete(tape, state);

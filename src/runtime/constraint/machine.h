@@ -19,6 +19,9 @@ typedef struct Machine {
 /* States are offsets on the tape; 0 is no state. */
 uint32_t machine_start(const Machine *machine, Tape *tape);
 uint32_t machine_step(const Machine *machine, Tape *tape, uint32_t state, unsigned char byte);
+/* Over a token that stands for no text, where it is asked for; all tokens that are. */
+uint32_t machine_step_token(const Machine *machine, Tape *tape, uint32_t state, int32_t token);
+bool machine_tokens(const Machine *machine, Tape *tape, uint32_t state, GrammarToken *found, void *context);
 /* The text may end here. */
 bool machine_complete(const Machine *machine, Tape *tape, uint32_t state);
 /* States with equal hashes allow the same continuations. */
