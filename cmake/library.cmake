@@ -9,6 +9,10 @@ foreach(room IN LISTS IMP_ROOM_LIBRARIES)
   list(APPEND IMP_OBJECTS $<TARGET_OBJECTS:${room}>)
 endforeach()
 
+if(IMP_CUDA)
+  list(APPEND IMP_OBJECTS $<TARGET_OBJECTS:imp_kernels>)
+endif()
+
 add_library(imp_shared SHARED ${IMP_OBJECTS})
 target_link_libraries(imp_shared PRIVATE imp_settings)
 target_link_options(imp_shared PRIVATE -Wl,--exclude-libs,ALL)
@@ -22,7 +26,7 @@ set_target_properties(imp_shared PROPERTIES OUTPUT_NAME imp VERSION ${PROJECT_VE
 set(IMP_ONE_OBJECT ${CMAKE_BINARY_DIR}/imp_all.o)
 add_custom_command(
   OUTPUT ${IMP_ONE_OBJECT}
-  COMMAND ${CMAKE_LINKER} -r -o ${IMP_ONE_OBJECT} ${IMP_OBJECTS}
+  COMMAND ${CMAKE_LINKER} -r -o ${IMP_ONE_OBJECT} ${IMP_OBJECTS} ${IMP_CUDA_RUNTIME}
   COMMAND ${CMAKE_OBJCOPY} --localize-hidden ${IMP_ONE_OBJECT}
   DEPENDS ${IMP_ROOM_LIBRARIES} ${IMP_OBJECTS}
   COMMAND_EXPAND_LISTS VERBATIM)

@@ -1,0 +1,57 @@
+/*
+ * launch.cuh - how kernels are launched and how they follow one another.
+ *
+ * With programmatic dependent launch a kernel starts while the one before it still runs. So every kernel
+ *   1. asks for what does not depend on earlier kernels (weights, norms, biases),
+ *   2. calls cuda_wait_for_inputs() before its first read of an activation, a state or a page, and before its first write,
+ *   3. calls cuda_let_next_start() as soon as its blocks are placed; usually at once.
+ * All kernels of a stream must keep to 2, also those with nothing to read: a kernel's wait is what makes its successor's
+ * wait cover its predecessors.
+ */
+#ifndef IMP_COMPUTE_CUDA_LAUNCH_CUH
+#define IMP_COMPUTE_CUDA_LAUNCH_CUH
+
+#include "compute/cuda/cuda_compute.h"
+
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+#include <cuda_runtime.h>
+
+__device__ __forceinline__ void cuda_wait_for_inputs()
+{
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
+__device__ __forceinline__ void cuda_let_next_start()
+{
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+
+/* Launches on the queue's stream; the first error is kept in the queue. Shared memory past 48 KB is asked for here. */
+template <typename... Parameters, typename... Arguments>
+static inline void cuda_launch(CudaQueue *queue, void (*kernel)(Parameters...), dim3 grid, dim3 block,
+                               size_t shared_bytes, Arguments... arguments)
+{
+    if (queue->error != cudaSuccess || grid.x == 0 || grid.y == 0 || grid.z == 0) return;
+    if (shared_bytes > 48 * 1024) {
+        queue->error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared_bytes);
+        if (queue->error != cudaSuccess) return;
+    }
+    cudaLaunchAttribute attribute = {};
+    attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    attribute.val.programmaticStreamSerializationAllowed = 1;
+    cudaLaunchConfig_t config = {};
+    config.gridDim = grid;
+    config.blockDim = block;
+    config.dynamicSmemBytes = shared_bytes;
+    config.stream = queue->stream;
+    config.attrs = &attribute;
+    config.numAttrs = queue->overlap ? 1 : 0;
+    queue->error = cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...);
+}
+
+#endif
