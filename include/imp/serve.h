@@ -46,6 +46,8 @@ typedef struct ImpEvent {
     const float *embedding; /* [n_embd], of an embedding request; NULL otherwise */
     /* both ends */
     int32_t prompt_tokens, cached_tokens, generated_tokens;
+    int32_t pinned_tokens;    /* leading ones of the prompt */
+    int32_t reasoning_tokens; /* of those generated, inside of the reasoning block */
     double queue_seconds, prompt_seconds, generate_seconds;
     /* IMP_EVENT_FAILED */
     ImpStatus status;
@@ -61,7 +63,7 @@ typedef struct ImpEngineConfig {
     int32_t kv_tokens;   /* tokens that all sequences and the prefix index hold together; 0: chosen by memory */
     int32_t max_waiting; /* requests queued beyond those that run */
     bool prefix_cache;   /* start from what earlier requests computed */
-    int32_t pin_percent; /* share of the pages that pins may hold */
+    float pin_percent;   /* share of the pages that pins may hold */
 } ImpEngineConfig;
 
 typedef struct ImpRequest {
@@ -76,6 +78,16 @@ typedef struct ImpRequest {
     bool embedding;         /* no generation: the mean of the final hidden states, of unit length */
     int32_t priority;       /* higher goes first */
     double timeout_seconds; /* from submission to the last token; 0: none */
+    /* A block of reasoning at the head of the answer: its markers (copied; NULL: none is looked for), whether the
+     * prompt has opened it, and how many tokens it may have before it is closed (-1: no limit). A constraint holds from
+     * the end of a block that the prompt has opened. */
+    const char *reasoning_open, *reasoning_close;
+    bool inside_reasoning;
+    int32_t reasoning_budget;
+    /* The prompt's first n_pinned tokens stay in the prefix index for pin_seconds, within pin_percent of the pages, as
+     * long as no running request would go without a page. */
+    int32_t n_pinned;
+    double pin_seconds;
     ImpEventCallback *callback;
     void *user;
 } ImpRequest;
@@ -88,6 +100,7 @@ typedef struct ImpEngineStats {
     uint64_t steps, rows;
     int32_t pages, pages_in_use, pages_cached; /* of the first page group */
     double busy_seconds;
+    int32_t pages_pinned; /* of those cached or in use */
 } ImpEngineStats;
 
 IMP_API void imp_engine_config_init(ImpEngineConfig *config, size_t size);

@@ -68,9 +68,9 @@ static ImpStatus check_config(const ImpEngineConfig *config)
     if (config->kv_tokens < 0 || config->max_waiting < 1)
         return imp_fail(IMP_ERR_INVALID_ARGUMENT,
                         "ImpEngineConfig: kv_tokens must be at least 0, max_waiting at least 1");
-    if (config->pin_percent < 0 || config->pin_percent > 100)
-        return imp_fail(IMP_ERR_INVALID_ARGUMENT, "ImpEngineConfig.pin_percent is %d, but must be 0 to 100",
-                        (int)config->pin_percent);
+    if (!(config->pin_percent >= 0 && config->pin_percent <= 100))
+        return imp_fail(IMP_ERR_INVALID_ARGUMENT, "ImpEngineConfig.pin_percent is %g, but must be 0 to 100",
+                        (double)config->pin_percent);
     return api_check_config(&config->context);
 }
 
@@ -148,6 +148,12 @@ ImpStatus imp_engine_submit(ImpEngine engine, const ImpRequest *request, uint64_
         .want_logprobs = full.want_logprobs,
         .n_top_logprobs = full.n_top_logprobs,
         .embedding = full.embedding,
+        .reasoning = {.open = full.reasoning_open,
+                      .close = full.reasoning_close,
+                      .budget = full.reasoning_budget,
+                      .inside = full.inside_reasoning},
+        .n_pinned = full.n_pinned,
+        .pin_seconds = full.pin_seconds,
         .priority = full.priority,
         .timeout_seconds = full.timeout_seconds,
         .callback = full.callback,

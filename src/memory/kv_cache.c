@@ -22,6 +22,14 @@ typedef struct Sequence {
     int32_t node;                              /* of its last full page that is in the index; PREFIX_ROOT: none */
 } Sequence;
 
+enum { MAX_PINS = 64 };
+
+typedef struct Pin {
+    int32_t node; /* it and its ancestors are kept */
+    double expires;
+    uint64_t used; /* when, in uses of pins */
+} Pin;
+
 struct KvCache {
     PagePool pools[MODEL_MAX_PAGE_GROUPS];
     int32_t windows[MODEL_MAX_PAGE_GROUPS];
@@ -32,7 +40,9 @@ struct KvCache {
     PrefixIndex index;
     int32_t *free_snapshots; /* a stack of state slots */
     int32_t n_free_snapshots;
-    int32_t max_pinned, n_pinned; /* nodes */
+    Pin pins[MAX_PINS];
+    int32_t n_pins, max_pinned, n_pinned; /* the latter two in nodes */
+    uint64_t n_uses;
 };
 
 static int32_t pages_of(int64_t tokens) { return (int32_t)((tokens + KV_PAGE_TOKENS - 1) / KV_PAGE_TOKENS); }
@@ -93,7 +103,7 @@ ImpStatus kv_cache_create(const Model *model, const ComputeSizes *sizes, const K
     }
     /* A model without pages remembers prefixes by their snapshots alone. */
     if (cache->n_groups == 0) n_nodes = options->max_sequences * pages_of(options->max_tokens);
-    cache->max_pinned = (int32_t)((int64_t)n_nodes * options->pin_percent / 100);
+    cache->max_pinned = (int32_t)((double)n_nodes * (double)options->pin_percent / 100);
     IMP_GOTO(prefix_index_create(&cache->index, options->prefix_index ? n_nodes : 0));
     IMP_GOTO(create_snapshots(cache, sizes->n_state_slots));
     IMP_GOTO(create_sequences(cache));
@@ -118,6 +128,34 @@ void kv_cache_free(KvCache *cache)
     free(cache);
 }
 
+/* ---- pins ---- */
+
+/* Nodes from `node` to the root that no pin holds yet. */
+static int32_t count_unpinned(const KvCache *cache, int32_t node)
+{
+    int32_t count = 0;
+    for (int32_t i = node; i != PREFIX_ROOT; i = cache->index.nodes[i].parent) count += cache->index.nodes[i].pins == 0;
+    return count;
+}
+
+static void drop_pin(KvCache *cache, int32_t at)
+{
+    for (int32_t i = cache->pins[at].node; i != PREFIX_ROOT; i = cache->index.nodes[i].parent)
+        if (--cache->index.nodes[i].pins == 0) cache->n_pinned--;
+    cache->pins[at] = cache->pins[--cache->n_pins];
+}
+
+/* False when there is none. */
+static bool drop_oldest_pin(KvCache *cache)
+{
+    if (cache->n_pins == 0) return false;
+    int32_t oldest = 0;
+    for (int32_t i = 1; i < cache->n_pins; i++)
+        if (cache->pins[i].used < cache->pins[oldest].used) oldest = i;
+    drop_pin(cache, oldest);
+    return true;
+}
+
 /* ---- eviction ---- */
 
 static void release_snapshot(KvCache *cache, PrefixNode *node)
@@ -131,7 +169,7 @@ static void evict_node(KvCache *cache, int32_t i)
     PrefixNode *node = &cache->index.nodes[i];
     release_snapshot(cache, node);
     for (int32_t g = 0; g < cache->n_groups; g++)
-        if (node->pages[g] >= 0) page_pool_release(&cache->pools[g], node->pages[g]);
+        if (node->pages[g] >= 0) page_pool_unindex(&cache->pools[g], node->pages[g]);
     prefix_remove(&cache->index, i);
 }
 
@@ -155,18 +193,21 @@ static bool evict_windowed_page(KvCache *cache, int32_t group)
          i = cache->index.nodes[i].newer) {
         PrefixNode *node = &cache->index.nodes[i];
         if (node->pins > 0 || node->pages[group] < 0 || pool->holders[node->pages[group]] > 1) continue;
-        page_pool_release(pool, node->pages[group]);
+        page_pool_unindex(pool, node->pages[group]);
         node->pages[group] = -1;
         return true;
     }
     return false;
 }
 
+/* Pins yield before a sequence must go without a page. */
 static int32_t take_page(KvCache *cache, int32_t group)
 {
     int32_t page;
-    while ((page = page_pool_take(&cache->pools[group])) < 0)
-        if (!(cache->windows[group] > 0 ? evict_windowed_page(cache, group) : evict_oldest(cache))) return -1;
+    while ((page = page_pool_take(&cache->pools[group])) < 0) {
+        const bool evicted = cache->windows[group] > 0 ? evict_windowed_page(cache, group) : evict_oldest(cache);
+        if (!evicted && !drop_oldest_pin(cache)) return -1;
+    }
     return page;
 }
 
@@ -270,7 +311,7 @@ static void publish_page(KvCache *cache, Sequence *entry, int32_t depth)
         if (*own < 0 || *own == node->pages[g]) continue;
         if (node->pages[g] < 0) {
             node->pages[g] = *own;
-            page_pool_hold(&cache->pools[g], *own);
+            page_pool_index(&cache->pools[g], *own);
         } else {
             page_pool_release(&cache->pools[g], *own);
             *own = node->pages[g];
@@ -414,25 +455,42 @@ KvStart kv_sequence_start(KvCache *cache, int32_t sequence, const int32_t *token
                      .from_snapshot = cache->has_state ? cache->index.nodes[start].snapshot : -1};
 }
 
-/* ---- pins ---- */
-
-bool kv_sequence_pin(KvCache *cache, int32_t sequence, int32_t *pin)
+/* Renews the pin of exactly this node; false when there is none. */
+static bool renew_pin(KvCache *cache, int32_t node, double expires)
 {
-    const int32_t last = cache->sequences[sequence].node;
-    int32_t fresh = 0;
-    for (int32_t i = last; i != PREFIX_ROOT; i = cache->index.nodes[i].parent) fresh += cache->index.nodes[i].pins == 0;
-    if (last == PREFIX_ROOT || cache->n_pinned + fresh > cache->max_pinned) return false;
-    for (int32_t i = last; i != PREFIX_ROOT; i = cache->index.nodes[i].parent) cache->index.nodes[i].pins++;
-    cache->n_pinned += fresh;
-    *pin = last;
-    return true;
+    for (int32_t i = 0; i < cache->n_pins; i++) {
+        Pin *pin = &cache->pins[i];
+        if (pin->node != node) continue;
+        pin->used = ++cache->n_uses;
+        if (pin->expires < expires) pin->expires = expires;
+        return true;
+    }
+    return false;
 }
 
-void kv_unpin(KvCache *cache, int32_t pin)
+int32_t kv_sequence_pin(KvCache *cache, int32_t sequence, int32_t n_tokens, double expires)
 {
-    for (int32_t i = pin; i != PREFIX_ROOT; i = cache->index.nodes[i].parent)
-        if (--cache->index.nodes[i].pins == 0) cache->n_pinned--;
+    const int32_t most = n_tokens / KV_PAGE_TOKENS < cache->max_pinned ? n_tokens / KV_PAGE_TOKENS : cache->max_pinned;
+    int32_t node = cache->sequences[sequence].node;
+    while (node != PREFIX_ROOT && cache->index.nodes[node].depth >= most) node = cache->index.nodes[node].parent;
+    if (node == PREFIX_ROOT) return 0;
+    const int32_t n_pinned = (cache->index.nodes[node].depth + 1) * KV_PAGE_TOKENS;
+    if (renew_pin(cache, node, expires)) return n_pinned;
+    while (cache->n_pins == MAX_PINS || cache->n_pinned + count_unpinned(cache, node) > cache->max_pinned)
+        (void)drop_oldest_pin(cache);
+    cache->n_pinned += count_unpinned(cache, node);
+    for (int32_t i = node; i != PREFIX_ROOT; i = cache->index.nodes[i].parent) cache->index.nodes[i].pins++;
+    cache->pins[cache->n_pins++] = (Pin){.node = node, .expires = expires, .used = ++cache->n_uses};
+    return n_pinned;
 }
+
+void kv_cache_expire_pins(KvCache *cache, double now)
+{
+    for (int32_t i = cache->n_pins - 1; i >= 0; i--)
+        if (cache->pins[i].expires < now) drop_pin(cache, i);
+}
+
+int32_t kv_cache_pinned_pages(const KvCache *cache) { return cache->n_pinned; }
 
 /* ---- views ---- */
 
@@ -448,19 +506,11 @@ void kv_sequence_describe(const KvCache *cache, int32_t sequence, BatchSequence 
     for (int32_t g = 0; g < MODEL_MAX_PAGE_GROUPS; g++) out->pages[g] = g < cache->n_groups ? entry->pages[g] : NULL;
 }
 
-int32_t kv_cache_cached_pages(const KvCache *cache, int32_t group)
-{
-    int32_t count = 0;
-    for (int32_t i = 0; i < cache->index.capacity; i++) {
-        const PrefixNode *node = &cache->index.nodes[i];
-        if (node->live && node->pages[group] >= 0 && cache->pools[group].holders[node->pages[group]] == 1) count++;
-    }
-    return count;
-}
+int32_t kv_cache_cached_pages(const KvCache *cache, int32_t group) { return cache->pools[group].n_cached; }
 
 int32_t kv_cache_available_pages(const KvCache *cache, int32_t group)
 {
-    return cache->pools[group].n_free + kv_cache_cached_pages(cache, group);
+    return cache->pools[group].n_free + cache->pools[group].n_cached;
 }
 
 void kv_cache_clear(KvCache *cache)

@@ -16,9 +16,9 @@ typedef struct KvCache KvCache;
 
 typedef struct KvOptions {
     int32_t max_sequences;
-    int32_t max_tokens;  /* of one sequence */
-    bool prefix_index;   /* remember full pages for later sequences */
-    int32_t pin_percent; /* share of the first group's pages that pins may hold */
+    int32_t max_tokens; /* of one sequence */
+    bool prefix_index;  /* remember full pages for later sequences */
+    float pin_percent;  /* share of the first group's pages that pins may hold */
 } KvOptions;
 
 /* Pages and state slots as in the ComputeSizes of the Compute that holds the bytes: slots 0 … max_sequences-1 belong to
@@ -53,9 +53,13 @@ int32_t kv_sequence_snapshot(KvCache *cache, int32_t sequence);
  * what was kept; 0 when everything must be recomputed. */
 int32_t kv_sequence_rewind(KvCache *cache, int32_t sequence, int32_t n_tokens);
 
-/* Keeps the sequence's full pages in the index until the unpin, within the pin budget; false when it is spent. */
-bool kv_sequence_pin(KvCache *cache, int32_t sequence, int32_t *pin);
-void kv_unpin(KvCache *cache, int32_t pin);
+/* Pins the full pages of the sequence's first n_tokens, as many as the budget holds: they stay in the index until
+ * `expires` (by the clock of kv_cache_expire_pins), until newer pins need the budget, or until a sequence would have to
+ * go without a page. Pinning the same prefix again renews it. Returns how many tokens are pinned. */
+int32_t kv_sequence_pin(KvCache *cache, int32_t sequence, int32_t n_tokens, double expires);
+void kv_cache_expire_pins(KvCache *cache, double now);
+/* Pages (of each group) that pins keep. */
+int32_t kv_cache_pinned_pages(const KvCache *cache);
 
 int32_t kv_sequence_length(const KvCache *cache, int32_t sequence);
 int32_t kv_sequence_state_slot(const KvCache *cache, int32_t sequence);

@@ -8,9 +8,10 @@ ImpStatus page_pool_create(PagePool *pool, int32_t n_pages)
     const size_t count = n_pages > 0 ? (size_t)n_pages : 1;
     *pool = (PagePool){.free = malloc(count * sizeof(int32_t)),
                        .holders = calloc(count, sizeof(int32_t)),
+                       .indexed = calloc(count, sizeof(bool)),
                        .n_free = n_pages,
                        .n_pages = n_pages};
-    if (pool->free == NULL || pool->holders == NULL) {
+    if (pool->free == NULL || pool->holders == NULL || pool->indexed == NULL) {
         page_pool_free(pool);
         return imp_fail_memory(2 * count * sizeof(int32_t));
     }
@@ -23,6 +24,7 @@ void page_pool_free(PagePool *pool)
 {
     free(pool->free);
     free(pool->holders);
+    free(pool->indexed);
     *pool = (PagePool){0};
 }
 
@@ -34,9 +36,29 @@ int32_t page_pool_take(PagePool *pool)
     return page;
 }
 
-void page_pool_hold(PagePool *pool, int32_t page) { pool->holders[page]++; }
+void page_pool_hold(PagePool *pool, int32_t page)
+{
+    if (pool->indexed[page] && pool->holders[page] == 1) pool->n_cached--;
+    pool->holders[page]++;
+}
 
 void page_pool_release(PagePool *pool, int32_t page)
 {
-    if (--pool->holders[page] == 0) pool->free[pool->n_free++] = page;
+    if (--pool->holders[page] == 0)
+        pool->free[pool->n_free++] = page;
+    else if (pool->indexed[page] && pool->holders[page] == 1)
+        pool->n_cached++;
+}
+
+void page_pool_index(PagePool *pool, int32_t page)
+{
+    pool->holders[page]++;
+    pool->indexed[page] = true;
+}
+
+void page_pool_unindex(PagePool *pool, int32_t page)
+{
+    if (pool->holders[page] == 1) pool->n_cached--;
+    pool->indexed[page] = false;
+    page_pool_release(pool, page);
 }

@@ -165,6 +165,7 @@ static bool is_late(const Request *request, double now)
 static void sweep(Engine *engine)
 {
     const double now = clock_seconds();
+    kv_cache_expire_pins(runner_kv(engine->runner), now);
     for (;;) {
         pthread_mutex_lock(&engine->mutex);
         Request *request = engine->waiting;
@@ -270,7 +271,7 @@ static int32_t choose_batch(Engine *engine)
         Request *request = engine->running[i];
         const int32_t left = request->n_tokens - kv_sequence_length(kv, request->sequence);
         if (left <= 1) continue;
-        const int32_t n_tokens = runner_chunk(engine->runner, request->sequence, left, budget);
+        const int32_t n_tokens = runner_chunk(engine->runner, request->sequence, left, budget, request->given.n_pinned);
         add_input(engine, &count, request, n_tokens);
         budget -= n_tokens;
     }
@@ -297,8 +298,10 @@ static void count_pages(Engine *engine)
     if (engine->model->n_page_groups == 0) return;
     const KvCache *kv = runner_kv(engine->runner);
     const int32_t cached = kv_cache_cached_pages(kv, 0), available = kv_cache_available_pages(kv, 0);
+    const int32_t pinned = kv_cache_pinned_pages(kv);
     pthread_mutex_lock(&engine->mutex);
     engine->stats.pages_cached = cached;
+    engine->stats.pages_pinned = pinned;
     engine->stats.pages_in_use = engine->stats.pages - available;
     pthread_mutex_unlock(&engine->mutex);
 }
@@ -337,8 +340,13 @@ static void take_logits(Engine *engine, Request *request, float *logits)
 {
     ImpStopReason reason;
     int32_t stop_index;
-    if (request->prompt_done == 0) request->prompt_done = clock_seconds();
-    const ImpStatus status = request_draw(request, engine->tokenizer, logits, engine->n_drawable, &reason, &stop_index);
+    if (request->prompt_done == 0) {
+        request->prompt_done = clock_seconds();
+        if (request->given.n_pinned > 0)
+            request->n_pinned = kv_sequence_pin(runner_kv(engine->runner), request->sequence, request->given.n_pinned,
+                                                request->prompt_done + request->given.pin_seconds);
+    }
+    const ImpStatus status = request_draw(request, logits, engine->n_drawable, &reason, &stop_index);
     if (status != IMP_OK)
         fail(engine, request, status);
     else if (reason != IMP_STOP_NONE)

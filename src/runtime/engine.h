@@ -9,6 +9,7 @@
 
 #include "imp/serve.h"
 #include "runtime/guide.h"
+#include "runtime/reasoning.h"
 #include "runtime/runner.h"
 #include "runtime/sampler.h"
 #include "text/tokenizer/tokenizer.h"
@@ -24,11 +25,15 @@ typedef struct EngineRequest {
     int32_t n_stop;
     const Constraint *constraint; /* what the text must be; NULL: anything. It and the vocabulary outlive the request */
     ConstraintVocab *vocab;
-    bool ignore_end;   /* end tokens are tokens like others */
-    bool keep_special; /* special tokens appear in the text */
+    ReasoningRule reasoning; /* its markers are copied. Where the prompt has opened the block, the constraint holds from
+                              * its end on */
+    bool ignore_end;         /* end tokens are tokens like others */
+    bool keep_special;       /* special tokens appear in the text */
     bool want_logprobs;
     int32_t n_top_logprobs; /* 0 … IMP_MAX_TOP_LOGPROBS */
     bool embedding;         /* no generation: the mean of the final hidden states, of unit length */
+    int32_t n_pinned;       /* leading tokens of the prompt that are to be pinned once they are computed; 0: none */
+    double pin_seconds;     /* for so long */
     int32_t priority;       /* higher goes first */
     double timeout_seconds; /* from submission to the last token; 0: none */
     ImpEventCallback *callback;

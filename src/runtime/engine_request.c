@@ -47,6 +47,7 @@ ImpStatus request_create(const EngineRequest *given, const Tokenizer *tokenizer,
     if (request == NULL) return imp_fail_memory(sizeof *request);
     ImpStatus status = IMP_OK;
     request->given = *given;
+    request->tokenizer = tokenizer;
     request->sequence = -1;
     request->submitted = clock_seconds();
     atomic_init(&request->cancelled, false);
@@ -72,6 +73,10 @@ ImpStatus request_create(const EngineRequest *given, const Tokenizer *tokenizer,
     if (status == IMP_OK)
         status = text_stream_open(&request->stream, tokenizer, given->keep_special, request->given.stop, given->n_stop);
     if (status == IMP_OK) status = guide_open(&request->guide, given->constraint, given->vocab);
+    /* What must be a constraint's from its first token has no block of its own before it. */
+    if (status == IMP_OK && (given->constraint == NULL || given->reasoning.inside))
+        status = reasoning_begin(&request->reasoning, &given->reasoning, tokenizer);
+    request->given.reasoning = (ReasoningRule){0};
     if (status != IMP_OK) {
         request_free(request);
         return status;
@@ -131,7 +136,9 @@ static ImpEvent new_event(const Request *request, ImpEventKind kind)
                       .text = "",
                       .prompt_tokens = request->given.n_tokens,
                       .cached_tokens = request->n_cached,
-                      .generated_tokens = request->n_generated};
+                      .generated_tokens = request->n_generated,
+                      .reasoning_tokens = request->reasoning.n_tokens,
+                      .pinned_tokens = request->n_pinned};
     if (request->text.length > 0) {
         event.text = request->text.data;
         event.text_length = request->text.length;
@@ -153,9 +160,32 @@ typedef struct Drawn {
     int32_t n_top;
 } Drawn;
 
+static bool is_end(const Request *request, int32_t token)
+{
+    return !request->given.ignore_end && request->tokenizer != NULL && tokenizer_is_end(request->tokenizer, token);
+}
+
+/* The next token; -1: there is none. A block of reasoning whose budget is spent closes; one that a constraint waits
+ * behind closes also in place of the answer's end, and of a token that says more behind the block than its end. */
+static ImpStatus choose_token(Request *request, float *logits, int32_t *token)
+{
+    Reasoning *reasoning = &request->reasoning;
+    const bool inside = reasoning_is_inside(reasoning);
+    const uint32_t *allowed = NULL;
+    *token = reasoning_forced(reasoning);
+    if (*token >= 0) return IMP_OK;
+    if (!inside) IMP_TRY(guide_allowed(&request->guide, &allowed));
+    *token = sampler_draw(request->sampler, logits, allowed, request->n_tokens);
+    if (*token < 0 || !inside || request->given.constraint == NULL) return IMP_OK;
+    if (is_end(request, *token) || reasoning_spills(reasoning, request->tokenizer, *token)) {
+        reasoning_end(reasoning);
+        *token = reasoning_forced(reasoning);
+    }
+    return IMP_OK;
+}
+
 static ImpStatus draw(Request *request, float *logits, int32_t n_vocab, Drawn *out)
 {
-    const uint32_t *allowed;
     float normalizer = 0;
     out->n_top = 0;
     if (request->given.want_logprobs) {
@@ -164,8 +194,7 @@ static ImpStatus draw(Request *request, float *logits, int32_t n_vocab, Drawn *o
         for (int32_t i = 0; i < out->n_top; i++) out->top[i].logprob -= normalizer;
         memcpy(request->raw_logits, logits, (size_t)n_vocab * sizeof *logits);
     }
-    IMP_TRY(guide_allowed(&request->guide, &allowed));
-    out->token = sampler_draw(request->sampler, logits, allowed, request->n_tokens);
+    IMP_TRY(choose_token(request, logits, &out->token));
     if (out->token < 0)
         return imp_fail(IMP_ERR_INVALID_ARGUMENT,
                         "no token is left to draw: all are banned, or the model's logits are not numbers");
@@ -177,7 +206,8 @@ static ImpStatus draw(Request *request, float *logits, int32_t n_vocab, Drawn *o
 static ImpStatus take(Request *request, const Drawn *drawn, ImpStopReason *reason, int32_t *stop_index)
 {
     sampler_accept(request->sampler, drawn->token);
-    IMP_TRY(guide_accept(&request->guide, drawn->token));
+    if (!reasoning_is_inside(&request->reasoning)) IMP_TRY(guide_accept(&request->guide, drawn->token));
+    reasoning_accept(&request->reasoning, request->tokenizer, drawn->token);
     request->n_generated++;
     strbuf_clear(&request->text);
     IMP_TRY(text_stream_push(&request->stream, drawn->token, &request->text, stop_index));
@@ -189,7 +219,7 @@ static ImpStatus take(Request *request, const Drawn *drawn, ImpStopReason *reaso
     request->given.callback(request->given.user, &event);
     if (*stop_index >= 0)
         *reason = IMP_STOP_STRING;
-    else if (guide_finished(&request->guide))
+    else if (!reasoning_is_inside(&request->reasoning) && guide_finished(&request->guide))
         *reason = IMP_STOP_END;
     else if (request->given.max_tokens > 0 && request->n_generated >= request->given.max_tokens)
         *reason = IMP_STOP_LENGTH;
@@ -205,21 +235,20 @@ static ImpStatus take(Request *request, const Drawn *drawn, ImpStopReason *reaso
 static ImpStatus take_forced(Request *request, ImpStopReason *reason, int32_t *stop_index)
 {
     int32_t tokens[GUIDE_MAX_FORCED];
-    if (request->given.want_logprobs) return IMP_OK;
+    if (request->given.want_logprobs || reasoning_is_inside(&request->reasoning)) return IMP_OK;
     const size_t count = guide_forced(&request->guide, tokens, GUIDE_MAX_FORCED);
     for (size_t i = 0; i < count && *reason == IMP_STOP_NONE; i++)
         IMP_TRY(take(request, &(Drawn){.token = tokens[i]}, reason, stop_index));
     return IMP_OK;
 }
 
-ImpStatus request_draw(Request *request, const Tokenizer *tokenizer, float *logits, int32_t n_vocab,
-                       ImpStopReason *reason, int32_t *stop_index)
+ImpStatus request_draw(Request *request, float *logits, int32_t n_vocab, ImpStopReason *reason, int32_t *stop_index)
 {
     Drawn drawn;
     *reason = IMP_STOP_NONE;
     *stop_index = -1;
     IMP_TRY(draw(request, logits, n_vocab, &drawn));
-    if (!request->given.ignore_end && tokenizer != NULL && tokenizer_is_end(tokenizer, drawn.token)) {
+    if (is_end(request, drawn.token)) {
         *reason = IMP_STOP_END;
         return IMP_OK;
     }

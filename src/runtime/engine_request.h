@@ -10,18 +10,20 @@
 #include <stdatomic.h>
 
 typedef struct Request {
-    struct Request *next;  /* of the list that it is in */
-    uint64_t id, admitted; /* admitted: order of admission */
-    EngineRequest given;   /* its pointers are the request's own copies */
+    struct Request *next;       /* of the list that it is in */
+    uint64_t id, admitted;      /* admitted: order of admission */
+    EngineRequest given;        /* its pointers are the request's own copies */
+    const Tokenizer *tokenizer; /* NULL: ids only */
     char **stop;
     int32_t *tokens; /* [capacity]: prompt, then what was generated */
     int32_t n_tokens, capacity;
     int32_t sequence; /* -1 while it waits */
-    int32_t n_generated, n_cached;
+    int32_t n_generated, n_cached, n_pinned;
     bool resumed; /* was put back: its tokens are recomputed, its text goes on */
     Sampler *sampler;
     TextStream stream;
     Guide guide;
+    Reasoning reasoning;
     StrBuf text;       /* of the current event */
     float *raw_logits; /* [n_vocab] as the model gave them, where probabilities are wanted */
     float *embedding;  /* [n_embd] sums of an embedding request */
@@ -36,8 +38,7 @@ void request_free(Request *request);
 
 /* Draws the next token from `logits` (changed in place), emits it, and says in *reason whether the request ends with
  * it. An end token is not emitted. */
-ImpStatus request_draw(Request *request, const Tokenizer *tokenizer, float *logits, int32_t n_vocab,
-                       ImpStopReason *reason, int32_t *stop_index);
+ImpStatus request_draw(Request *request, float *logits, int32_t n_vocab, ImpStopReason *reason, int32_t *stop_index);
 
 /* The last events. */
 void request_finish(Request *request, ImpStopReason reason, int32_t stop_index);

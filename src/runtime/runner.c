@@ -208,7 +208,7 @@ int32_t runner_start(Runner *runner, int32_t sequence, const int32_t *tokens, in
     return start.n_kept;
 }
 
-int32_t runner_chunk(const Runner *runner, int32_t sequence, int32_t n_left, int32_t budget)
+int32_t runner_chunk(const Runner *runner, int32_t sequence, int32_t n_left, int32_t budget, int32_t border)
 {
     int32_t count = n_left < budget ? n_left : budget;
     if (!runner->model->has_state || !runner->options.prefix_index) return count;
@@ -218,6 +218,8 @@ int32_t runner_chunk(const Runner *runner, int32_t sequence, int32_t n_left, int
     const int32_t end = from + n_left, last = end - 1 - (end - 1) % KV_PAGE_TOKENS;
     if (next <= from + count) count = next - from;
     if (last > from && last < from + count) count = last - from;
+    border -= border % KV_PAGE_TOKENS;
+    if (border > from && border < from + count) count = border - from;
     return count;
 }
 
@@ -226,7 +228,7 @@ ImpStatus runner_prefill(Runner *runner, int32_t sequence, const int32_t *tokens
 {
     for (int32_t done = 0; done < n_tokens;) {
         const int32_t left = n_tokens - done;
-        const int32_t count = runner_chunk(runner, sequence, left, runner->options.chunk);
+        const int32_t count = runner_chunk(runner, sequence, left, runner->options.chunk, 0);
         const StepInput input = {.sequence = sequence,
                                  .tokens = tokens + done,
                                  .n_tokens = count,

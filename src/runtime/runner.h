@@ -19,7 +19,7 @@ typedef struct RunnerOptions {
     int32_t kv_tokens;     /* tokens that the pages hold in all; 0: every sequence at max_tokens */
     bool prefix_index;     /* remember computed prefixes for later sequences */
     int32_t n_snapshots;   /* recurrent states kept for them */
-    int32_t pin_percent;   /* share of the pages that pins may hold */
+    float pin_percent;     /* share of the pages that pins may hold */
 } RunnerOptions;
 
 RunnerOptions runner_default_options(void);
@@ -45,8 +45,8 @@ typedef struct StepInput {
 int32_t runner_start(Runner *runner, int32_t sequence, const int32_t *tokens, int32_t n_tokens);
 
 /* How many of the next `n_left` tokens of a prompt should go into one step of at most `budget` rows: fewer where a
- * recurrent state is to be kept at a page border. */
-int32_t runner_chunk(const Runner *runner, int32_t sequence, int32_t n_left, int32_t budget);
+ * recurrent state is to be kept at a page border, the last one before `border` tokens among them (0: no such wish). */
+int32_t runner_chunk(const Runner *runner, int32_t sequence, int32_t n_left, int32_t budget, int32_t border);
 
 /* One step over several sequences (the sum of n_tokens at most `chunk`); logits [sum of n_logits][n_vocab] in order.
  * On IMP_ERR_CONTEXT_FULL nothing has changed. */

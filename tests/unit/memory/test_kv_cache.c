@@ -220,25 +220,121 @@ static void the_least_recently_used_prefix_goes_first(void **state)
     kv_cache_free(cache);
 }
 
-static void pins_outlive_pressure_within_their_budget(void **state)
+/* Computes `n` tokens of text `seed` in a sequence of its own, pins `n_pinned` of them, and leaves. */
+static void visit(KvCache *cache, int32_t seed, int32_t n, int32_t n_pinned, double expires)
+{
+    int32_t text[100];
+    fill_text(text, 100, 0, seed);
+    const int32_t sequence = open_sequence(cache);
+    (void)kv_sequence_start(cache, sequence, text, n + 1);
+    take(cache, sequence, text, n - kv_sequence_length(cache, sequence));
+    if (n_pinned > 0)
+        assert_int_equal(kv_sequence_pin(cache, sequence, n_pinned, expires),
+                         n_pinned / KV_PAGE_TOKENS * KV_PAGE_TOKENS);
+    kv_sequence_close(cache, sequence);
+}
+
+/* Leading tokens of text `seed` that need no computing. */
+static int32_t kept_of(KvCache *cache, int32_t seed)
+{
+    int32_t text[100];
+    fill_text(text, 100, 0, seed);
+    const int32_t sequence = open_sequence(cache);
+    const int32_t n_kept = kv_sequence_start(cache, sequence, text, 100).n_kept;
+    kv_sequence_close(cache, sequence);
+    return n_kept;
+}
+
+static void pins_outlive_others(void **state)
 {
     (void)state;
     Model model;
-    int32_t text[100], other[100];
-    fill_text(text, 100, 0, 1);
-    fill_text(other, 100, 0, 2);
     KvCache *cache = make_cache(&model, false, true, 8);
-    int32_t a = open_sequence(cache), pin, refused;
-    take(cache, a, text, 48);
-    assert_true(kv_sequence_pin(cache, a, &pin)); /* 3 of the 4 pages that may be pinned */
-    kv_sequence_close(cache, a);
-    a = open_sequence(cache);
-    take(cache, a, other, 80);
-    assert_false(kv_sequence_pin(cache, a, &refused));
-    assert_int_equal(kv_sequence_grow(cache, a, 16), IMP_ERR_CONTEXT_FULL);
-    kv_unpin(cache, pin);
-    assert_int_equal(kv_sequence_grow(cache, a, 16), IMP_OK);
+    visit(cache, 1, 48, 40, 100); /* 2 pages of the 4 that may be pinned */
+    assert_int_equal(kv_cache_pinned_pages(cache), 2);
+    for (int32_t seed = 2; seed < 8; seed++) visit(cache, seed, 80, 0, 0);
+    assert_int_equal(kept_of(cache, 1), 32);
+    kv_cache_clear(cache);
+    assert_int_equal(kept_of(cache, 1), 32);
+    kv_cache_expire_pins(cache, 100);
+    assert_int_equal(kv_cache_pinned_pages(cache), 2);
+    kv_cache_expire_pins(cache, 101);
+    assert_int_equal(kv_cache_pinned_pages(cache), 0);
+    kv_cache_clear(cache);
+    assert_int_equal(kept_of(cache, 1), 0);
+    assert_int_equal(kv_cache_available_pages(cache, FULL), 8);
     kv_cache_free(cache);
+}
+
+static void pins_keep_to_their_budget(void **state)
+{
+    (void)state;
+    Model model;
+    KvCache *cache = make_cache(&model, false, true, 12); /* 6 may be pinned */
+    visit(cache, 1, 48, 48, 100);
+    visit(cache, 2, 48, 48, 100);
+    assert_int_equal(kv_cache_pinned_pages(cache), 6);
+    visit(cache, 1, 48, 48, 100); /* renewed: the other is the older one now */
+    assert_int_equal(kv_cache_pinned_pages(cache), 6);
+    visit(cache, 3, 32, 32, 100);
+    assert_int_equal(kv_cache_pinned_pages(cache), 5);
+    kv_cache_clear(cache);
+    assert_int_equal(kept_of(cache, 1), 48);
+    assert_int_equal(kept_of(cache, 2), 0);
+    assert_int_equal(kept_of(cache, 3), 32);
+    kv_cache_free(cache);
+}
+
+static void a_pin_longer_than_the_budget_is_cut(void **state)
+{
+    (void)state;
+    Model model;
+    int32_t text[100];
+    fill_text(text, 100, 0, 1);
+    KvCache *cache = make_cache(&model, false, true, 8); /* 4 may be pinned */
+    const int32_t sequence = open_sequence(cache);
+    take(cache, sequence, text, 100);
+    assert_int_equal(kv_sequence_pin(cache, sequence, 15, 100), 0);
+    assert_int_equal(kv_sequence_pin(cache, sequence, 100, 100), 64);
+    assert_int_equal(kv_cache_pinned_pages(cache), 4);
+    kv_cache_free(cache);
+}
+
+static void pins_yield_to_a_running_sequence(void **state)
+{
+    (void)state;
+    Model model;
+    int32_t text[100];
+    fill_text(text, 100, 0, 3);
+    KvCache *cache = make_cache(&model, false, true, 8);
+    visit(cache, 1, 32, 32, 100);
+    visit(cache, 2, 32, 32, 100);
+    const int32_t sequence = open_sequence(cache);
+    take(cache, sequence, text, 64);
+    assert_int_equal(kv_cache_pinned_pages(cache), 4);
+    take(cache, sequence, text, 16);
+    assert_int_equal(kv_cache_pinned_pages(cache), 2);
+    assert_int_equal(kept_of(cache, 2), 32);
+    kv_cache_free(cache);
+}
+
+/* A page is available exactly when no sequence lists it. */
+static void check_counts(const KvCache *cache, const int32_t *sequences, int32_t n_pages)
+{
+    for (int32_t group = FULL; group <= WINDOWED; group++) {
+        bool held[100] = {false};
+        int32_t n_held = 0;
+        for (int32_t s = 0; s < 3; s++) {
+            BatchSequence view;
+            kv_sequence_describe(cache, sequences[s], &view);
+            for (int32_t i = 0; i < (view.n_past + 15) / 16; i++) {
+                const int32_t page = view.pages[group][i];
+                if (page >= 0 && !held[page]) n_held++;
+                if (page >= 0) held[page] = true;
+            }
+        }
+        assert_int_equal(kv_cache_available_pages(cache, group), n_pages - n_held);
+    }
 }
 
 /* Random use against a count of every page's holders. */
@@ -256,6 +352,8 @@ static void random_use_loses_no_page(void **state)
         const int32_t n = 1 + rand() % 99;
         const int32_t kept = kv_sequence_start(cache, s, text, n).n_kept;
         assert_true(kept >= 0 && kept < n);
+        if (round % 3 == 0) (void)kv_sequence_pin(cache, s, rand() % 100, round + 100);
+        kv_cache_expire_pins(cache, round);
         for (int32_t left = n - kept; left > 0;) {
             const int32_t count = 1 + rand() % left;
             if (kv_sequence_grow(cache, s, count) != IMP_OK) break;
@@ -269,7 +367,9 @@ static void random_use_loses_no_page(void **state)
             assert_true(view.pages[FULL][page] >= 0);
             if (page * 16 + 15 > view.n_past - WINDOW) assert_true(view.pages[WINDOWED][page] >= 0);
         }
+        check_counts(cache, sequences, 14);
     }
+    kv_cache_expire_pins(cache, 1e9);
     for (int32_t i = 0; i < 3; i++) kv_sequence_close(cache, sequences[i]);
     kv_cache_clear(cache);
     assert_int_equal(kv_cache_available_pages(cache, FULL), 14);
@@ -307,7 +407,10 @@ int main(void)
         cmocka_unit_test(a_shared_page_is_never_written_again),
         cmocka_unit_test(states_are_found_at_their_snapshots_only),
         cmocka_unit_test(the_least_recently_used_prefix_goes_first),
-        cmocka_unit_test(pins_outlive_pressure_within_their_budget),
+        cmocka_unit_test(pins_outlive_others),
+        cmocka_unit_test(pins_keep_to_their_budget),
+        cmocka_unit_test(a_pin_longer_than_the_budget_is_cut),
+        cmocka_unit_test(pins_yield_to_a_running_sequence),
         cmocka_unit_test(random_use_loses_no_page),
         cmocka_unit_test(planned_pages_suffice),
     };

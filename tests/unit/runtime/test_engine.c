@@ -111,34 +111,35 @@ static uint64_t submit(Engine *engine, int32_t i, int32_t max_tokens, Answer *an
     return id;
 }
 
-static Engine *make_engine(const Fixture *fixture, int32_t max_sequences, int32_t kv_tokens)
+static Engine *make_engine(const Fixture *fixture, int32_t max_sequences, int32_t kv_tokens, bool prefix_index)
 {
     EngineOptions options = {.runner = runner_default_options(), .max_waiting = 200};
     options.runner.max_tokens = 128;
     options.runner.max_sequences = max_sequences;
     options.runner.chunk = 48;
     options.runner.kv_tokens = kv_tokens;
-    options.runner.prefix_index = true;
+    options.runner.prefix_index = prefix_index;
     options.runner.n_snapshots = 8;
+    options.runner.pin_percent = 25;
     Engine *engine;
     assert_int_equal(engine_create(fixture->backend, fixture->model, NULL, &options, &engine), IMP_OK);
     return engine;
 }
 
-/* A hundred at once, with room for few of them, against each one alone. */
+/* A hundred at once, with room for few of them and prefixes shared, against each one alone without an index. */
 static void load_changes_nothing(const char *name)
 {
     enum { N = 100 };
     static Answer alone[N], together[N];
     Fixture fixture;
     open_fixture(&fixture, name);
-    for (int32_t i = 0; i < N; i += 5) {
-        Engine *engine = make_engine(&fixture, 1, 128);
+    Engine *engine = make_engine(&fixture, 1, 128, false);
+    for (int32_t i = 0; i < N; i++) {
         (void)submit(engine, i, 30, &alone[i]);
         answer_wait(&alone[i]);
-        engine_free(engine);
     }
-    Engine *engine = make_engine(&fixture, 8, 300);
+    engine_free(engine);
+    engine = make_engine(&fixture, 8, 300, true);
     for (int32_t i = 0; i < N; i++) (void)submit(engine, i, 30, &together[i]);
     for (int32_t i = 0; i < N; i++) answer_wait(&together[i]);
     ImpEngineStats stats;
@@ -148,7 +149,7 @@ static void load_changes_nothing(const char *name)
     assert_true(stats.preempted > 0 && stats.preempted < 2 * N); /* nobody is put back over and over */
     assert_true(stats.cached_tokens > 0);
     assert_int_equal(stats.pages_in_use, 0);
-    for (int32_t i = 0; i < N; i += 5) {
+    for (int32_t i = 0; i < N; i++) {
         assert_int_equal(together[i].n_tokens, 30);
         assert_memory_equal(together[i].tokens, alone[i].tokens, 30 * sizeof(int32_t));
         assert_memory_equal(together[i].logprobs, alone[i].logprobs, 30 * sizeof(float));
@@ -181,7 +182,7 @@ static void a_second_turn_computes_only_what_is_new(void **state)
     for (size_t n = 0; n < 3; n++) {
         Fixture fixture;
         open_fixture(&fixture, names[n]);
-        Engine *engine = make_engine(&fixture, 4, 1024);
+        Engine *engine = make_engine(&fixture, 4, 1024, true);
         int32_t tokens[128];
         for (int32_t i = 0; i < 128; i++) tokens[i] = i * 7 % N_VOCAB;
         Answer answers[2];
@@ -205,6 +206,47 @@ static void a_second_turn_computes_only_what_is_new(void **state)
     }
 }
 
+/* Cached tokens of a request of `n_tokens` that agrees with others of its `text` in the first 40. */
+static int32_t ask(Engine *engine, int32_t text, int32_t rest, int32_t n_pinned)
+{
+    int32_t tokens[100];
+    for (int32_t i = 0; i < 100; i++) tokens[i] = (i < 40 ? i * 7 + text * 13 : i * (5 + rest) + text + rest) % N_VOCAB;
+    Answer answer;
+    const EngineRequest request = {.tokens = tokens,
+                                   .n_tokens = 100,
+                                   .max_tokens = 2,
+                                   .ignore_end = true,
+                                   .n_pinned = n_pinned,
+                                   .pin_seconds = 1000,
+                                   .sampler = sampler_default_params(),
+                                   .callback = on_event,
+                                   .user = &answer};
+    uint64_t id;
+    answer_init(&answer);
+    assert_int_equal(engine_submit(engine, &request, &id), IMP_OK);
+    answer_wait(&answer);
+    assert_int_equal(answer.status, IMP_OK);
+    return answer.cached_tokens;
+}
+
+static void a_pinned_prefix_outlives_others(void **state)
+{
+    (void)state;
+    const char *const names[] = {"llama", "gemma3", "lfm2"};
+    for (size_t n = 0; n < 3; n++) {
+        Fixture fixture;
+        open_fixture(&fixture, names[n]);
+        for (int32_t pinned = 0; pinned <= 40; pinned += 40) {
+            Engine *engine = make_engine(&fixture, 2, 256, true);
+            assert_int_equal(ask(engine, 0, 0, pinned), 0);
+            for (int32_t text = 1; text < 12; text++) assert_int_equal(ask(engine, text, 0, 0), 0);
+            assert_int_equal(ask(engine, 0, 1, 0), pinned > 0 ? 32 : 0); /* to the last border of pages before 40 */
+            engine_free(engine);
+        }
+        close_fixture(&fixture);
+    }
+}
+
 static void cancelled_requests_end_once_and_free_their_pages(void **state)
 {
     (void)state;
@@ -213,7 +255,7 @@ static void cancelled_requests_end_once_and_free_their_pages(void **state)
     uint64_t ids[N];
     Fixture fixture;
     open_fixture(&fixture, "llama");
-    Engine *engine = make_engine(&fixture, 4, 512);
+    Engine *engine = make_engine(&fixture, 4, 512, true);
     for (int32_t i = 0; i < N; i++) ids[i] = submit(engine, i, 40, &answers[i]);
     for (int32_t i = 0; i < N; i += 2) engine_cancel(engine, ids[i]);
     for (int32_t i = 0; i < N; i++) answer_wait(&answers[i]);
@@ -234,7 +276,7 @@ static void freeing_the_engine_ends_what_is_left(void **state)
     static Answer answers[20];
     Fixture fixture;
     open_fixture(&fixture, "llama");
-    Engine *engine = make_engine(&fixture, 2, 256);
+    Engine *engine = make_engine(&fixture, 2, 256, true);
     for (int32_t i = 0; i < 20; i++) (void)submit(engine, i, 60, &answers[i]);
     engine_free(engine);
     for (int32_t i = 0; i < 20; i++) assert_true(answers[i].done);
@@ -249,7 +291,7 @@ static void embeddings_do_not_depend_on_load(void **state)
     static Answer others[10];
     Answer answers[2];
     for (int32_t round = 0; round < 2; round++) {
-        Engine *engine = make_engine(&fixture, 8, 1024);
+        Engine *engine = make_engine(&fixture, 8, 1024, true);
         for (int32_t i = 0; i < 10 * round; i++) (void)submit(engine, i, 20, &others[i]);
         int32_t tokens[100];
         for (int32_t i = 0; i < 100; i++) tokens[i] = i * 3 % N_VOCAB;
@@ -278,7 +320,7 @@ static void bad_requests_are_refused(void **state)
     (void)state;
     Fixture fixture;
     open_fixture(&fixture, "llama");
-    Engine *engine = make_engine(&fixture, 2, 256);
+    Engine *engine = make_engine(&fixture, 2, 256, true);
     int32_t tokens[200] = {0};
     uint64_t id;
     EngineRequest request = {
@@ -303,6 +345,7 @@ int main(void)
         cmocka_unit_test(load_changes_no_windowed_model),
         cmocka_unit_test(load_changes_no_model_with_state),
         cmocka_unit_test(a_second_turn_computes_only_what_is_new),
+        cmocka_unit_test(a_pinned_prefix_outlives_others),
         cmocka_unit_test(cancelled_requests_end_once_and_free_their_pages),
         cmocka_unit_test(freeing_the_engine_ends_what_is_left),
         cmocka_unit_test(embeddings_do_not_depend_on_load),
