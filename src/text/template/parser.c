@@ -39,16 +39,21 @@ static bool check_token(JinjaParser *parser, const JinjaToken *token)
     return parser_fail(parser, token->line, "%.*s", (int)token->length, token->text);
 }
 
+/* Nothing follows the end, nor the lexer's error, which may be stepped onto while a failure is on its way out. */
+static bool at_last_token(const JinjaParser *parser)
+{
+    return parser_is(parser, TOKEN_EOF) || parser_is(parser, TOKEN_ERROR);
+}
+
 bool parser_advance(JinjaParser *parser)
 {
-    if (!parser_is(parser, TOKEN_EOF)) parser->position++;
+    if (!at_last_token(parser)) parser->position++;
     return check_token(parser, parser_token(parser)) && parser_ok(parser);
 }
 
 const JinjaToken *parser_look(JinjaParser *parser)
 {
-    if (parser_is(parser, TOKEN_EOF)) return parser_token(parser);
-    const JinjaToken *token = parser_token(parser) + 1;
+    const JinjaToken *token = parser_token(parser) + !at_last_token(parser);
     return check_token(parser, token) ? token : NULL;
 }
 

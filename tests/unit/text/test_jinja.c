@@ -241,6 +241,25 @@ static void strange_bytes_are_refused_or_kept(void **state)
 
 /* ---- appending and sharing ---- */
 
+/* The lexer's error is the last of the tokens, wherever the buffer that holds them ends: nothing is read behind it. */
+static void nothing_is_read_behind_an_error(void **state)
+{
+    (void)state;
+    static const char *const endings[] = {"{% for x in y %}{% endfor ! %}", "{% if x %}{% elif ! %}",
+                                          "{% if x %}{% else ! %}", "{% include x ignore ! %}"};
+    for (size_t i = 0; i < sizeof endings / sizeof endings[0]; i++) {
+        StrBuf source = {0};
+        for (size_t names = 0; names < 300; names++) {
+            const size_t length = source.length;
+            strbuf_puts(&source, endings[i]);
+            assert_refused(source.data, source.length, IMP_ERR_FORMAT, "unexpected char '!'");
+            source.length = length;
+            strbuf_puts(&source, names % 2 == 0 ? "{{a}}" : "b");
+        }
+        strbuf_free(&source);
+    }
+}
+
 static void rendering_appends_and_failure_takes_back(void **state)
 {
     (void)state;
@@ -314,6 +333,7 @@ int main(void)
         cmocka_unit_test(endless_work_is_stopped),
         cmocka_unit_test(deep_sources_are_refused),
         cmocka_unit_test(strange_bytes_are_refused_or_kept),
+        cmocka_unit_test(nothing_is_read_behind_an_error),
         cmocka_unit_test(rendering_appends_and_failure_takes_back),
         cmocka_unit_test(threads_share_a_template),
     };
