@@ -1,0 +1,214 @@
+/*
+ * argument_reader.c - what the syntaxes share, and the simplest of them: JSON, which passes as it is.
+ *
+ * JSON is not checked beyond its strings and brackets: a model's mistakes inside are its caller's to see. Line breaks inside of strings
+ * are escaped, because models forget that. Some models write the whole object as a string; it is unpacked.
+ */
+#include "runtime/tools/argument_reader.h"
+
+#include <string.h>
+
+enum { OBJECT_START, OBJECT_BODY, OBJECT_STRING, OBJECT_PACKED };
+
+bool argument_is_space(char byte) { return byte == ' ' || byte == '\n' || byte == '\r' || byte == '\t'; }
+
+LiteralMatch literal_match(const char *literal, const char *text, size_t length, size_t *length_out)
+{
+    size_t at = 0;
+    for (; *literal != '\0'; literal++) {
+        if (argument_is_space(*literal)) {
+            while (at < length && argument_is_space(text[at])) at++;
+            continue;
+        }
+        if (at == length) return LITERAL_MORE;
+        if (text[at] != *literal) return LITERAL_NO;
+        at++;
+    }
+    *length_out = at;
+    return LITERAL_YES;
+}
+
+bool argument_enter(ArgumentReader *reader, bool list)
+{
+    if (reader->depth == ARGUMENT_MAX_DEPTH) return false;
+    const uint8_t bit = (uint8_t)(1U << reader->depth % 8);
+    uint8_t *byte = &reader->is_list[reader->depth / 8];
+    *byte = (uint8_t)(list ? *byte | bit : *byte & ~bit);
+    reader->depth++;
+    return true;
+}
+
+bool argument_in_list(const ArgumentReader *reader)
+{
+    const uint32_t top = reader->depth - 1;
+    return reader->depth > 0 && (reader->is_list[top / 8] >> top % 8 & 1) != 0;
+}
+
+void argument_put_character(StrBuf *out, char byte)
+{
+    static const char names[] = "\b\f\n\r\t\"\\";
+    static const char letters[] = "bfnrt\"\\";
+    const char *found = byte == '\0' ? NULL : strchr(names, byte);
+    if (found != NULL) {
+        strbuf_putc(out, '\\');
+        strbuf_putc(out, letters[found - names]);
+    } else if ((unsigned char)byte < 0x20) {
+        strbuf_printf(out, "\\u%04x", (unsigned)(unsigned char)byte);
+    } else {
+        strbuf_putc(out, byte);
+    }
+}
+
+void argument_put_string(StrBuf *out, const char *text, size_t length)
+{
+    strbuf_putc(out, '"');
+    for (size_t i = 0; i < length; i++) argument_put_character(out, text[i]);
+    strbuf_putc(out, '"');
+}
+
+/* As JSON's grammar has it. */
+static bool is_json_number(const char *text, size_t length)
+{
+    size_t i = 0;
+    const size_t sign = length > 0 && text[0] == '-' ? 1 : 0;
+    for (i = sign; i < length && text[i] >= '0' && text[i] <= '9'; i++) continue;
+    if (i == sign || (text[sign] == '0' && i > sign + 1)) return false;
+    if (i < length && text[i] == '.') {
+        const size_t first = ++i;
+        while (i < length && text[i] >= '0' && text[i] <= '9') i++;
+        if (i == first) return false;
+    }
+    if (i < length && (text[i] | 32) == 'e') {
+        i++;
+        if (i < length && (text[i] == '+' || text[i] == '-')) i++;
+        const size_t first = i;
+        while (i < length && text[i] >= '0' && text[i] <= '9') i++;
+        if (i == first) return false;
+    }
+    return i == length;
+}
+
+void argument_put_word(StrBuf *out, const char *text, size_t length)
+{
+    static const char *const literals[][2] = {{"true", "true"}, {"false", "false"}, {"null", "null"},
+                                              {"True", "true"}, {"False", "false"}, {"None", "null"}};
+    for (size_t i = 0; i < sizeof literals / sizeof literals[0]; i++) {
+        if (strlen(literals[i][0]) != length || memcmp(literals[i][0], text, length) != 0) continue;
+        strbuf_puts(out, literals[i][1]);
+        return;
+    }
+    if (is_json_number(text, length)) strbuf_append(out, text, length);
+    else argument_put_string(out, text, length);
+}
+
+/* ---- JSON ---- */
+
+/* The object came as a string: what it holds, as it is. */
+static void unpack(ArgumentReader *reader, StrBuf *out)
+{
+    json_t *value = json_loadb(reader->word.data, reader->word.length, JSON_DECODE_ANY, NULL);
+    if (json_is_string(value) && json_string_length(value) > 0)
+        strbuf_append(out, json_string_value(value), json_string_length(value));
+    else strbuf_puts(out, "{}");
+    json_decref(value);
+}
+
+/* The first byte says how the rest comes. */
+static size_t start_json(ArgumentReader *reader, const char *text, size_t length, StrBuf *out, ArgumentStatus *status)
+{
+    size_t used = 0;
+    if (argument_is_space(text[0])) return 1;
+    if (text[0] == '{') {
+        (void)argument_enter(reader, false);
+        strbuf_putc(out, '{');
+        reader->mode = OBJECT_BODY;
+        return 1;
+    }
+    if (text[0] == '"') {
+        strbuf_putc(&reader->word, '"');
+        reader->mode = OBJECT_PACKED;
+        return 1;
+    }
+    const LiteralMatch null = literal_match("null", text, length, &used);
+    if (null == LITERAL_MORE) return 0;
+    if (null == LITERAL_YES) strbuf_puts(out, "{}");
+    *status = null == LITERAL_YES ? ARGUMENT_DONE : ARGUMENT_BROKEN;
+    return used;
+}
+
+static void packed_byte(ArgumentReader *reader, char byte, StrBuf *out, ArgumentStatus *status)
+{
+    if (reader->word.length >= ARGUMENT_MAX_WORD) {
+        *status = ARGUMENT_BROKEN;
+        return;
+    }
+    if ((unsigned char)byte < 0x20) argument_put_character(&reader->word, byte);
+    else strbuf_putc(&reader->word, byte);
+    if (byte == '"' && !reader->escaped) {
+        unpack(reader, out);
+        *status = ARGUMENT_DONE;
+    }
+    reader->escaped = byte == '\\' && !reader->escaped;
+}
+
+static void string_byte(ArgumentReader *reader, char byte, StrBuf *out)
+{
+    if ((unsigned char)byte < 0x20) argument_put_character(out, byte);
+    else strbuf_putc(out, byte);
+    if (byte == '"' && !reader->escaped) reader->mode = OBJECT_BODY;
+    reader->escaped = byte == '\\' && !reader->escaped;
+}
+
+static void body_byte(ArgumentReader *reader, char byte, StrBuf *out, ArgumentStatus *status)
+{
+    const bool closes = byte == '}' || byte == ']';
+    if ((byte == '{' || byte == '[') && !argument_enter(reader, byte == '[')) *status = ARGUMENT_BROKEN;
+    if (closes && argument_in_list(reader) != (byte == ']')) *status = ARGUMENT_BROKEN;
+    if (*status == ARGUMENT_BROKEN) return;
+    strbuf_putc(out, byte);
+    if (byte == '"') reader->mode = OBJECT_STRING;
+    if (closes && --reader->depth == 0) *status = ARGUMENT_DONE;
+}
+
+size_t argument_json_push(ArgumentReader *reader, const char *text, size_t length, bool last, StrBuf *out,
+                          ArgumentStatus *status)
+{
+    size_t at = 0;
+    (void)last;
+    while (at < length && *status == ARGUMENT_MORE) {
+        if (reader->mode == OBJECT_START) {
+            const size_t used = start_json(reader, text + at, length - at, out, status);
+            if (used == 0) return at;
+            at += used;
+            continue;
+        }
+        if (reader->mode == OBJECT_PACKED) packed_byte(reader, text[at], out, status);
+        else if (reader->mode == OBJECT_STRING) string_byte(reader, text[at], out);
+        else body_byte(reader, text[at], out, status);
+        if (*status == ARGUMENT_BROKEN) return at;
+        at++;
+    }
+    return at;
+}
+
+/* ---- all syntaxes ---- */
+
+void argument_reader_begin(ArgumentReader *reader, const ToolFormat *format, ArgumentSyntax syntax, const OfferedTool *tool)
+{
+    StrBuf word = reader->word;
+    strbuf_clear(&word);
+    *reader = (ArgumentReader){.format = format, .syntax = syntax, .tool = tool, .word = word};
+}
+
+void argument_reader_free(ArgumentReader *reader) { strbuf_free(&reader->word); }
+
+size_t argument_reader_push(ArgumentReader *reader, const char *text, size_t length, bool last, StrBuf *out,
+                            ArgumentStatus *status)
+{
+    static ArgumentSyntaxPush *const pushes[] = {[ARGUMENTS_JSON] = argument_json_push,
+                                                 [ARGUMENTS_PYTHON] = argument_loose_push,
+                                                 [ARGUMENTS_BARE] = argument_loose_push,
+                                                 [ARGUMENTS_TAGGED] = argument_tagged_push};
+    *status = ARGUMENT_MORE;
+    return pushes[reader->syntax](reader, text, length, last, out, status);
+}

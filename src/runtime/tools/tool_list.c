@@ -1,0 +1,89 @@
+/* tool_list.c - checks and looks up; jansson keeps the order in which parameters were declared. */
+#include "runtime/tools/tool_list.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static ImpStatus read_tool(const json_t *entry, size_t index, OfferedTool *out)
+{
+    const json_t *inner = json_object_get(entry, "function");
+    const json_t *tool = inner != NULL ? inner : entry;
+    const char *type = json_string_value(json_object_get(entry, "type"));
+    const char *name = json_string_value(json_object_get(tool, "name"));
+    const json_t *parameters = json_object_get(tool, "parameters");
+    if (type != NULL && strcmp(type, "function") != 0)
+        return imp_fail(IMP_ERR_UNSUPPORTED, "tools[%zu]: type must be function", index);
+    if (name == NULL || name[0] == '\0' || strlen(name) > TOOL_MAX_NAME)
+        return imp_fail(IMP_ERR_FORMAT, "tools[%zu]: function.name must be a string of 1 to %d bytes", index, TOOL_MAX_NAME);
+    for (const char *c = name; *c != '\0'; c++)
+        if ((unsigned char)*c <= ' ' || strchr("\"\\<>[]{}()", *c) != NULL)
+            return imp_fail(IMP_ERR_FORMAT, "tools[%zu]: function.name must not hold spaces, quotes or brackets", index);
+    if (parameters != NULL && !json_is_null(parameters) && !json_is_object(parameters))
+        return imp_fail(IMP_ERR_FORMAT, "tools[%zu]: function.parameters must be an object", index);
+    *out = (OfferedTool){.name = name, .name_length = strlen(name),
+                         .parameters = json_is_object(parameters) ? parameters : NULL,
+                         .strict = json_is_true(json_object_get(tool, "strict"))};
+    return IMP_OK;
+}
+
+ImpStatus tool_list_parse(const char *json, size_t length, ToolList *out)
+{
+    ImpStatus status = IMP_OK;
+    *out = (ToolList){.json = json_loadb(json, length, 0, NULL)};
+    const size_t count = json_array_size(out->json);
+    if (!json_is_array(out->json)) IMP_GOTO(imp_fail(IMP_ERR_FORMAT, "tools must be a list"));
+    if (count > TOOL_MAX_COUNT) IMP_GOTO(imp_fail(IMP_ERR_LIMIT, "tools: more than %d", TOOL_MAX_COUNT));
+    out->tools = calloc(count + 1, sizeof *out->tools);
+    if (out->tools == NULL) IMP_GOTO(imp_fail_memory(count * sizeof *out->tools));
+    for (; out->count < count; out->count++) {
+        OfferedTool *tool = &out->tools[out->count];
+        IMP_GOTO(read_tool(json_array_get(out->json, out->count), out->count, tool));
+        if (tool_list_find(out, tool->name, tool->name_length) != NULL)
+            IMP_GOTO(imp_fail(IMP_ERR_FORMAT, "tools[%zu]: the name \"%s\" was used before", out->count, tool->name));
+    }
+    return IMP_OK;
+fail:
+    tool_list_free(out);
+    return status;
+}
+
+void tool_list_free(ToolList *list)
+{
+    json_decref(list->json);
+    free(list->tools);
+    *list = (ToolList){0};
+}
+
+const OfferedTool *tool_list_find(const ToolList *list, const char *name, size_t length)
+{
+    for (size_t i = 0; i < list->count; i++)
+        if (list->tools[i].name_length == length && memcmp(list->tools[i].name, name, length) == 0) return &list->tools[i];
+    return NULL;
+}
+
+static bool all_strings(const json_t *list)
+{
+    for (size_t i = 0; i < json_array_size(list); i++)
+        if (!json_is_string(json_array_get(list, i))) return false;
+    return json_array_size(list) > 0;
+}
+
+bool tool_parameter_is_text(const OfferedTool *tool, const char *name, size_t length)
+{
+    const json_t *schema = json_object_getn(json_object_get(tool->parameters, "properties"), name, length);
+    const json_t *type = json_object_get(schema, "type");
+    if (json_is_string(type)) return strcmp(json_string_value(type), "string") == 0;
+    if (type != NULL) return false;
+    return all_strings(json_object_get(schema, "enum")) || json_is_string(json_object_get(schema, "const"));
+}
+
+const char *tool_parameter_name(const OfferedTool *tool, size_t index)
+{
+    const char *name;
+    json_t *schema;
+    json_object_foreach(json_object_get(tool->parameters, "properties"), name, schema)
+    {
+        if (index-- == 0) return name;
+    }
+    return NULL;
+}
