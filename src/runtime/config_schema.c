@@ -269,11 +269,13 @@ static const ImpSettingInfo entries[] = {
     STRING("server.log_requests", "", "File to which each request's prompt, answer and timing are appended as JSON."),
     CHOICE("server.reasoning_format", "deepseek", "deepseek|none", "",
            "deepseek: text inside <think> goes to reasoning_content or thinking blocks; none: it stays in the text."),
+    FLOAT("server.think_budget", "0.5", RANGE(0, 1),
+          "Share of an answer's tokens that its reasoning may take before it is closed; 1: all."),
     INT("server.kv_tokens", "0", RANGE(0, 1000000000),
         "Tokens that all requests and the prefix cache hold together; 0: as many as kv_cache.memory_fraction of the "
         "free memory holds."),
     BOOL("server.prefix_cache", "true", "Reuse what is computed already of a prompt's beginning."),
-    PLANNED_FLOAT("server.prefix_pin_budget_pct", "25", RANGE(0, 100), "Percent of the pages that may be pinned."),
+    FLOAT("server.prefix_pin_budget_pct", "25", RANGE(0, 100), "Percent of the pages that cache_control may pin."),
     PLANNED_BOOL("server.green_contexts", "false", "Prompts and decoding on separate parts of the GPU."),
 
     INT("bench.prompt_tokens", "512", RANGE(0, 16777216), "Tokens of the prompt test; 0: leave it out."),

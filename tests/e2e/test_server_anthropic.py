@@ -3,6 +3,7 @@
 import anthropic
 import pytest
 
+from conftest import CHATML
 from server import serving
 
 QUESTION = [{"role": "user", "content": "What is the capital of France?"}]
@@ -73,3 +74,77 @@ def test_errors_have_the_dialects_shape(client):
     assert "image" in caught.value.body["error"]["message"]
     with pytest.raises(anthropic.BadRequestError):
         client.messages.create(model="any", max_tokens=-5, messages=QUESTION)
+
+
+# ---- cache_control ----
+
+EPHEMERAL = {"type": "ephemeral"}
+LONG = "You know everything about the rivers of the world, and you answer in one short sentence. " * 12
+
+
+def usage(client, **request):
+    reply = client.messages.create(model="any", max_tokens=2, extra_body={"temperature": 0}, **request)
+    u = reply.usage
+    return u.cache_creation_input_tokens, u.cache_read_input_tokens, u.input_tokens
+
+
+def ask(client, text, question, **control):
+    system = [{"type": "text", "text": text, **control}]
+    return usage(client, system=system, messages=[{"role": "user", "content": question}])
+
+
+def test_pins_are_made_and_read(client):
+    made, read, rest = ask(client, "One. " + LONG, "Where is the Nile?", cache_control=EPHEMERAL)
+    assert made > 150 and made % 16 == 0 and read == 0 and 0 < rest < 64
+    again = ask(client, "One. " + LONG, "And which river is in Paris?", cache_control=EPHEMERAL)
+    assert again[0] == 0 and again[1] >= made
+    assert ask(client, "Two. " + LONG, "Where is the Nile?")[0] == 0  # nobody asked for it
+
+
+def test_blocks_of_every_kind_can_carry_it(client):
+    question = {"role": "user", "content": "Where is the Nile?"}
+    text = {"type": "text", "text": "Three. " + LONG, "cache_control": {"type": "ephemeral", "ttl": "1h"}}
+    call = {"type": "tool_use", "id": "1", "name": "look", "input": {}}
+    result = {"type": "tool_result", "tool_use_id": "1", "content": "Four. " + LONG, "cache_control": EPHEMERAL}
+    in_message = usage(client, messages=[{"role": "user", "content": [text, {"type": "text", "text": "Is that so?"}]}])
+    assert in_message[0] > 150
+    assert in_message[2] < 64
+    in_result = usage(client, messages=[question, {"role": "assistant", "content": [call]}, {"role": "user", "content": [result]}])
+    assert in_result[0] > 150
+    whole = usage(client, messages=[{"role": "user", "content": "Five. " + LONG}])
+    assert whole[0] == 0
+    reply = client.messages.create(model="any", max_tokens=2, messages=[{"role": "user", "content": "Six. " + LONG}],
+                                   extra_body={"cache_control": EPHEMERAL})
+    assert reply.usage.cache_creation_input_tokens > 150
+
+
+def test_pins_outlive_other_prompts(smollm2, tmp_path):
+    template = tmp_path / "tools.jinja"
+    template.write_text("{% for tool in tools or [] %}{{ tool | tojson }}\n{% endfor %}" + CHATML)
+    with serving(smollm2, "--max-seq-len", 512, "--kv-tokens", 1024, "--chat-template-file", template) as running:
+        client = anthropic.Anthropic(base_url=running.url, api_key="none", max_retries=0)
+        tools = [{"name": name, "description": f"{name} {LONG}", "input_schema": {"type": "object"}} for name in ("a", "b")]
+        tools[0]["cache_control"] = EPHEMERAL
+        made, _, rest = usage(client, tools=tools, messages=[{"role": "user", "content": "Where is the Nile?"}])
+        assert 200 < made < 300 and 200 < rest < 300
+        made = ask(client, "Pinned. " + LONG, "Where is the Nile?", cache_control=EPHEMERAL)[0]
+        assert made >= 200
+        lost = sum(ask(client, "Lost. " + LONG, "Where is the Nile?"))
+        assert lost > made
+        for i in range(12):
+            ask(client, f"Number {i}. " + LONG, "Where is the Nile?")
+        assert ask(client, "Lost. " + LONG, "Where is the Nile?")[1] == 0
+        assert ask(client, "Pinned. " + LONG, "Where is the Nile?")[1] >= made
+
+
+@pytest.mark.parametrize("control", [{"type": "eternal"}, {"type": "ephemeral", "ttl": "2h"}, {}, "ephemeral"])
+def test_controls_that_make_no_sense(client, control):
+    with pytest.raises(anthropic.BadRequestError) as caught:
+        ask(client, LONG, "Where is the Nile?", cache_control=control)
+    assert "cache_control" in caught.value.body["error"]["message"]
+
+
+def test_four_controls_at_most(client):
+    block = {"type": "text", "text": "word", "cache_control": EPHEMERAL}
+    with pytest.raises(anthropic.BadRequestError):
+        usage(client, messages=[{"role": "user", "content": [block] * 5}])

@@ -1,5 +1,5 @@
 /* anthropic.c - POST /v1/messages and /v1/messages/count_tokens. */
-#include "stream.h"
+#include "anthropic.h"
 
 #include <string.h>
 
@@ -18,12 +18,14 @@ static const char *stop_reason(const Job *job, const RequestParams *params)
     }
 }
 
-/* Cached tokens are counted beside the others in this dialect, not among them. */
-static json_t *usage(int32_t prompt_tokens, int32_t cached_tokens, int32_t generated_tokens)
+/* Tokens that were read from the cache, and those that were pinned there, are counted beside the others in this
+ * dialect, not among them. */
+static json_t *usage(const Job *job)
 {
-    return json_pack("{s:i, s:i, s:i, s:i}", "input_tokens", (int)(prompt_tokens - cached_tokens),
-                     "cache_creation_input_tokens", 0, "cache_read_input_tokens", (int)cached_tokens, "output_tokens",
-                     (int)generated_tokens);
+    const int32_t created = job->pinned_tokens > job->cached_tokens ? job->pinned_tokens - job->cached_tokens : 0;
+    return json_pack("{s:i, s:i, s:i, s:i}", "input_tokens", (int)(job->prompt_tokens - job->cached_tokens - created),
+                     "cache_creation_input_tokens", (int)created, "cache_read_input_tokens", (int)job->cached_tokens,
+                     "output_tokens", (int)job->generated_tokens);
 }
 
 static json_t *message_head(const Stream *stream)
@@ -46,7 +48,8 @@ enum { BLOCK_NONE, BLOCK_THINKING, BLOCK_TEXT };
 static void begin(Stream *stream)
 {
     json_t *message = message_head(stream);
-    (void)json_object_set_new(message, "usage", usage(0, 0, 0));
+    const Job known = {.prompt_tokens = stream->jobs[0].prompt_tokens};
+    (void)json_object_set_new(message, "usage", usage(&known));
     stream_event(stream, "message_start", json_pack("{s:s, s:o}", "type", "message_start", "message", message));
     stream_event(stream, "ping", json_pack("{s:s}", "type", "ping"));
 }
@@ -107,8 +110,7 @@ static void choice_end(Stream *stream, int32_t choice)
     json_t *delta =
         json_pack("{s:s, s:o}", "stop_reason", stop_reason(job, NULL), "stop_sequence", stop_sequence(stream, job));
     stream_event(stream, "message_delta",
-                 json_pack("{s:s, s:o, s:o}", "type", "message_delta", "delta", delta, "usage",
-                           usage(job->prompt_tokens, job->cached_tokens, job->generated_tokens)));
+                 json_pack("{s:s, s:o, s:o}", "type", "message_delta", "delta", delta, "usage", usage(job)));
 }
 
 static void end(Stream *stream) { stream_event(stream, "message_stop", json_pack("{s:s}", "type", "message_stop")); }
@@ -146,7 +148,7 @@ static enum MHD_Result reply_whole(Stream *stream)
                 content, json_pack("{s:s, s:s%}", "type", "text", "text", answer.text.data, answer.text.length));
         (void)json_object_set_new(body, "stop_reason", json_string(stop_reason(job, NULL)));
         (void)json_object_set_new(body, "stop_sequence", stop_sequence(stream, job));
-        (void)json_object_set_new(body, "usage", usage(job->prompt_tokens, job->cached_tokens, job->generated_tokens));
+        (void)json_object_set_new(body, "usage", usage(job));
         whole_answer_free(&answer);
         result = reply_json(exchange, MHD_HTTP_OK, body);
     }
@@ -154,8 +156,7 @@ static enum MHD_Result reply_whole(Stream *stream)
     return result;
 }
 
-/* Messages and tools through the template. */
-static ImpStatus read_prompt(Exchange *exchange, Fields *fields, Prompt *out)
+ImpStatus anthropic_prompt(Server *server, Fields *fields, const RequestParams *params, Prompt *out)
 {
     json_t *messages = anthropic_messages(fields), *tools = anthropic_tools(fields);
     *out = (Prompt){0};
@@ -166,7 +167,8 @@ static ImpStatus read_prompt(Exchange *exchange, Fields *fields, Prompt *out)
     }
     json_t *variables = json_pack("{s:o, s:o, s:b, s:n}", "messages", messages, "tools", tools, "add_generation_prompt",
                                   1, "documents");
-    const ImpStatus status = prompt_from_chat(exchange->server, variables, out);
+    if (variables != NULL) params_template_variables(params, variables);
+    const ImpStatus status = prompt_from_chat(server, variables, out);
     json_decref(variables);
     return status;
 }
@@ -185,7 +187,8 @@ enum MHD_Result route_messages(Exchange *exchange)
     const char *choice_type = json_string_value(json_object_get(choice, "type"));
     if (choice_type != NULL && strcmp(choice_type, "auto") != 0 && strcmp(choice_type, "none") != 0)
         fields_fail(&fields, "tool_choice", "tool_choice can only be auto or none");
-    ImpStatus status = read_prompt(exchange, &fields, &prompt);
+    ImpStatus status = anthropic_prompt(exchange->server, &fields, &params, &prompt);
+    if (status == IMP_OK && fields_good(&fields)) anthropic_read_pin(exchange, &fields, &params, &prompt);
     Stream *stream = NULL;
     if (status == IMP_OK && fields_good(&fields)) {
         stream = stream_create(exchange, &anthropic_stream_format);
@@ -207,8 +210,10 @@ enum MHD_Result route_messages(Exchange *exchange)
 enum MHD_Result route_count_tokens(Exchange *exchange)
 {
     Fields fields = {.object = exchange->request};
+    RequestParams params = {0};
     Prompt prompt;
-    const ImpStatus status = read_prompt(exchange, &fields, &prompt);
+    params_read_reasoning(exchange->server, &fields, &params);
+    const ImpStatus status = anthropic_prompt(exchange->server, &fields, &params, &prompt);
     const int32_t n_tokens = prompt.n_tokens;
     prompt_free(&prompt);
     if (!fields_good(&fields)) return reply_error(exchange, 400, fields.param, "%s", fields.error);

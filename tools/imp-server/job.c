@@ -75,6 +75,8 @@ static void take_end(Job *job, const ImpEvent *event)
     job->stop_index = event->stop_index;
     job->prompt_tokens = event->prompt_tokens;
     job->cached_tokens = event->cached_tokens;
+    job->pinned_tokens = event->pinned_tokens;
+    job->reasoning_tokens = event->reasoning_tokens;
     job->generated_tokens = event->generated_tokens;
     job->queue_seconds = event->queue_seconds;
     job->prompt_seconds = event->prompt_seconds;
@@ -114,6 +116,7 @@ ImpStatus job_submit(Job *job, JobGroup *group, Server *server, ImpRequest *requ
         job->embedding = calloc((size_t)job->n_embd, sizeof *job->embedding);
         if (job->embedding == NULL) return IMP_ERR_OUT_OF_MEMORY;
     }
+    job->prompt_tokens = request->n_tokens;
     request->callback = on_event;
     request->user = job;
     const ImpStatus status = imp_engine_submit(server->engine, request, &job->id);

@@ -29,11 +29,12 @@ typedef struct Job {
     JobToken *tokens;
     size_t n_tokens, token_capacity;
     bool done, memory_short;
-    bool taken; /* the end was seen by job_take */
-    /* Once done. */
+    bool taken;        /* the end was seen by job_take */
+    bool first_choice; /* of its prompt: the others share that */
+    /* Once done; prompt_tokens from the beginning. */
     ImpStopReason stop_reason;
     int32_t stop_index;
-    int32_t prompt_tokens, cached_tokens, generated_tokens;
+    int32_t prompt_tokens, cached_tokens, pinned_tokens, generated_tokens, reasoning_tokens;
     double queue_seconds, prompt_seconds, generate_seconds;
     ImpStatus status;
     char error[512];

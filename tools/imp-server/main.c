@@ -1,6 +1,7 @@
 /*
  * main.c - imp-server: flags and settings, the model, the engine, and then HTTP until a signal.
  */
+#include "flags.h"
 #include "server.h"
 
 #include <limits.h>
@@ -9,131 +10,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-enum { EXIT_FAILED = 1, EXIT_USAGE = 2 };
-
-/* Every flag stands for a key of imp.conf, but for the four that main knows. */
-static const struct {
-    const char *name, *argument, *setting, *help;
-} flags[] = {
-    {"--model", "MODEL", "models.default",
-     "GGUF file, SafeTensors directory, or the name of a model in the models directory."},
-    {"--host", "ADDRESS", "server.host", NULL},
-    {"--port", "N", "server.port", NULL},
-    {"--api-key", "KEY", "server.api_key", NULL},
-    {"--max-concurrent", "N", "server.max_concurrent", NULL},
-    {"--max-waiting", "N", "server.max_waiting", NULL},
-    {"--rate-limit", "N", "server.rate_limit", NULL},
-    {"--log-requests", "FILE", "server.log_requests", NULL},
-    {"--reasoning-format", "FORMAT", "server.reasoning_format", NULL},
-    {"--device", "NAME", "runtime.device", NULL},
-    {"--threads", "N", "cpu.threads", NULL},
-    {"--max-seq-len", "N", "runtime.max_seq_len", NULL},
-    {"--kv-tokens", "N", "server.kv_tokens", NULL},
-    {"--prefill-chunk-size", "N", "runtime.prefill_chunk_size", NULL},
-    {"--chat-template", "NAME", "generation.chat_template", NULL},
-    {"--chat-template-file", "FILE", "generation.chat_template_file", NULL},
-    {"--max-tokens", "N", "generation.max_tokens", "Most tokens of an answer, for requests that do not say."},
-};
-enum { N_FLAGS = sizeof flags / sizeof flags[0] };
-
-static int fail(int code, const char *sentence)
-{
-    (void)fprintf(stderr, "imp-server: %s\n", sentence);
-    return code;
-}
-
-static int print_help(void)
-{
-    (void)printf(
-        "Usage: imp-server --model MODEL [FLAGS]\n\n"
-        "Serves a model over HTTP: OpenAI's /v1/chat/completions, /v1/completions, /v1/embeddings and /v1/models,\n"
-        "Anthropic's /v1/messages, /tokenize, /detokenize, /health, /metrics, and a chat page at /.\n\n");
-    for (size_t i = 0; i < N_FLAGS; i++) {
-        const ImpSettingInfo *info = imp_setting_find(flags[i].setting);
-        char left[64];
-        (void)snprintf(left, sizeof left, "%s %s", flags[i].name, flags[i].argument);
-        (void)printf("  %-28s %s", left, flags[i].help != NULL ? flags[i].help : info->help);
-        if (strcmp(info->default_value, "\"\"") != 0) (void)printf(" [%s]", info->default_value);
-        (void)printf("\n");
-    }
-    (void)printf("  %-28s %s\n", "--set KEY=VALUE", "Set any key of imp.conf (see imp.conf(5)). May be repeated.");
-    (void)printf("  %-28s %s\n", "--config FILE",
-                 "Configuration file, in place of $IMP_CONFIG, ./imp.conf, ~/.config/imp/imp.conf.");
-    (void)printf("  %-28s %s\n  %-28s %s\n", "--version", "Print the version.", "--help", "Print this.");
-    return ferror(stdout) ? EXIT_FAILED : EXIT_SUCCESS;
-}
-
-/* ---- the command line ---- */
-
-static int unknown_flag(const char *word)
-{
-    const char *names[N_FLAGS + 5] = {"--set", "--config", "--version", "--help"};
-    char sentence[256];
-    for (size_t i = 0; i < N_FLAGS; i++) names[i + 4] = flags[i].name;
-    (void)snprintf(sentence, sizeof sentence, "there is no flag %.64s; the nearest is %s", word,
-                   imp_nearest_name(word, names));
-    return fail(EXIT_USAGE, sentence);
-}
-
-/* The argument of `word`, behind its '=' or in the next word; NULL when it is missing. */
-static const char *argument_of(char **words, const char *name, int *used)
-{
-    const size_t length = strlen(name);
-    *used = 1;
-    if (words[0][length] == '=') return words[0] + length + 1;
-    if (words[1] != NULL) *used = 2;
-    return words[1];
-}
-
-static bool is_flag(const char *word, const char *name)
-{
-    const size_t length = strlen(name);
-    return strncmp(word, name, length) == 0 && (word[length] == '\0' || word[length] == '=');
-}
-
-/* One pass over the words: which = 0 checks and finds --config, 1 applies --set, 2 applies the named flags. */
-static int read_flags(char **words, int which, ImpSettings *settings, const char **config)
-{
-    for (int used; *words != NULL; words += used) {
-        size_t i = 0;
-        while (i < N_FLAGS && !is_flag(*words, flags[i].name)) i++;
-        const char *name = i < N_FLAGS                   ? flags[i].name
-                           : is_flag(*words, "--set")    ? "--set"
-                           : is_flag(*words, "--config") ? "--config"
-                                                         : NULL;
-        if (name == NULL) return unknown_flag(*words);
-        const char *argument = argument_of(words, name, &used);
-        ImpStatus status = IMP_OK;
-        char sentence[1400];
-        if (argument == NULL) {
-            (void)snprintf(sentence, sizeof sentence, "%s expects %s", name,
-                           i < N_FLAGS ? flags[i].argument : "an argument");
-            return fail(EXIT_USAGE, sentence);
-        }
-        if (strcmp(name, "--config") == 0)
-            *config = argument;
-        else if (strcmp(name, "--set") == 0)
-            status = which == 1 ? imp_settings_assign(settings, argument) : IMP_OK;
-        else if (which == 2)
-            status = imp_settings_set(settings, flags[i].setting, argument);
-        if (status != IMP_OK) {
-            (void)snprintf(sentence, sizeof sentence, "%s: %s", name, imp_last_error());
-            return fail(EXIT_USAGE, sentence);
-        }
-    }
-    return EXIT_SUCCESS;
-}
-
-static int read_settings(char **words, ImpSettings *settings)
-{
-    const char *config = NULL;
-    int code = read_flags(words, 0, settings, &config);
-    if (code == EXIT_SUCCESS && imp_settings_load(settings, config) != IMP_OK)
-        code = fail(EXIT_USAGE, imp_last_error());
-    for (int which = 1; which <= 2 && code == EXIT_SUCCESS; which++) code = read_flags(words, which, settings, &config);
-    return code;
-}
 
 /* ---- the model ---- */
 
@@ -186,6 +62,19 @@ static bool show_progress(void *user, const char *what, uint64_t done, uint64_t 
     return !interrupted;
 }
 
+/* Where they are special tokens they would be left out of the text, and nobody could tell reasoning from answer. */
+static void choose_tags(Server *server)
+{
+    int32_t tokens[2];
+    size_t n_tokens = 0;
+    const char *source = server->defaults.chat_template;
+    server->tags = reasoning_tags(source != NULL ? source : imp_model_template(server->model));
+    if (imp_tokenize(server->model, server->tags->open, strlen(server->tags->open), IMP_TOKENIZE_PARSE_SPECIAL, tokens,
+                     2, &n_tokens) == IMP_OK &&
+        n_tokens == 1 && imp_token_is_special(server->model, tokens[0]))
+        server->defaults.keep_special = true;
+}
+
 static int open_model(Server *server)
 {
     const char *name = imp_settings_string(server->settings, "models.default");
@@ -198,6 +87,7 @@ static int open_model(Server *server)
     if (imp_model_load(path, IMP_FORMAT_AUTO, &server->model) != IMP_OK) return fail(EXIT_FAILED, imp_last_error());
     server->info.size = sizeof server->info;
     if (imp_model_info(server->model, &server->info) != IMP_OK) return fail(EXIT_FAILED, imp_last_error());
+    choose_tags(server);
     return EXIT_SUCCESS;
 }
 
@@ -211,6 +101,7 @@ static int start_engine(Server *server)
     config.kv_tokens = (int32_t)imp_settings_int(server->settings, "server.kv_tokens");
     config.max_waiting = (int32_t)imp_settings_int(server->settings, "server.max_waiting");
     config.prefix_cache = imp_settings_bool(server->settings, "server.prefix_cache");
+    config.pin_percent = (float)imp_settings_float(server->settings, "server.prefix_pin_budget_pct");
     return imp_engine_create(server->model, &config, &server->engine) == IMP_OK ? EXIT_SUCCESS
                                                                                 : fail(EXIT_FAILED, imp_last_error());
 }
@@ -222,6 +113,7 @@ static int read_server(Server *server)
     server->api_key = imp_settings_string(settings, "server.api_key");
     server->rate_limit = (int32_t)imp_settings_int(settings, "server.rate_limit");
     server->split_reasoning = strcmp(imp_settings_string(settings, "server.reasoning_format"), "deepseek") == 0;
+    server->think_budget = imp_settings_float(settings, "server.think_budget");
     server->defaults = imp_generate_params_default();
     if (imp_settings_apply_params(server->settings, &server->defaults) != IMP_OK)
         return fail(EXIT_USAGE, imp_last_error());
@@ -252,12 +144,13 @@ int main(int argc, char **argv)
 {
     static Server server = {.log_mutex = PTHREAD_MUTEX_INITIALIZER};
     for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) return print_help();
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) return help_print();
         if (strcmp(argv[i], "--version") == 0) return printf("imp-server %s\n", imp_version()) < 0;
+        if (strcmp(argv[i], "--print-reference") == 0) return reference_print(argc > i + 1 ? argv[i + 1] : "");
     }
     server.started = time(NULL);
     if (imp_settings_create(&server.settings) != IMP_OK) return fail(EXIT_FAILED, imp_last_error());
-    int code = read_settings(argv + 1, server.settings);
+    int code = flags_read(argv + 1, server.settings);
     if (code == EXIT_SUCCESS) code = serve(&server);
     imp_settings_free(server.settings);
     return code;

@@ -86,7 +86,7 @@ json_t *openai_messages(Fields *fields)
 }
 
 /* Everything that the template sees. A new reference. */
-static json_t *template_variables(Fields *fields)
+static json_t *template_variables(Fields *fields, const RequestParams *params)
 {
     json_t *messages = openai_messages(fields);
     const json_t *tools = fields_member(fields, "tools", JSON_ARRAY, "a list of tools");
@@ -102,6 +102,7 @@ static json_t *template_variables(Fields *fields)
     (void)json_object_set(variables, "tools", json_array_size(tools) > 0 ? (json_t *)(uintptr_t)tools : json_null());
     (void)json_object_set(variables, "documents", documents != NULL ? (json_t *)(uintptr_t)documents : json_null());
     if (extra != NULL) (void)json_object_update_missing(variables, (json_t *)(uintptr_t)extra);
+    params_template_variables(params, variables);
     return variables;
 }
 
@@ -140,7 +141,7 @@ enum MHD_Result route_chat_completions(Exchange *exchange)
     refuse_unbuilt(&fields);
     const json_t *options = fields_member(&fields, "stream_options", JSON_OBJECT, "an object");
     include_usage = json_is_true(json_object_get(options, "include_usage"));
-    json_t *variables = template_variables(&fields);
+    json_t *variables = template_variables(&fields, &params);
     if (!fields_good(&fields)) {
         json_decref(variables);
         params_free(&params);

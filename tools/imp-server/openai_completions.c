@@ -53,7 +53,6 @@ static ImpStatus submit_all(Stream *stream, Fields *fields, const RequestParams 
     for (size_t i = 0; i < n_prompts; i++) {
         Prompt prompt;
         ImpStatus status = read_prompt(stream->server, fields, i, &prompt);
-        prompt.inside_reasoning = false;
         if (status == IMP_OK && fields_good(fields))
             status = stream_submit(stream, params, &prompt, want_logprobs, n_top);
         prompt_free(&prompt);
@@ -89,8 +88,6 @@ enum MHD_Result route_completions(Exchange *exchange)
         stream_free(stream);
         return result;
     }
-    /* A bare text has no reasoning apart from it. */
-    for (int32_t i = 0; i < stream->n_jobs; i++) reasoning_init(&stream->jobs[i].splitter, false, false);
     stream->include_usage = json_is_true(json_object_get(options, "include_usage"));
     return params.stream ? stream_reply(stream)
                          : openai_reply_whole(stream, "text_completion", whole_choice, n_top >= 0);

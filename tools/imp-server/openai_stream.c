@@ -25,17 +25,19 @@ const Job *first_failure(const Stream *stream)
 
 json_t *openai_usage(const Stream *stream)
 {
-    int64_t generated = 0, cached = 0, prompt = 0;
+    int64_t generated = 0, cached = 0, prompt = 0, reasoning = 0;
     for (int32_t i = 0; i < stream->n_jobs; i++) {
         const Job *job = &stream->jobs[i];
         generated += job->generated_tokens;
-        /* One prompt, however many choices; what the first did not have to compute. */
-        if (i == 0) cached = job->cached_tokens;
-        if (job->prompt_tokens > prompt) prompt = job->prompt_tokens;
+        reasoning += job->reasoning_tokens;
+        /* A prompt counts once, however many choices; what the first did not have to compute. */
+        if (job->first_choice) cached += job->cached_tokens;
+        if (job->first_choice) prompt += job->prompt_tokens;
     }
-    return json_pack("{s:I, s:I, s:I, s:{s:I}}", "prompt_tokens", (json_int_t)prompt, "completion_tokens",
+    return json_pack("{s:I, s:I, s:I, s:{s:I}, s:{s:I}}", "prompt_tokens", (json_int_t)prompt, "completion_tokens",
                      (json_int_t)generated, "total_tokens", (json_int_t)(prompt + generated), "prompt_tokens_details",
-                     "cached_tokens", (json_int_t)cached);
+                     "cached_tokens", (json_int_t)cached, "completion_tokens_details", "reasoning_tokens",
+                     (json_int_t)reasoning);
 }
 
 /* The token's text; bytes that are no UTF-8 show as U+FFFD, and as what they are in "bytes". */

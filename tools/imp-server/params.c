@@ -118,6 +118,7 @@ void params_read(const Server *server, Fields *fields, const char *stop_field, R
     read_stop(fields, stop_field, out);
     read_logit_bias(server, fields, out);
     params_read_constraint(fields, out);
+    params_read_reasoning(server, fields, out);
 }
 
 void params_free(RequestParams *params)

@@ -12,7 +12,10 @@ typedef struct Prompt {
     int32_t n_tokens;
     char *text; /* NULL when the request gave ids */
     size_t text_length;
-    bool inside_reasoning; /* the template has opened a <think> block */
+    bool is_chat;          /* it came from a template: its answer may begin with reasoning */
+    bool inside_reasoning; /* the template has opened the block */
+    int32_t n_pinned;      /* leading tokens that are to be pinned; 0: none */
+    double pin_seconds;
 } Prompt;
 
 void prompt_free(Prompt *prompt);

@@ -4,11 +4,22 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char open_tag[] = "<think>", close_tag[] = "</think>";
-
-void reasoning_init(ReasoningSplitter *splitter, bool enabled, bool inside)
+const ReasoningTags *reasoning_tags(const char *template_source)
 {
-    *splitter = (ReasoningSplitter){.state = !enabled ? REASONING_OFF : inside ? REASONING_INSIDE : REASONING_START};
+    static const ReasoningTags known[] = {
+        {"<think>", "</think>"}, {"<seed:think>", "</seed:think>"}, {"[THINK]", "[/THINK]"}};
+    const size_t n_known = sizeof known / sizeof known[0];
+    size_t i = 0;
+    while (i < n_known && (template_source == NULL || strstr(template_source, known[i].close) == NULL)) i++;
+    return &known[i < n_known ? i : 0];
+}
+
+void reasoning_init(ReasoningSplitter *splitter, const ReasoningTags *tags, bool inside)
+{
+    *splitter = (ReasoningSplitter){.tags = tags,
+                                    .state = tags == NULL ? REASONING_OFF
+                                             : inside     ? REASONING_INSIDE
+                                                          : REASONING_START};
 }
 
 void reasoning_free(ReasoningSplitter *splitter)
@@ -59,24 +70,26 @@ static size_t advance(ReasoningSplitter *splitter, const char *text, size_t leng
                       void *user)
 {
     const size_t space = leading_space(text, length);
+    const ReasoningTags *tags = splitter->tags;
     switch (splitter->state) {
-    case REASONING_START:
-        if (length - space >= sizeof open_tag - 1 && memcmp(text + space, open_tag, sizeof open_tag - 1) == 0) {
+    case REASONING_START: {
+        const size_t n_open = strlen(tags->open), n_text = length - space;
+        if (n_text >= n_open && memcmp(text + space, tags->open, n_open) == 0) {
             splitter->state = REASONING_INSIDE;
-            return space + sizeof open_tag - 1;
+            return space + n_open;
         }
-        if (!last && length - space < sizeof open_tag - 1 && memcmp(text + space, open_tag, length - space) == 0)
-            return 0;
+        if (!last && n_text < n_open && memcmp(text + space, tags->open, n_text) == 0) return 0;
         splitter->state = REASONING_ANSWER;
         return 0;
+    }
     case REASONING_INSIDE: {
-        const char *end = memmem(text, length, close_tag, sizeof close_tag - 1);
+        const char *end = memmem(text, length, tags->close, strlen(tags->close));
         if (end != NULL) {
             emit(sink, user, true, text, (size_t)(end - text));
             splitter->state = REASONING_AFTER;
-            return (size_t)(end - text) + sizeof close_tag - 1;
+            return (size_t)(end - text) + strlen(tags->close);
         }
-        const size_t sure = last ? length : length - begun(text, length, close_tag);
+        const size_t sure = last ? length : length - begun(text, length, tags->close);
         emit(sink, user, true, text, sure);
         return sure;
     }
@@ -106,9 +119,9 @@ bool reasoning_push(ReasoningSplitter *splitter, const char *text, size_t length
     return true;
 }
 
-bool reasoning_prompt_is_open(const char *prompt, size_t length)
+bool reasoning_prompt_is_open(const ReasoningTags *tags, const char *prompt, size_t length)
 {
+    const size_t n_open = strlen(tags->open);
     while (length > 0 && is_space(prompt[length - 1])) length--;
-    return length >= sizeof open_tag - 1 &&
-           memcmp(prompt + length - (sizeof open_tag - 1), open_tag, sizeof open_tag - 1) == 0;
+    return length >= n_open && memcmp(prompt + length - n_open, tags->open, n_open) == 0;
 }

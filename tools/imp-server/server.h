@@ -12,6 +12,7 @@
 #include "imp/serve.h"
 #include "imp/settings.h"
 
+#include "reasoning.h"
 #include "watch.h"
 
 #include <jansson.h>
@@ -39,10 +40,11 @@ typedef struct Server {
     const char *api_key;        /* "": none is asked for */
     char model_name[256];       /* what answers call the model */
     char models_dir[1024];
-    bool split_reasoning; /* <think> … </think> apart from the answer */
-    double think_budget;  /* share of max_tokens that reasoning may take */
-    int32_t rate_limit;   /* requests a minute and address; 0: none */
-    FILE *request_log;    /* NULL: none */
+    const ReasoningTags *tags; /* around the model's reasoning */
+    bool split_reasoning;      /* it goes apart from the answer */
+    double think_budget;       /* share of an answer's tokens that it may take */
+    int32_t rate_limit;        /* requests a minute and address; 0: none */
+    FILE *request_log;         /* NULL: none */
     pthread_mutex_t log_mutex;
     time_t started;
     Watch watch;       /* over connections */

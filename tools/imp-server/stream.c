@@ -63,7 +63,12 @@ ImpStatus stream_submit(Stream *stream, const RequestParams *params, const Promp
         request.want_logprobs = want_logprobs;
         request.n_top_logprobs = n_top_logprobs;
         Job *job = &stream->jobs[stream->n_jobs++];
-        reasoning_init(&job->splitter, server->split_reasoning, prompt->inside_reasoning);
+        job->first_choice = i == 0;
+        const bool split = prompt->is_chat && server->split_reasoning;
+        if (prompt->is_chat) params_limit_reasoning(server, params, prompt, &request);
+        reasoning_init(&job->splitter, split ? server->tags : NULL, prompt->inside_reasoning);
+        request.n_pinned = prompt->n_pinned;
+        request.pin_seconds = prompt->pin_seconds;
         const ImpStatus status = job_submit(job, &stream->group, server, &request);
         if (status != IMP_OK) return status;
     }
