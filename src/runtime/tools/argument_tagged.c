@@ -2,13 +2,14 @@
  * argument_tagged.c - each argument between tags: <parameter=city>\nOslo\n</parameter>.
  *
  * What a value means is not in the text but in the tool's schema: a parameter that is declared a string is taken as it stands and
- * handed on while it comes; of any other the whole text decides whether it is JSON, a Python literal or a string after all.
+ * handed on while it comes (one that has to satisfy more may stand in quotes, as constraints have it); of any other the whole text decides
+ * whether it is JSON, a Python literal or a string after all.
  */
 #include "runtime/tools/argument_reader.h"
 
 #include <string.h>
 
-enum { TAGGED_START, TAGGED_BETWEEN, TAGGED_KEY, TAGGED_OPENED, TAGGED_TEXT, TAGGED_VALUE };
+enum { TAGGED_START, TAGGED_BETWEEN, TAGGED_KEY, TAGGED_OPENED, TAGGED_TEXT, TAGGED_STRING, TAGGED_VALUE };
 
 /* Whether the text at hand goes on as the literal says, exactly; LITERAL_MORE: as far as it goes. */
 static LiteralMatch starts_with(const char *literal, const char *text, size_t length)
@@ -76,24 +77,25 @@ static size_t at_key(ArgumentReader *reader, const char *text, size_t length, bo
 
 static size_t at_opened(ArgumentReader *reader, char byte, StrBuf *out)
 {
-    const bool is_text = tool_parameter_is_text(reader->tool, reader->word.data != NULL ? reader->word.data : "",
-                                                reader->word.length);
-    if (is_text) strbuf_putc(out, '"');
+    static const int modes[] = {
+        [PARAMETER_ANY] = TAGGED_VALUE, [PARAMETER_STRING] = TAGGED_STRING, [PARAMETER_TEXT] = TAGGED_TEXT};
+    const char *key = reader->word.data != NULL ? reader->word.data : "";
+    reader->mode = modes[tool_parameter_kind(reader->tool, key, reader->word.length)];
+    if (reader->mode == TAGGED_TEXT) strbuf_putc(out, '"');
     strbuf_clear(&reader->word);
-    reader->mode = is_text ? TAGGED_TEXT : TAGGED_VALUE;
     return byte == '\n' && ends_line(reader->format->key_end);
 }
 
-/* The whole text of a value that is not declared a string. */
-static void put_value(const char *text, size_t length, StrBuf *out)
+/* The whole text of a value. A string that is declared as one may come with quotes or without. */
+static void put_value(const char *text, size_t length, bool is_string, StrBuf *out)
 {
     size_t from = 0;
     size_t to = length;
     while (from < to && argument_is_space(text[from])) from++;
     while (to > from && argument_is_space(text[to - 1])) to--;
     json_t *value = json_loadb(text + from, to - from, JSON_DECODE_ANY, NULL);
-    if (value != NULL) strbuf_append(out, text + from, to - from);
-    else if (to - from <= 5) argument_put_word(out, text + from, to - from); /* True, False, None */
+    if (value != NULL && (!is_string || json_is_string(value))) strbuf_append(out, text + from, to - from);
+    else if (to - from <= 5 && !is_string) argument_put_word(out, text + from, to - from); /* True, False, None */
     else argument_put_string(out, text, length);
     json_decref(value);
 }
@@ -107,7 +109,9 @@ static size_t in_value(ArgumentReader *reader, const char *text, size_t length, 
     if (end == LITERAL_MORE && !last) return 0;
     if (end == LITERAL_YES) {
         if (is_text) strbuf_putc(out, '"');
-        else put_value(reader->word.data != NULL ? reader->word.data : "", reader->word.length, out);
+        else
+            put_value(reader->word.data != NULL ? reader->word.data : "", reader->word.length, reader->mode == TAGGED_STRING,
+                      out);
         reader->mode = TAGGED_BETWEEN;
         return used;
     }

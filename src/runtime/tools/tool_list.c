@@ -1,6 +1,7 @@
 /* tool_list.c - checks and looks up; jansson keeps the order in which parameters were declared. */
 #include "runtime/tools/tool_list.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -61,20 +62,33 @@ const OfferedTool *tool_list_find(const ToolList *list, const char *name, size_t
     return NULL;
 }
 
-static bool all_strings(const json_t *list)
+/* Strings that no mark of a format occurs in. */
+static bool all_plain(const json_t *list)
 {
-    for (size_t i = 0; i < json_array_size(list); i++)
-        if (!json_is_string(json_array_get(list, i))) return false;
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const char *text = json_string_value(json_array_get(list, i));
+        if (text == NULL || text[0] == '\0' || strpbrk(text, "<\n") != NULL) return false;
+    }
     return json_array_size(list) > 0;
 }
 
-bool tool_parameter_is_text(const OfferedTool *tool, const char *name, size_t length)
+ParameterKind tool_parameter_kind(const OfferedTool *tool, const char *name, size_t length)
 {
+    static const char *const harmless[] = {"type", "enum", "description", "title", "default", "examples", "$comment"};
     const json_t *schema = json_object_getn(json_object_get(tool->parameters, "properties"), name, length);
-    const json_t *type = json_object_get(schema, "type");
-    if (json_is_string(type)) return strcmp(json_string_value(type), "string") == 0;
-    if (type != NULL) return false;
-    return all_strings(json_object_get(schema, "enum")) || json_is_string(json_object_get(schema, "const"));
+    const json_t *type = json_object_get(schema, "type"), *list = json_object_get(schema, "enum");
+    const bool is_string = json_is_string(type) && strcmp(json_string_value(type), "string") == 0;
+    const char *key;
+    json_t *value;
+    if (!is_string && !(type == NULL && all_plain(list))) return PARAMETER_ANY;
+    if (list != NULL && !all_plain(list)) return PARAMETER_STRING;
+    json_object_foreach((json_t *)(uintptr_t)schema, key, value)
+    {
+        size_t i = 0;
+        while (i < sizeof harmless / sizeof harmless[0] && strcmp(key, harmless[i]) != 0) i++;
+        if (i == sizeof harmless / sizeof harmless[0]) return PARAMETER_STRING;
+    }
+    return PARAMETER_TEXT;
 }
 
 const char *tool_parameter_name(const OfferedTool *tool, size_t index)

@@ -32,8 +32,13 @@ void tool_list_free(ToolList *list);
 /* NULL when no tool has this name. */
 const OfferedTool *tool_list_find(const ToolList *list, const char *name, size_t length);
 
-/* Nothing but a string is declared for the parameter, so that where strings have no quotes its value is text as it stands. */
-bool tool_parameter_is_text(const OfferedTool *tool, const char *name, size_t length);
+typedef enum ParameterKind {
+    PARAMETER_ANY,    /* nothing is known, or no string */
+    PARAMETER_STRING, /* a string that has to satisfy more than its type */
+    PARAMETER_TEXT    /* any string, or one of a list: where strings have no quotes its value is text as it stands */
+} ParameterKind;
+
+ParameterKind tool_parameter_kind(const OfferedTool *tool, const char *name, size_t length);
 /* Name of the n-th declared parameter; NULL past the end. */
 const char *tool_parameter_name(const OfferedTool *tool, size_t index);
 
