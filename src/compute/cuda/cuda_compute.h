@@ -9,9 +9,15 @@
 #ifndef IMP_COMPUTE_CUDA_CUDA_COMPUTE_H
 #define IMP_COMPUTE_CUDA_CUDA_COMPUTE_H
 
+#ifdef __cplusplus
+extern "C" {
+#endif
 #include "compute/batch.h"
 #include "model/layer.h"
 #include "quant/dtype.h"
+#ifdef __cplusplus
+}
+#endif
 
 #include <cuda_runtime_api.h>
 #include <stdbool.h>
