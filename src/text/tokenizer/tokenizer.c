@@ -150,19 +150,29 @@ void tokenizer_add_end(Tokenizer *tokenizer, int64_t id)
     if (id >= 0 && id < tokenizer->vocab.count) tokenizer->ends[id] = 1;
 }
 
+static bool is_text(const AddedToken *token, const char *text)
+{
+    return strlen(text) == token->length && memcmp(text, token->content, token->length) == 0;
+}
+
 void tokenizer_add_known_ends(Tokenizer *tokenizer)
 {
-    static const char *const texts[] = {"<|eot_id|>",      "<|im_end|>", "<|end|>",  "<end_of_turn>",
+    static const char *const texts[] = {"<|eot_id|>",      "<|im_end|>", "<end_of_turn>",
                                         "<|endoftext|>",   "<|eom_id|>", "<EOT>",    "_<EOT>",
-                                        "<|end_of_text|>", "<|return|>", "<|call|>", "<turn|>"};
+                                        "<|end_of_text|>", "<|return|>", "<|call|>", "<turn|>",
+                                        "<|tool_response>", "<start_function_response>"};
+    const AddedToken *message_end = NULL;
+    bool has_return = false;
     for (size_t i = 0; i < tokenizer->added.count; i++) {
         const AddedToken *token = &tokenizer->added.tokens[i];
         if (!token->special) continue;
-        for (size_t t = 0; t < sizeof texts / sizeof texts[0]; t++) {
-            if (strlen(texts[t]) == token->length && memcmp(texts[t], token->content, token->length) == 0)
-                tokenizer_add_end(tokenizer, token->id);
-        }
+        if (is_text(token, "<|end|>")) message_end = token;
+        has_return = has_return || is_text(token, "<|return|>");
+        for (size_t t = 0; t < sizeof texts / sizeof texts[0]; t++)
+            if (is_text(token, texts[t])) tokenizer_add_end(tokenizer, token->id);
     }
+    /* Where answers are several messages, one message's end is not the answer's. */
+    if (message_end != NULL && !has_return) tokenizer_add_end(tokenizer, message_end->id);
 }
 
 /* What the token's text becomes in the middle of a decoded text. */
