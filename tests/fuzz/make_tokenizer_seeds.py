@@ -11,7 +11,7 @@ import gguf
 
 root = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(root, "..", "text"))
-from compare_tokenizers import CHARSMAP, PATTERNS, charsmap
+from configurations import CHARSMAP, PATTERNS, charsmap
 from tokenizers import Regex, normalizers as N, pre_tokenizers as P
 
 LETTERS = list("abcdehlorsw .,'13") + ["Ġ", "Ċ", "▁", "é", "中", "<unk>", "<s>", "</s>"]

@@ -30,7 +30,10 @@ typedef struct GgufModel {
     const char *name;
     ImpStatus (*load)(Loader *loader);
     ImpStatus (*set_token)(Loader *loader, int32_t id, GgufString text, int64_t type, unsigned flags);
-    bool add_bos, add_eos, add_separator; /* when the file does not say */
+    /* When the file does not say: */
+    bool add_bos, add_eos, add_separator;
+    int32_t bos, eos;                      /* -1 for none */
+    const char *bos_text, *separator_text; /* where ids are not told either */
 } GgufModel;
 
 static const GgufValue *find_array(const Loader *loader, const char *key)
@@ -56,6 +59,12 @@ static int32_t id_of(const Loader *loader, const char *key)
     int64_t id;
     if (!gguf_get_i64(loader->meta, key, &id) || id < 0 || id >= loader->tokenizer->vocab.count) return -1;
     return (int32_t)id;
+}
+
+/* The id of a token by its text; -1 when there is none, or `text` is NULL. */
+static int32_t id_of_text(const Loader *loader, const char *text)
+{
+    return text == NULL ? -1 : tokenizer_find_slow(loader->tokenizer, text, strlen(text));
 }
 
 static int64_t type_of(const Loader *loader, uint64_t index)
@@ -89,10 +98,12 @@ static ImpStatus set_marked(Loader *loader, int32_t id, GgufString text, int64_t
     return status;
 }
 
-/* The conversion of WordPiece marks the start of words instead of their continuations. */
+/* The conversion of WordPiece marks the start of words instead of their continuations, but leaves "[unused7]" as it is.
+ */
 static ImpStatus set_wordpiece(Loader *loader, int32_t id, GgufString text, int64_t type, unsigned flags)
 {
-    if (type != TYPE_NORMAL) return set_plain(loader, id, text, type, flags);
+    const bool bracketed = text.length >= 2 && text.data[0] == '[' && text.data[text.length - 1] == ']';
+    if (type != TYPE_NORMAL || bracketed) return set_plain(loader, id, text, type, flags);
     if (text.length >= SPACE_MARK_BYTES && memcmp(text.data, SPACE_MARK, SPACE_MARK_BYTES) == 0) {
         const GgufString word = {text.data + SPACE_MARK_BYTES, text.length - SPACE_MARK_BYTES};
         return set_plain(loader, id, word, type, flags);
@@ -106,7 +117,52 @@ static ImpStatus set_wordpiece(Loader *loader, int32_t id, GgufString text, int6
     return status;
 }
 
-static ImpStatus load_token(Loader *loader, int32_t id, bool strips)
+/* Added tokens that take the white space beside them: nothing in the file says so, these models' tokenizers do. */
+typedef struct StripRule {
+    const char *architecture, *model, *pre; /* NULL: any */
+    const char *token;                      /* NULL: every added one without the exceptions */
+    const char *exceptions[3];
+    bool left, right;
+} StripRule;
+
+static const StripRule strip_rules[] = {
+    {"phi3", "llama", NULL, NULL, {"<unk>", "<s>", "<|endoftext|>"}, false, true},             /* Phi-3 */
+    {"phi3", "gpt2", "dbrx", NULL, {NULL}, true, true},                                        /* Phi-4 */
+    {"phi3", "gpt2", "gpt-4o", NULL, {"<|endoftext|>", "<|endofprompt|>", NULL}, false, true}, /* Phi-4-mini */
+    {NULL, "t5", NULL, "<mask>", {NULL}, true, false},                                         /* XLM-RoBERTa */
+    {NULL, "gpt2", "roberta-bpe", "<mask>", {NULL}, true, false},
+    {NULL, "gpt2", "jina-v1-en", "<mask>", {NULL}, true, false},
+    {NULL, "gpt2", "jina-v2-es", "<mask>", {NULL}, true, false},
+    {NULL, "gpt2", "jina-v2-de", "<mask>", {NULL}, true, false},
+    {NULL, "gpt2", "jina-v2-code", "<mask>", {NULL}, true, false},
+    {NULL, "gpt2", "modern-bert", "[MASK]", {NULL}, true, false},
+};
+
+/* The rule for the file's added tokens; NULL for most files. */
+static const StripRule *find_strip_rule(const Loader *loader)
+{
+    GgufString architecture = {"", 0};
+    (void)gguf_get_string(loader->meta, "general.architecture", &architecture);
+    for (size_t i = 0; i < sizeof strip_rules / sizeof strip_rules[0]; i++) {
+        const StripRule *rule = &strip_rules[i];
+        if (rule->architecture != NULL && !is(architecture, rule->architecture)) continue;
+        if (strcmp(loader->model->name, rule->model) != 0) continue;
+        if (rule->pre == NULL || is(loader->pre, rule->pre)) return rule;
+    }
+    return NULL;
+}
+
+static bool strip_applies(const StripRule *rule, GgufString text)
+{
+    if (rule == NULL) return false;
+    if (rule->token != NULL) return is(text, rule->token);
+    for (size_t i = 0; i < sizeof rule->exceptions / sizeof rule->exceptions[0]; i++) {
+        if (rule->exceptions[i] != NULL && is(text, rule->exceptions[i])) return false;
+    }
+    return true;
+}
+
+static ImpStatus load_token(Loader *loader, int32_t id, const StripRule *rule)
 {
     Tokenizer *tokenizer = loader->tokenizer;
     const GgufString text = loader->tokens->as.strings[id];
@@ -119,9 +175,13 @@ static ImpStatus load_token(Loader *loader, int32_t id, bool strips)
                                          (special ? VOCAB_SPECIAL : 0u)));
     const VocabToken *token = &tokenizer->vocab.tokens[id];
     if (!added || token->text_length == 0) return IMP_OK;
-    const bool strip = strips && special && !is(text, "<unk>") && !is(text, "<s>") && !is(text, "<|endoftext|>");
-    tokenizer->added.tokens[tokenizer->added.count++] = (AddedToken){
-        .content = token->text, .length = token->text_length, .id = id, .special = special, .strip_right = strip};
+    const bool strips = strip_applies(rule, text);
+    tokenizer->added.tokens[tokenizer->added.count++] = (AddedToken){.content = token->text,
+                                                                     .length = token->text_length,
+                                                                     .id = id,
+                                                                     .special = special,
+                                                                     .strip_left = strips && rule->left,
+                                                                     .strip_right = strips && rule->right};
     return IMP_OK;
 }
 
@@ -131,11 +191,8 @@ static ImpStatus load_tokens(Loader *loader)
     if (count > VOCAB_MAX_IDS)
         return imp_fail(IMP_ERR_LIMIT, "tokenizer.ggml.tokens holds more than %d tokens", VOCAB_MAX_IDS);
     IMP_TRY(tokenizer_create_vocab(loader->tokenizer, (size_t)count, (size_t)count));
-    /* Phi-3's control tokens take the white space behind them; nothing in the file says so. */
-    GgufString architecture = {"", 0};
-    (void)gguf_get_string(loader->meta, "general.architecture", &architecture);
-    const bool strips = is(architecture, "phi3") && strcmp(loader->model->name, "llama") == 0;
-    for (uint64_t i = 0; i < count; i++) IMP_TRY(load_token(loader, (int32_t)i, strips));
+    const StripRule *rule = find_strip_rule(loader);
+    for (uint64_t i = 0; i < count; i++) IMP_TRY(load_token(loader, (int32_t)i, rule));
     return IMP_OK;
 }
 
@@ -375,15 +432,31 @@ static ImpStatus load_wordpiece(Loader *loader)
     return IMP_OK;
 }
 
-static const GgufModel byte_level_model = {"gpt2", load_byte_level, set_plain, false, false, false};
-static const GgufModel marked_model = {"gemma4", load_marked_merges, set_marked, true, false, false};
-static const GgufModel *const models[] = {
-    &byte_level_model,
-    &marked_model,
-    &(const GgufModel){"llama", load_sentencepiece, set_marked, true, false, false},
-    &(const GgufModel){"t5", load_unigram, set_plain, false, true, false},
-    &(const GgufModel){"bert", load_wordpiece, set_wordpiece, true, false, true},
-};
+static const GgufModel byte_level_model = {
+    .name = "gpt2", .load = load_byte_level, .set_token = set_plain, .bos = -1, .eos = -1};
+static const GgufModel marked_model = {
+    .name = "gemma4", .load = load_marked_merges, .set_token = set_marked, .add_bos = true, .bos = -1, .eos = -1};
+static const GgufModel sentencepiece_model = {
+    .name = "llama", .load = load_sentencepiece, .set_token = set_marked, .add_bos = true, .bos = 1, .eos = 2};
+static const GgufModel unigram_model = {
+    .name = "t5", .load = load_unigram, .set_token = set_plain, .add_eos = true, .bos = -1, .eos = 1};
+static const GgufModel wordpiece_model = {.name = "bert",
+                                          .load = load_wordpiece,
+                                          .set_token = set_wordpiece,
+                                          .add_bos = true,
+                                          .add_separator = true,
+                                          .bos = -1,
+                                          .eos = -1,
+                                          .bos_text = "[CLS]",
+                                          .separator_text = "[SEP]"};
+static const GgufModel *const models[] = {&byte_level_model, &marked_model, &sentencepiece_model, &unigram_model,
+                                          &wordpiece_model};
+
+/* Some vocabularies of the marked kind say "gpt2", because they have merges. */
+static bool marked_by_pre(const Loader *loader)
+{
+    return is(loader->pre, "gemma4") || is(loader->pre, "granite-embed-multi-311m") || is(loader->pre, "sarvam-moe");
+}
 
 static ImpStatus find_model(Loader *loader)
 {
@@ -399,8 +472,7 @@ static ImpStatus find_model(Loader *loader)
                         (int)(name.length < 100 ? name.length : 100), name.data);
     }
     if (loader->model != &byte_level_model) return IMP_OK;
-    /* Some vocabularies of the marked kind say "gpt2", because they have merges. */
-    if (is(loader->pre, "gemma4") || is(loader->pre, "granite-embed-multi-311m") || is(loader->pre, "sarvam-moe")) {
+    if (marked_by_pre(loader)) {
         loader->model = &marked_model;
         return IMP_OK;
     }
@@ -414,11 +486,16 @@ static ImpStatus load_template(Loader *loader)
 {
     Tokenizer *tokenizer = loader->tokenizer;
     const GgufModel *model = loader->model;
-    const bool add_bos = flag(loader, "tokenizer.ggml.add_bos_token",
-                              loader->recipe == NULL ? model->add_bos : pre_recipe_adds_bos(loader->recipe));
+    const PreRecipe *recipe = loader->recipe;
+    /* Gemma 4's files say that it has no beginning; its tokenizer.json has. */
+    const bool always_bos = model == &marked_model && (!marked_by_pre(loader) || is(loader->pre, "gemma4"));
+    const bool add_bos = always_bos || flag(loader, "tokenizer.ggml.add_bos_token",
+                                            recipe == NULL ? model->add_bos : pre_recipe_adds_bos(recipe));
     const bool add_eos = flag(loader, "tokenizer.ggml.add_eos_token", model->add_eos);
-    const bool add_separator = flag(loader, "tokenizer.ggml.add_sep_token", model->add_separator);
+    const bool add_separator = flag(loader, "tokenizer.ggml.add_sep_token",
+                                    recipe == NULL ? model->add_separator : pre_recipe_adds_separator(recipe));
     int32_t separator = id_of(loader, "tokenizer.ggml.seperator_token_id");
+    if (separator < 0) separator = id_of_text(loader, model->separator_text);
     TokenList before = {0}, after = {0};
     ImpStatus status = IMP_OK;
     if (add_bos && tokenizer->bos >= 0) IMP_GOTO(token_list_push(&before, tokenizer->bos));
@@ -436,9 +513,14 @@ static void load_roles(Loader *loader)
     static const char *const ends[] = {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id",
                                        "tokenizer.ggml.eom_token_id"};
     Tokenizer *tokenizer = loader->tokenizer;
+    const GgufModel *model = loader->model;
     tokenizer->bos = id_of(loader, "tokenizer.ggml.bos_token_id");
     if (tokenizer->bos < 0) tokenizer->bos = id_of(loader, "tokenizer.ggml.cls_token_id");
+    if (tokenizer->bos < 0) tokenizer->bos = id_of_text(loader, model->bos_text);
+    if (tokenizer->bos < 0 && model->bos < tokenizer->vocab.count) tokenizer->bos = model->bos;
     tokenizer->eos = id_of(loader, "tokenizer.ggml.eos_token_id");
+    if (tokenizer->eos < 0 && model->eos < tokenizer->vocab.count) tokenizer->eos = model->eos;
+    tokenizer_add_end(tokenizer, tokenizer->eos);
     for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) tokenizer_add_end(tokenizer, id_of(loader, ends[i]));
     tokenizer_add_known_ends(tokenizer);
 }

@@ -26,7 +26,7 @@ typedef struct RecipeStep {
 
 enum { RECIPE_MAX_STEPS = 8 };
 
-enum { IGNORE_MERGES = 1, NFC = 2, ADD_BOS = 4 };
+enum { IGNORE_MERGES = 1, NFC = 2, ADD_BOS = 4, ADD_SEPARATOR = 8 };
 
 struct PreRecipe {
     const char *names; /* each between spaces */
@@ -66,11 +66,11 @@ struct PreRecipe {
     "\U000118a0-\U000118df\U0001e900-\U0001e943"
 
 static const PreRecipe recipes[] = {
-    {" default gpt-2 gpt2 phi-2 jais jina-es jina-de jina-v1-en jina-v2-es jina-v2-de jina-v2-code roberta-bpe "
-     "gigachat a.x-4.0 mellum "
-     "exaone4 trillion granite-docling ",
+    {" default gpt-2 gpt2 phi-2 jais jina-es jina-de jina-v2-es jina-v2-de gigachat a.x-4.0 mellum exaone4 trillion "
+     "granite-docling ",
      0,
      {{RECIPE_SPLIT, GPT2}}},
+    {" roberta-bpe jina-v1-en jina-v2-code ", ADD_SEPARATOR, {{RECIPE_SPLIT, GPT2}}},
     {" mpt olmo modern-bert ", NFC, {{RECIPE_SPLIT, GPT2}}},
     {" smollm starcoder refact codeshell exaone minerva-7b mellum2 ", 0, {{RECIPE_DIGITS, NULL}, {RECIPE_SPLIT, GPT2}}},
     {" command-r ", NFC, {{RECIPE_DIGITS, NULL}, {RECIPE_SPLIT, GPT2}}},
@@ -206,6 +206,7 @@ ImpStatus pre_recipe_apply(const PreRecipe *recipe, PatternCompiler *compiler, P
 bool pre_recipe_ignores_merges(const PreRecipe *recipe) { return (recipe->options & IGNORE_MERGES) != 0; }
 bool pre_recipe_normalizes(const PreRecipe *recipe) { return (recipe->options & NFC) != 0; }
 bool pre_recipe_adds_bos(const PreRecipe *recipe) { return (recipe->options & ADD_BOS) != 0; }
+bool pre_recipe_adds_separator(const PreRecipe *recipe) { return (recipe->options & ADD_SEPARATOR) != 0; }
 
 bool pre_recipe_has_byte_chars(const PreRecipe *recipe)
 {

@@ -23,5 +23,7 @@ bool pre_recipe_has_byte_chars(const PreRecipe *recipe);
 bool pre_recipe_normalizes(const PreRecipe *recipe);
 /* BOS is added when the file does not say. */
 bool pre_recipe_adds_bos(const PreRecipe *recipe);
+/* The separator is added behind the text when the file does not say. */
+bool pre_recipe_adds_separator(const PreRecipe *recipe);
 
 #endif
