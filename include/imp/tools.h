@@ -53,8 +53,7 @@ typedef struct ImpToolRules {
     const char *only;       /* the one tool that may be called; NULL: all */
     bool single;            /* one call at most */
     bool strict;            /* arguments of all tools validate, also under AUTO */
-    bool inside_reasoning;  /* the prompt has opened a <think> block */
-    bool may_reason;        /* the answer may begin with a <think> block */
+    bool may_reason;        /* the answer may begin with a <think> block, of which ImpRequest.reasoning_open tells the engine */
 } ImpToolRules;
 
 /* *constraint is NULL when the rules constrain nothing. IMP_ERR_UNSUPPORTED and IMP_ERR_FORMAT name the tool whose schema cannot

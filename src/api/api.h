@@ -102,6 +102,9 @@ void api_backend_return(ImpModel model, ModelBackend *backend);
 ImpStatus api_sampler_params(ImpModel model, const ImpGenerateParams *params, uint64_t seed, Arena *arena,
                              SamplerParams *out);
 
+/* A public handle that owns a compiled constraint. */
+ImpStatus api_constraint_wrap(Constraint *compiled, ImpConstraint *constraint);
+
 /* What params->constraint means for a generation; both NULL without one. */
 ImpStatus api_constraint(ImpModel model, const ImpGenerateParams *params, const Constraint **constraint,
                          ConstraintVocab **vocab);

@@ -42,6 +42,14 @@ ImpStatus imp_constraint_compile(ImpConstraintKind kind, const char *text, size_
     return IMP_OK;
 }
 
+ImpStatus api_constraint_wrap(Constraint *compiled, ImpConstraint *constraint)
+{
+    *constraint = calloc(1, sizeof **constraint);
+    if (!*constraint) return imp_fail_memory(sizeof **constraint);
+    (*constraint)->compiled = compiled;
+    return IMP_OK;
+}
+
 void imp_constraint_free(ImpConstraint constraint)
 {
     if (!constraint) return;
