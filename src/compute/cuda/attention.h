@@ -11,7 +11,8 @@
 extern "C" {
 #endif
 
-/* Bytes of one page of a layer with these shapes: KV_PAGE_TOKENS tokens. 0: the type is not supported. */
+/* Bytes of one page of a layer with these shapes: KV_PAGE_TOKENS tokens. 0: the type is not supported. DT_F32, DT_F16,
+ * DT_BF16, DT_F8_E4M3, DT_I8, DT_NVFP4, and 4-bit integers as DT_Q4_0 (kv.h). */
 size_t cuda_kv_page_bytes(DType type, int32_t n_kv_heads, int32_t head_dim, int32_t head_dim_v);
 
 /* Device copies of what a layer's attention needs beside its matrices; NULL: none. */
