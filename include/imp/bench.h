@@ -22,6 +22,7 @@ typedef struct ImpBenchTest {
     int32_t n_sequences;          /* at least 1 */
     int32_t depth;
     int32_t reps; /* runs that count, at least 1 */
+    bool processor_time; /* count processors' seconds, not the clock's: for one thread on a machine that others use too */
 } ImpBenchTest;
 
 typedef struct ImpBenchResult {

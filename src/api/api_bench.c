@@ -119,10 +119,11 @@ static ImpStatus run_once(Bench *bench, double *seconds)
 {
     const ImpBenchTest *test = &bench->test;
     IMP_TRY(rewind_sequences(bench));
-    const double start = clock_seconds();
+    double (*const now)(void) = test->processor_time ? clock_processor_seconds : clock_seconds;
+    const double start = now();
     IMP_TRY(feed(bench, test->depth, test->n_prompt, true));
     for (int32_t i = 0; i < test->n_generate; i++) IMP_TRY(feed(bench, test->depth + test->n_prompt + i, 1, true));
-    *seconds = clock_seconds() - start;
+    *seconds = now() - start;
     return IMP_OK;
 }
 

@@ -1,8 +1,11 @@
-/* clock.h - monotonic time. */
+/* clock.h - monotonic time, and processor time. */
 #ifndef IMP_CORE_CLOCK_H
 #define IMP_CORE_CLOCK_H
 
 /* Seconds since an arbitrary start; never goes back. */
 double clock_seconds(void);
+
+/* Seconds that this process has kept processors busy, all threads together. */
+double clock_processor_seconds(void);
 
 #endif

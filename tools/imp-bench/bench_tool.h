@@ -27,7 +27,7 @@ typedef struct Options {
     ImpKvType kv_type;
     ImpCpuIsa cpu_isa;
     OutputForm output;
-    bool measure_machine;
+    bool measure_machine, processor_time;
 } Options;
 
 /* Reads the command line; false with a message on stderr, or when help or version was asked for (*exit_code is then 0).

@@ -80,7 +80,7 @@ static int measure_combination(ImpModel model, const Options *options, Report *r
     config.cpu_isa = options->cpu_isa;
     ImpContext context;
     if (imp_context_create(model, &config, &context) != IMP_OK) return fail();
-    Line line = {.threads = threads, .test = {.n_sequences = sequences, .reps = options->reps}};
+    Line line = {.threads = threads, .test = {.n_sequences = sequences, .reps = options->reps, .processor_time = options->processor_time}};
     const int code = measure_context(context, options, report, &line);
     imp_context_free(context);
     return code;

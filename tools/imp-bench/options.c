@@ -23,10 +23,11 @@ static const char *const usage =
     "      --cpu-isa ISA       auto, portable, avx2, avx512 or amx (auto)\n"
     "  -o, --output FORM       table, json or csv (table)\n"
     "      --no-machine        do not measure what the machine could do\n"
+    "      --processor-time    time processors instead of the clock: for one thread on a busy machine\n"
     "  -h, --help\n"
     "      --version\n";
 
-enum { OPTION_NO_MACHINE = 256, OPTION_VERSION, OPTION_ISA };
+enum { OPTION_NO_MACHINE = 256, OPTION_VERSION, OPTION_ISA, OPTION_PROCESSOR_TIME };
 
 static const struct option long_options[] = {
     {"model", required_argument, NULL, 'm'},
@@ -41,6 +42,7 @@ static const struct option long_options[] = {
     {"cpu-isa", required_argument, NULL, OPTION_ISA},
     {"output", required_argument, NULL, 'o'},
     {"no-machine", no_argument, NULL, OPTION_NO_MACHINE},
+    {"processor-time", no_argument, NULL, OPTION_PROCESSOR_TIME},
     {"help", no_argument, NULL, 'h'},
     {"version", no_argument, NULL, OPTION_VERSION},
     {NULL, 0, NULL, 0},
@@ -157,6 +159,8 @@ bool options_read(int argc, char **argv, Options *options, int *exit_code)
         }
         if (flag == OPTION_NO_MACHINE) {
             options->measure_machine = false;
+        } else if (flag == OPTION_PROCESSOR_TIME) {
+            options->processor_time = true;
         } else if (flag == '?' || !apply(flag, optarg, options)) {
             *exit_code = 2;
             return false;

@@ -88,14 +88,14 @@ static void impossible_tests_are_refused(void **state)
         ImpStatus status;
         const char *words;
     } bad[] = {
-        {{0, 0, 0, 1, 0, 1}, IMP_ERR_INVALID_ARGUMENT, "0 + 0 tokens"},
-        {{0, -1, 4, 1, 0, 1}, IMP_ERR_INVALID_ARGUMENT, "-1 + 4"},
-        {{0, 4, 4, 0, 0, 1}, IMP_ERR_INVALID_ARGUMENT, "0 sequences"},
-        {{0, 4, 4, 1, -1, 1}, IMP_ERR_INVALID_ARGUMENT, "a benchmark of"},
-        {{0, 4, 4, 1, 0, 0}, IMP_ERR_INVALID_ARGUMENT, "0 times"},
-        {{0, 4, 4, 3, 0, 1}, IMP_ERR_INVALID_ARGUMENT, "room for 2 sequences"},
-        {{0, 40, 20, 1, 5, 1}, IMP_ERR_CONTEXT_FULL, "sequences of 65 tokens"},
-        {{0, INT32_MAX, INT32_MAX, 1, INT32_MAX, 1}, IMP_ERR_CONTEXT_FULL, "are to be measured"},
+        {{0, 0, 0, 1, 0, 1, false}, IMP_ERR_INVALID_ARGUMENT, "0 + 0 tokens"},
+        {{0, -1, 4, 1, 0, 1, false}, IMP_ERR_INVALID_ARGUMENT, "-1 + 4"},
+        {{0, 4, 4, 0, 0, 1, false}, IMP_ERR_INVALID_ARGUMENT, "0 sequences"},
+        {{0, 4, 4, 1, -1, 1, false}, IMP_ERR_INVALID_ARGUMENT, "a benchmark of"},
+        {{0, 4, 4, 1, 0, 0, false}, IMP_ERR_INVALID_ARGUMENT, "0 times"},
+        {{0, 4, 4, 3, 0, 1, false}, IMP_ERR_INVALID_ARGUMENT, "room for 2 sequences"},
+        {{0, 40, 20, 1, 5, 1, false}, IMP_ERR_CONTEXT_FULL, "sequences of 65 tokens"},
+        {{0, INT32_MAX, INT32_MAX, 1, INT32_MAX, 1, false}, IMP_ERR_CONTEXT_FULL, "are to be measured"},
     };
     ImpBenchResult result = {.size = sizeof result};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
