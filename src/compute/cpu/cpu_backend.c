@@ -108,7 +108,7 @@ static const ComputeOps compute_ops = {
 /* What the widest weight, and the most activations of one product, need. */
 typedef struct Needs {
     int32_t cols, pairs;
-    size_t panel_bytes, act_blocks;
+    size_t panel_bytes, act_blocks, wide_blocks;
 } Needs;
 
 /* `rows`: most activation rows that this weight is multiplied with. */
@@ -116,12 +116,14 @@ static void fit_weight(Needs *needs, const Weight *weight, size_t rows)
 {
     if (!weight_present(weight)) return;
     needs->cols = max_i32(needs->cols, (int32_t)weight->cols);
-    const PackedFormat *format = packed_format(weight->type);
-    const size_t bytes = format != NULL ? 2 * packed_panel_bytes(format, weight->cols)
-                                        : LINEAR_PANEL_ROWS * (size_t)weight->cols * sizeof(float);
-    const size_t blocks = format != NULL ? rows * ((size_t)weight->cols / BLOCK_COLS) : 0;
+    const size_t panel = panel_bytes(weight);
+    const size_t bytes = panel > 0 ? 2 * panel : LINEAR_PANEL_ROWS * (size_t)weight->cols * sizeof(float);
     if (bytes > needs->panel_bytes) needs->panel_bytes = bytes;
-    if (blocks > needs->act_blocks) needs->act_blocks = blocks;
+    if (panel == 0) return;
+    const bool packed = packed_format(weight->type) != NULL;
+    const size_t blocks = rows * ((size_t)weight->cols / (packed ? BLOCK_COLS : WIDE_COLS));
+    size_t *most = packed ? &needs->act_blocks : &needs->wide_blocks;
+    if (blocks > *most) *most = blocks;
 }
 
 static void fit_layer(CpuCompute *compute, const Layer *layer, Needs *needs)
@@ -171,6 +173,7 @@ static ImpStatus allocate(CpuCompute *compute)
         IMP_TRY(cpu_alloc(compute, rows, (size_t)needs.pairs * sizeof(float), &compute->rope[i].sine));
     }
     IMP_TRY(cpu_alloc(compute, needs.act_blocks, sizeof *compute->acts, &compute->acts));
+    IMP_TRY(cpu_alloc(compute, needs.wide_blocks, sizeof *compute->wide_acts, &compute->wide_acts));
     const int32_t n_threads = thread_pool_size(compute->pool);
     IMP_TRY(cpu_alloc(compute, (size_t)n_threads, sizeof *compute->threads, &compute->threads));
     for (int32_t i = 0; i < n_threads; i++) {
@@ -229,7 +232,7 @@ static ImpStatus prepare(Backend *base, Model *model, const Progress *progress)
     CpuBackend *backend = (CpuBackend *)base;
     if (backend->repacked != NULL)
         return imp_fail(IMP_ERR_INVALID_ARGUMENT, "this backend has prepared another model: release that first");
-    return repack_model(model, backend->repack, backend->pool, progress, &backend->repacked);
+    return repack_model(model, backend->kernels, backend->repack, backend->pool, progress, &backend->repacked);
 }
 
 static void release(Backend *base, Model *model)

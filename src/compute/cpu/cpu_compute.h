@@ -82,7 +82,8 @@ typedef struct CpuCompute {
     int32_t n_rope;        /* tables valid for this batch */
     int32_t max_cols, max_width;
     float fine_threshold;  /* packed.h: which activation blocks have 16 bits */
-    ActBlock *acts;        /* the input of the running products in fixed point */
+    ActBlock *acts;        /* the input of the running products in fixed point, for quantized weights … */
+    WideAct *wide_acts;    /* … and for half-precision ones */
     ThreadScratch *threads;
     ExpertScratch experts;
     struct CpuBlock *blocks; /* all memory, for destroy */

@@ -537,6 +537,27 @@ static void quantize_row(const float *x, int32_t n, float fine_threshold, ActBlo
     }
 }
 
+/* ---- activations of half-precision weights (wide.h) ---- */
+
+static void wide_quantize(const float *x, int32_t n, WideAct *out)
+{
+    for (int32_t b = 0; b < n / WIDE_COLS; b++, x += WIDE_COLS, out++) {
+        F32x16 most = v_set1(0.0f), poison = v_set1(0.0f);
+        for (int i = 0; i < WIDE_COLS; i += 16) {
+            const F32x16 part = v_load(x + i);
+            most = v_max(most, v_abs(part));
+            poison = v_fma(part, v_set1(0.0f), poison);
+        }
+        /* Smaller than this, and the quotient would overflow: next to anything it is zero. */
+        const float max = v_reduce_max(most);
+        const bool zero = !(max > 1e-30f), finite = v_sum(poison) == 0.0f;
+        const F32x16 inverse = v_set1(zero || !finite ? 0.0f : (float)WIDE_ACT_MAX / max);
+        for (int i = 0; i < WIDE_COLS; i += 16)
+            v_store_s16(out->codes + i, v_round(v_mul(finite ? v_load(x + i) : v_set1(0.0f), inverse)));
+        out->scale = !finite ? NAN : zero ? 0.0f : max / (float)WIDE_ACT_MAX;
+    }
+}
+
 /* ---- the table ---- */
 
 #define FLOAT_KERNELS                                                                                                  \
@@ -544,7 +565,7 @@ static void quantize_row(const float *x, int32_t n, float fine_threshold, ActBlo
     .sum = sum_of, .sum_of_squares = sum_of_squares, .max = max_of, .add_scaled = add_scaled,                          \
     .scale = scale_by, .normalize = normalize, .finish_logits = finish_logits, .activate = activate,                   \
     .gate_sigmoid = gate_sigmoid, .sigmoid = sigmoid, .exp_sum = exp_sum, .rotate_half = rotate_half,                  \
-    .quantize_row = quantize_row,                                                                                      \
+    .quantize_row = quantize_row, .wide_quantize = wide_quantize,                                                                                      \
     .encode_kv = {[DT_F32] = encode_f32, [DT_F16] = encode_f16, [DT_BF16] = encode_bf16},                              \
     .attend_page = {[DT_F32] = attend_page_f32, [DT_F16] = attend_page_f16, [DT_BF16] = attend_page_bf16},             \
     .decode = {[DT_F16] = decode_f16, [DT_BF16] = decode_bf16, [DT_Q4_0] = decode_q4_0, [DT_Q4_1] = decode_q4_1,       \

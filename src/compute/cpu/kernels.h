@@ -14,6 +14,7 @@
 #include "compute/batch.h"
 #include "compute/cpu/cpu_backend.h"
 #include "compute/cpu/packed.h"
+#include "compute/cpu/wide.h"
 #include "quant/dtype.h"
 
 enum {
@@ -76,6 +77,11 @@ typedef struct CpuKernels {
      * `out` are PACKED_ROWS apart. `scratch` holds a PlainBlock for each block of two panels. */
     void (*packed_multiply)(const PackedFormat *format, const uint8_t *const panels[2], int n_panels, int64_t cols,
                             const ActBlock *const acts[], int32_t n_acts, PlainBlock *scratch, float *out);
+
+    /* The same for half-precision weights (wide.h); n a multiple of WIDE_COLS. */
+    void (*wide_quantize)(const float *x, int32_t n, WideAct *out);
+    void (*wide_multiply)(const uint8_t *const panels[2], int n_panels, int64_t cols, const WideAct *const acts[],
+                          int32_t n_acts, float *out);
 
     /* Turns pairs (a[i], b[i]) by (c[i], s[i]); a and b are the halves of the turning dimensions. */
     void (*rotate_half)(float *a, float *b, const float *c, const float *s, int32_t n);

@@ -7,10 +7,13 @@
 #include "compute/cpu/float_kernels.h"
 #include "compute/cpu/packed_avx2.h"
 #include "compute/cpu/packed_kernels.h"
+#include "compute/cpu/wide_avx2.h"
+#include "compute/cpu/wide_kernels.h"
 
 const CpuKernels *kernels_avx2(void)
 {
-    static const CpuKernels table = {.name = "AVX2", .isa = CPU_ISA_AVX2, FLOAT_KERNELS, .packed_multiply = packed_multiply};
+    static const CpuKernels table = {.name = "AVX2", .isa = CPU_ISA_AVX2, FLOAT_KERNELS,
+                                     .packed_multiply = packed_multiply, .wide_multiply = wide_multiply};
     return &table;
 }
 #else

@@ -3,9 +3,11 @@
 
 #include "compute/cpu/float_kernels.h"
 #include "compute/cpu/packed_kernels.h"
+#include "compute/cpu/wide_kernels.h"
 
 const CpuKernels *kernels_portable(void)
 {
-    static const CpuKernels table = {.name = "portable", .isa = CPU_ISA_PORTABLE, FLOAT_KERNELS, .packed_multiply = packed_multiply};
+    static const CpuKernels table = {.name = "portable", .isa = CPU_ISA_PORTABLE, FLOAT_KERNELS,
+                                     .packed_multiply = packed_multiply, .wide_multiply = wide_multiply};
     return &table;
 }

@@ -3,12 +3,12 @@
  *
  * A task is a block of weight rows, never a part of a sum, so threads do not meet.
  *
- * Quantized weights (packed.h): the input's rows are turned into fixed point once, then panels of 16 weight rows, two at a
- * time, are multiplied with all of them, PACKED_ACTS at a time. Panels come from `prepare`, or are re-laid here when the model was
- * left as it is in the file.
+ * Quantized weights (packed.h) and those in half precision (wide.h): the input's rows are turned into fixed point once, then
+ * panels of 16 weight rows, two at a time, are multiplied with all of them, PACKED_ACTS at a time. Panels come from `prepare`,
+ * or are re-laid here when the model was left as it is in the file.
  *
- * Float weights: a panel of rows is decoded to float32 and multiplied with all activation rows, tile by tile; for a few
- * activation rows they are decoded in registers.
+ * The rest (float32, types without a packed format): a panel of rows is decoded to float32 and multiplied with all activation
+ * rows, tile by tile; for a few activation rows half-precision rows are decoded in registers.
  */
 #include "compute/cpu/cpu_compute.h"
 
@@ -21,6 +21,7 @@ typedef struct LinearRun {
     const LinearInput *input;
     const LinearJob *jobs;
     int32_t n_jobs;
+    bool packed, wide; /* which fixed point the jobs want */
 } LinearRun;
 
 /* Input row of a job's i-th row, and where its result goes. */
@@ -46,24 +47,46 @@ static void store_sums(const LinearJob *job, const float *sums, int64_t first, i
     }
 }
 
-/* ---- quantized ---- */
+/* ---- panels ---- */
 
 static void quantize_task(void *context, int32_t row, int32_t thread)
 {
     (void)thread;
     const LinearRun *run = context;
     const LinearInput *input = run->input;
-    run->compute->kernels->quantize_row(input_floats(input, row), input->cols, run->compute->fine_threshold,
-                                        run->compute->acts + (size_t)row * (size_t)(input->cols / BLOCK_COLS));
+    const CpuCompute *compute = run->compute;
+    const float *x = input_floats(input, row);
+    if (run->packed)
+        compute->kernels->quantize_row(x, input->cols, compute->fine_threshold,
+                                       compute->acts + (size_t)row * (size_t)(input->cols / BLOCK_COLS));
+    if (run->wide)
+        compute->kernels->wide_quantize(x, input->cols,
+                                        compute->wide_acts + (size_t)row * (size_t)(input->cols / WIDE_COLS));
+}
+
+/* Multiplies two panels with rows first … first + n - 1 of a job. */
+static void multiply_panels(const LinearRun *run, const LinearJob *job, const uint8_t *const panels[2], int n_panels,
+                            int32_t first, int32_t n, PlainBlock *scratch, float *sums)
+{
+    const CpuCompute *compute = run->compute;
+    const PackedFormat *format = packed_format(job->weight->type);
+    const int64_t cols = job->weight->cols;
+    if (format != NULL) {
+        const ActBlock *acts[PACKED_ACTS];
+        for (int32_t i = 0; i < n; i++) acts[i] = compute->acts + input_row(job, first + i) * (cols / BLOCK_COLS);
+        compute->kernels->packed_multiply(format, panels, n_panels, cols, acts, n, scratch, sums);
+    } else {
+        const WideAct *acts[PACKED_ACTS];
+        for (int32_t i = 0; i < n; i++) acts[i] = compute->wide_acts + input_row(job, first + i) * (cols / WIDE_COLS);
+        compute->kernels->wide_multiply(panels, n_panels, cols, acts, n, sums);
+    }
 }
 
 /* One or two panels from weight row `row` on, `n_rows` of them within the weight. */
-static void packed_panels(const LinearRun *run, const LinearJob *job, int64_t row, int32_t n_rows, ThreadScratch *scratch)
+static void weight_panels(const LinearRun *run, const LinearJob *job, int64_t row, int32_t n_rows, ThreadScratch *scratch)
 {
-    const CpuCompute *compute = run->compute;
     const Weight *weight = job->weight;
-    const PackedFormat *format = packed_format(weight->type);
-    const size_t blocks = (size_t)weight->cols / BLOCK_COLS, bytes = packed_panel_bytes(format, weight->cols);
+    const size_t bytes = panel_bytes(weight);
     const uint8_t *panels[2] = {NULL, NULL};
     const int n_panels = n_rows > PANEL_ROWS ? 2 : 1;
     for (int p = 0; p < n_panels; p++) {
@@ -71,17 +94,14 @@ static void packed_panels(const LinearRun *run, const LinearJob *job, int64_t ro
             panels[p] = (const uint8_t *)weight->prepared + (size_t)(row / PANEL_ROWS + p) * bytes;
             continue;
         }
-        const uint8_t *rows = weight->data + (size_t)(row + p * PANEL_ROWS) * weight->row_bytes;
         uint8_t *panel = scratch->panel + (size_t)p * bytes;
-        packed_pack(format, rows, weight->row_bytes, min_i32(PANEL_ROWS, n_rows - p * PANEL_ROWS), weight->cols, panel);
+        panel_pack(run->compute->kernels, weight, row + p * PANEL_ROWS, panel);
         panels[p] = panel;
     }
     for (int32_t first = 0; first < job->n_rows; first += PACKED_ACTS) {
         const int32_t n = min_i32(PACKED_ACTS, job->n_rows - first);
-        const ActBlock *acts[PACKED_ACTS];
         float sums[PACKED_ACTS * PACKED_ROWS];
-        for (int32_t i = 0; i < n; i++) acts[i] = compute->acts + (size_t)input_row(job, first + i) * blocks;
-        compute->kernels->packed_multiply(format, panels, n_panels, weight->cols, acts, n, scratch->blocks, sums);
+        multiply_panels(run, job, panels, n_panels, first, n, scratch->blocks, sums);
         for (int32_t i = 0; i < n; i++)
             store_sums(job, sums + i * PACKED_ROWS, row, n_rows, output_row(job, first + i));
     }
@@ -145,9 +165,9 @@ static void linear_task(void *context, int32_t task, int32_t thread)
     ThreadScratch *scratch = &run->compute->threads[thread];
     const int64_t first = (int64_t)(task - job->first_task) * TASK_ROWS;
     const int64_t end = first + TASK_ROWS < job->weight->rows ? first + TASK_ROWS : job->weight->rows;
-    if (packed_format(job->weight->type) != NULL) {
+    if (panel_bytes(job->weight) > 0) {
         for (int64_t row = first; row < end; row += PACKED_ROWS)
-            packed_panels(run, job, row, end - row < PACKED_ROWS ? (int32_t)(end - row) : PACKED_ROWS, scratch);
+            weight_panels(run, job, row, end - row < PACKED_ROWS ? (int32_t)(end - row) : PACKED_ROWS, scratch);
         return;
     }
     const int32_t panel_rows = job->n_rows == 1 ? DOT_TILE_ROWS : LINEAR_PANEL_ROWS;
@@ -157,15 +177,15 @@ static void linear_task(void *context, int32_t task, int32_t thread)
 
 void cpu_linear_run(CpuCompute *compute, const LinearInput *input, LinearJob *jobs, int32_t n_jobs)
 {
+    LinearRun run = {.compute = compute, .input = input, .jobs = jobs, .n_jobs = n_jobs};
     int32_t n_tasks = 0;
-    bool packed = false;
     for (int32_t i = 0; i < n_jobs; i++) {
         jobs[i].first_task = n_tasks;
         n_tasks += (int32_t)((jobs[i].weight->rows + TASK_ROWS - 1) / TASK_ROWS);
-        packed = packed || packed_format(jobs[i].weight->type) != NULL;
+        run.packed = run.packed || packed_format(jobs[i].weight->type) != NULL;
+        run.wide = run.wide || wide_fits(jobs[i].weight->type, input->cols);
     }
-    LinearRun run = {compute, input, jobs, n_jobs};
-    if (packed) thread_pool_run(compute->pool, quantize_task, &run, input->n_rows);
+    if (run.packed || run.wide) thread_pool_run(compute->pool, quantize_task, &run, input->n_rows);
     thread_pool_run(compute->pool, linear_task, &run, n_tasks);
 }
 

@@ -7,6 +7,7 @@
 #include "compute/cpu/repack.h"
 
 #include "compute/cpu/packed.h"
+#include "compute/cpu/wide.h"
 #include "core/log.h"
 
 #include <stdio.h>
@@ -23,6 +24,7 @@ struct RepackedModel {
 
 typedef struct RepackRun {
     const Model *model;
+    const CpuKernels *kernels;
     ThreadPool *pool;
     const Progress *progress;
     uint8_t *region; /* NULL: only sizes are wanted */
@@ -31,9 +33,26 @@ typedef struct RepackRun {
 
 /* ---- one weight ---- */
 
+size_t panel_bytes(const Weight *weight)
+{
+    const PackedFormat *format = packed_format(weight->type);
+    if (format != NULL) return packed_panel_bytes(format, weight->cols);
+    return wide_fits(weight->type, weight->cols) ? wide_panel_bytes(weight->cols) : 0;
+}
+
+void panel_pack(const CpuKernels *kernels, const Weight *weight, int64_t row, uint8_t *panel)
+{
+    const PackedFormat *format = packed_format(weight->type);
+    const uint8_t *rows = weight->data + (size_t)row * weight->row_bytes;
+    const int64_t left = weight->rows - row;
+    const int32_t n_rows = left < PANEL_ROWS ? (int32_t)left : PANEL_ROWS;
+    if (format != NULL) packed_pack(format, rows, weight->row_bytes, n_rows, weight->cols, panel);
+    else wide_pack(kernels_decoder(kernels, weight->type), rows, weight->row_bytes, n_rows, weight->cols, panel);
+}
+
 typedef struct WeightRun {
     const Weight *weight;
-    const PackedFormat *format;
+    const CpuKernels *kernels;
     uint8_t *panels;
     size_t panel_bytes;
     int64_t n_panels;
@@ -43,14 +62,9 @@ static void pack_task(void *context, int32_t task, int32_t thread)
 {
     (void)thread;
     const WeightRun *run = context;
-    const Weight *weight = run->weight;
     const int64_t first = (int64_t)task * PANELS_PER_TASK;
-    for (int64_t p = first; p < first + PANELS_PER_TASK && p < run->n_panels; p++) {
-        const int64_t row = p * PANEL_ROWS, left = weight->rows - row;
-        packed_pack(run->format, weight->data + (size_t)row * weight->row_bytes, weight->row_bytes,
-                    left < PANEL_ROWS ? (int32_t)left : PANEL_ROWS, weight->cols,
-                    run->panels + (size_t)p * run->panel_bytes);
-    }
+    for (int64_t p = first; p < first + PANELS_PER_TASK && p < run->n_panels; p++)
+        panel_pack(run->kernels, run->weight, p * PANEL_ROWS, run->panels + (size_t)p * run->panel_bytes);
 }
 
 static int64_t panels_of(const Weight *weight) { return (weight->rows + PANEL_ROWS - 1) / PANEL_ROWS; }
@@ -58,15 +72,14 @@ static int64_t panels_of(const Weight *weight) { return (weight->rows + PANEL_RO
 /* Whether a weight is multiplied at all: an embedding that is not the head too is only looked up. */
 static bool wanted(const RepackRun *run, const Weight *weight)
 {
-    return weight != &run->model->embedding && weight_present(weight) && packed_format(weight->type) != NULL;
+    return weight != &run->model->embedding && weight_present(weight) && panel_bytes(weight) > 0;
 }
 
 static ImpStatus visit(Weight *weight, void *context)
 {
     RepackRun *run = context;
     if (!wanted(run, weight)) return IMP_OK;
-    const PackedFormat *format = packed_format(weight->type);
-    WeightRun part = {weight, format, NULL, packed_panel_bytes(format, weight->cols), panels_of(weight)};
+    WeightRun part = {weight, run->kernels, NULL, panel_bytes(weight), panels_of(weight)};
     const size_t bytes = ((size_t)part.n_panels * part.panel_bytes + PANEL_ALIGN - 1) & ~(size_t)(PANEL_ALIGN - 1);
     if (run->region != NULL) {
         part.panels = run->region + run->used;
@@ -104,11 +117,12 @@ static size_t available_memory(void)
     return found ? (size_t)kib * 1024 : SIZE_MAX;
 }
 
-ImpStatus repack_model(Model *model, CpuRepack mode, ThreadPool *pool, const Progress *progress, RepackedModel **out)
+ImpStatus repack_model(Model *model, const CpuKernels *kernels, CpuRepack mode, ThreadPool *pool,
+                       const Progress *progress, RepackedModel **out)
 {
     *out = NULL;
     if (mode == CPU_REPACK_NEVER) return IMP_OK;
-    RepackRun run = {.model = model, .pool = pool, .progress = progress};
+    RepackRun run = {.model = model, .kernels = kernels, .pool = pool, .progress = progress};
     IMP_TRY(model_visit_weights(model, visit, &run));
     if (run.used == 0) return IMP_OK;
     if (mode == CPU_REPACK_AUTO && run.used > available_memory() / 2) {

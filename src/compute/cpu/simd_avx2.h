@@ -82,6 +82,12 @@ static inline void v_store_s8(int8_t *p, F32x16 a)
                      _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1)));
 }
 
+static inline void v_store_s16(int16_t *p, F32x16 a)
+{
+    const __m256i pairs = _mm256_packs_epi32(_mm256_cvtps_epi32(a.low), _mm256_cvtps_epi32(a.high));
+    _mm256_storeu_si256((__m256i *)(void *)p, _mm256_permute4x64_epi64(pairs, 0xD8));
+}
+
 static inline F32x16 v_add(F32x16 a, F32x16 b) { V_BOTH(_mm256_add_ps(a.low, b.low), _mm256_add_ps(a.high, b.high)); }
 static inline F32x16 v_sub(F32x16 a, F32x16 b) { V_BOTH(_mm256_sub_ps(a.low, b.low), _mm256_sub_ps(a.high, b.high)); }
 static inline F32x16 v_mul(F32x16 a, F32x16 b) { V_BOTH(_mm256_mul_ps(a.low, b.low), _mm256_mul_ps(a.high, b.high)); }

@@ -45,6 +45,11 @@ static inline void v_store_s8(int8_t *p, F32x16 a)
     _mm_storeu_si128((__m128i *)(void *)p, _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(a)));
 }
 
+static inline void v_store_s16(int16_t *p, F32x16 a)
+{
+    _mm256_storeu_si256((__m256i *)(void *)p, _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(a)));
+}
+
 static inline F32x16 v_add(F32x16 a, F32x16 b) { return _mm512_add_ps(a, b); }
 static inline F32x16 v_sub(F32x16 a, F32x16 b) { return _mm512_sub_ps(a, b); }
 static inline F32x16 v_mul(F32x16 a, F32x16 b) { return _mm512_mul_ps(a, b); }

@@ -64,6 +64,12 @@ V_INLINE void v_store_s8(int8_t *p, F32x16 a)
     for (int l = 0; l < 16; l++) p[l] = (int8_t)a.lane[l];
 }
 
+/* Whole numbers from -32768 to 32767. */
+V_INLINE void v_store_s16(int16_t *p, F32x16 a)
+{
+    for (int l = 0; l < 16; l++) p[l] = (int16_t)a.lane[l];
+}
+
 V_INLINE F32x16 v_add(F32x16 a, F32x16 b) { V_EACH(a.lane[l] + b.lane[l]); }
 V_INLINE F32x16 v_sub(F32x16 a, F32x16 b) { V_EACH(a.lane[l] - b.lane[l]); }
 V_INLINE F32x16 v_mul(F32x16 a, F32x16 b) { V_EACH(a.lane[l] * b.lane[l]); }

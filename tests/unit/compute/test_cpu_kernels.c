@@ -362,6 +362,74 @@ static void packed_products_agree(void **state)
     }
 }
 
+/* ---- half-precision products ---- */
+
+static void random_halves(uint64_t *seed, DType type, uint8_t *rows, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        /* Rows whose blocks differ in size, with a zero here and there. */
+        const float x = random_bits(seed) % 50 == 0 ? 0.0f : random_float(seed, ldexpf(1.0f, (int)(i / 100 % 7) - 5));
+        dtype_info(type)->encode(&x, rows + 2 * i, 1);
+    }
+}
+
+static void wide_products_agree(void **state)
+{
+    (void)state;
+    enum { ROWS = WIDE_ROWS + 5 };
+    static const DType types[] = {DT_F16, DT_BF16};
+    uint64_t seed = 8;
+    static _Alignas(2) uint8_t rows[ROWS * PACKED_COLS * 2];
+    static uint8_t panel[2 * WIDE_ROWS * PACKED_COLS * 3];
+    static float x[MOST_ACTS][PACKED_COLS], w[PACKED_COLS];
+    static WideAct acts[MOST_ACTS][PACKED_COLS / WIDE_COLS], same[PACKED_COLS / WIDE_COLS];
+    assert_true((double)wide_panel_bytes(PACKED_COLS) <= 1.05 * WIDE_ROWS * PACKED_COLS * 2);
+    for (int round = 0; round < 12; round++) {
+        const DType type = types[round % 2];
+        const size_t row_bytes = PACKED_COLS * 2;
+        random_halves(&seed, type, rows, (size_t)ROWS * PACKED_COLS);
+        if (round == 10) memset(rows, 0xFF, 2); /* no number */
+        uint8_t *second = panel + wide_panel_bytes(PACKED_COLS);
+        wide_pack(dtype_info(type)->decode, rows, row_bytes, WIDE_ROWS, PACKED_COLS, panel);
+        wide_pack(dtype_info(type)->decode, rows + WIDE_ROWS * row_bytes, row_bytes, ROWS - WIDE_ROWS, PACKED_COLS, second);
+        const uint8_t *const panels[2] = {panel, second};
+        const WideAct *pointers[MOST_ACTS];
+        for (int a = 0; a < MOST_ACTS; a++) {
+            fill_acts(&seed, x[a], round == 11);
+            kernels_portable()->wide_quantize(x[a], PACKED_COLS, acts[a]);
+            pointers[a] = acts[a];
+            for (int level = 0; level < n_levels; level++) {
+                levels[level]->wide_quantize(x[a], PACKED_COLS, same);
+                for (int b = 0; b < PACKED_COLS / WIDE_COLS; b++) {
+                    assert_memory_equal(same[b].codes, acts[a][b].codes, sizeof same[b].codes);
+                    assert_same(&same[b].scale, &acts[a][b].scale, 1, "wide_quantize's scale");
+                }
+            }
+        }
+        float expected[MOST_ACTS * PACKED_ROWS], got[MOST_ACTS * PACKED_ROWS];
+        kernels_portable()->wide_multiply(panels, 2, PACKED_COLS, pointers, MOST_ACTS, expected);
+        for (int level = 0; level < n_levels; level++)
+            for (int n = 1; n <= MOST_ACTS; n += n < 10 ? 1 : 11) {
+                levels[level]->wide_multiply(panels, 2, PACKED_COLS, pointers, n, got);
+                assert_same(expected, got, (size_t)n * PACKED_ROWS, "wide_multiply");
+                levels[level]->wide_multiply(panels, 1, PACKED_COLS, pointers, n, got);
+                for (int a = 0; a < n; a++)
+                    assert_same(expected + a * PACKED_ROWS, got + a * PACKED_ROWS, WIDE_ROWS, "one panel");
+            }
+        if (round == 10) assert_true(isnan(expected[0] - expected[0]));
+        for (int r = 0; r < ROWS && round < 10; r++) {
+            dtype_info(type)->decode(rows + (size_t)r * row_bytes, w, PACKED_COLS);
+            double exact = 0.0, squares = 0.0;
+            for (int i = 0; i < PACKED_COLS; i++) {
+                exact += (double)w[i] * (double)x[3][i];
+                squares += pow((double)w[i] * (double)x[3][i], 2.0);
+            }
+            const double error = fabs((double)expected[3 * PACKED_ROWS + r] - exact);
+            if (!(error <= 2e-3 * sqrt(squares))) fail_msg("row %d is off by %g of %g", r, error, sqrt(squares));
+        }
+    }
+}
+
 /* Units in the last place between a float and the exact value. */
 static double ulps(float got, double exact)
 {
@@ -412,6 +480,7 @@ int main(void)
         cmocka_unit_test(decoders_agree_with_codecs),
         cmocka_unit_test(fixed_point_is_close_and_the_same_everywhere),
         cmocka_unit_test(packed_products_agree),
+        cmocka_unit_test(wide_products_agree),
         cmocka_unit_test(elementary_functions_are_accurate),
     };
     return cmocka_run_group_tests(tests, find_levels, NULL);
