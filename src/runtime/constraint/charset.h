@@ -35,7 +35,8 @@ bool charset_contains(const CharSet *set, uint32_t code_point);
 
 /* The class behind \d \w \s (Unicode-aware, as Python's re has them) by its lower-case letter. */
 ImpStatus charset_add_class(Arena *arena, CharSet *set, char letter);
-/* The class behind \p{name}: a general category or a script, as PCRE2 knows them; *known false when it does not. */
+/* The class behind \p{name}: a general category, one of Java's names (Print, Graph, Alnum, …), or what PCRE2 knows by that name;
+ * *known false for all others. */
 ImpStatus charset_add_property(Arena *arena, CharSet *set, const char *name, size_t length, bool *known);
 
 #endif

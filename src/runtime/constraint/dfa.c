@@ -33,46 +33,32 @@ bool dfa_step_possible(const Dfa *dfa, uint32_t state, uint32_t low, uint32_t hi
     return false;
 }
 
-/* Whether the lengths from `state` are all those between its shortest and longest, given that this holds of states in `known`. */
-static bool joins_up(const Dfa *dfa, uint32_t state, const bool *known)
-{
-    /* Grow one interval from below until nothing joins it any more. */
-    uint32_t reach = dfa->label[state] != 0 ? 0 : dfa->shortest[state];
-    for (bool grown = true; grown && reach != DFA_UNBOUNDED;) {
-        grown = false;
-        for (uint32_t c = 0; c < dfa->n_classes; c++) {
-            const uint32_t next = dfa->next[(size_t)state * dfa->n_classes + c];
-            if (next == DFA_DEAD) continue;
-            if (!known[next]) return false;
-            if (dfa->shortest[next] > reach || (dfa->longest[next] != DFA_UNBOUNDED && dfa->longest[next] + 1 <= reach))
-                continue;
-            reach = dfa->longest[next] == DFA_UNBOUNDED ? DFA_UNBOUNDED : dfa->longest[next] + 1;
-            grown = true;
-        }
-    }
-    return reach == dfa->longest[state];
-}
+enum { MAX_REACH = 4 * 1000 * 1000 };
 
-ImpStatus dfa_is_gapless(const Dfa *dfa, bool *out)
+ImpStatus dfa_with_lengths(Arena *arena, const Dfa *dfa, uint32_t min, const Dfa **out)
 {
-    bool *known = calloc(dfa->n_states, sizeof *known);
-    if (known == NULL) return imp_fail_memory(dfa->n_states);
-    uint32_t left = dfa->n_states - 1;
-    /* A state with a way back to itself can wait any time before it takes its shortest way. */
-    for (uint32_t s = 1; s < dfa->n_states; s++) {
-        known[s] = dfa->loops[s];
-        left -= known[s];
-    }
-    for (bool changed = true; changed && left > 0;) {
-        changed = false;
-        for (uint32_t s = dfa->n_states - 1; s > 0; s--) {
-            if (known[s] || !joins_up(dfa, s, known)) continue;
-            known[s] = changed = true;
-            left--;
+    const size_t width = (size_t)min + 1;
+    if (min >= MAX_REACH || width * dfa->n_states > MAX_REACH)
+        return imp_fail(IMP_ERR_LIMIT, "a pattern of %u states with a length of at least %u", (unsigned)dfa->n_states, (unsigned)min);
+    uint32_t *reach = arena_alloc(arena, width * dfa->n_states, sizeof *reach);
+    Dfa *copy = arena_alloc(arena, 1, sizeof *copy);
+    if (reach == NULL || copy == NULL) return imp_fail_memory(width * dfa->n_states * sizeof *reach);
+    for (uint32_t s = 0; s < dfa->n_states; s++) reach[s * width] = s == DFA_DEAD ? DFA_UNBOUNDED : dfa->shortest[s];
+    for (size_t least = 1; least < width; least++) {
+        reach[least] = DFA_UNBOUNDED;
+        for (uint32_t s = 1; s < dfa->n_states; s++) {
+            uint32_t nearest = DFA_UNBOUNDED;
+            for (uint32_t c = 0; c < dfa->n_classes; c++) {
+                const uint32_t behind = reach[dfa->next[(size_t)s * dfa->n_classes + c] * width + least - 1];
+                if (behind < nearest) nearest = behind;
+            }
+            reach[s * width + least] = nearest == DFA_UNBOUNDED ? DFA_UNBOUNDED : nearest + 1;
         }
     }
-    free(known);
-    *out = left == 0;
+    *copy = *dfa;
+    copy->reach = reach;
+    copy->n_reach = (uint32_t)width;
+    *out = copy;
     return IMP_OK;
 }
 
@@ -192,7 +178,7 @@ ImpStatus dfa_from_strings(Arena *arena, const char *const *strings, const size_
         if (status == IMP_OK) status = nfa_add(&nfa, NFA_SPLIT, entry, start, &start);
     }
     if (status == IMP_OK && start == NFA_NONE) status = nfa_add(&nfa, NFA_SPLIT, NFA_NONE, NFA_NONE, &start);
-    if (status == IMP_OK) status = nfa_determinize(&nfa, start, 100000, arena, out);
+    if (status == IMP_OK) status = nfa_determinize(&nfa, start, true, 100000, arena, out);
     nfa_free(&nfa);
     arena_free(&scratch);
     return status;
@@ -220,7 +206,7 @@ ImpStatus dfa_from_lengths(Arena *arena, uint32_t min, uint32_t max, const Dfa *
         if (status == IMP_OK) status = nfa_add(&nfa, NFA_SPLIT, last, node, &node);
     }
     for (uint32_t i = 0; status == IMP_OK && i < min; i++) status = nfa_add(&nfa, NFA_CHARS, node, set, &node);
-    if (status == IMP_OK) status = nfa_determinize(&nfa, node, 100000, arena, out);
+    if (status == IMP_OK) status = nfa_determinize(&nfa, node, true, 100000, arena, out);
     nfa_free(&nfa);
     arena_free(&scratch);
     return status;

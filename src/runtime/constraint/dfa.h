@@ -21,6 +21,8 @@ typedef struct Dfa {
     const uint32_t *label;        /* [n_states] 0: the text may not end here; otherwise what is accepted */
     const uint32_t *shortest;     /* [n_states] characters to the nearest acceptance */
     const uint32_t *longest;      /* [n_states] characters to the farthest, DFA_UNBOUNDED when there is none */
+    const uint32_t *reach;        /* [n_states][n_reach] characters to the nearest acceptance after at least so many; NULL mostly */
+    uint32_t n_reach;
     const uint32_t *completions;  /* [n_states] accepted continuations, DFA_UNBOUNDED when too many to count */
     const uint8_t *loops;         /* [n_states] some character leads back to the state */
     const uint8_t *universal;     /* [n_states] every continuation is accepted, with one label */
@@ -48,15 +50,17 @@ static inline uint32_t dfa_step(const Dfa *dfa, uint32_t state, uint32_t code_po
 bool dfa_step_possible(const Dfa *dfa, uint32_t state, uint32_t low, uint32_t high, uint32_t least, uint32_t most);
 /* Accepted texts from `state` whose first character is in low … high; UINT64_MAX when they are not counted. */
 uint64_t dfa_range_completions(const Dfa *dfa, uint32_t state, uint32_t low, uint32_t high);
-/* From `state`, acceptance can come after `least` to `most` characters, as far as the nearest and farthest tell. */
+/* From `state`, acceptance can come after `least` to `most` characters. Exact where only one of the bounds says something, and
+ * after dfa_with_lengths() with a least length that was not smaller. */
 static inline bool dfa_within(const Dfa *dfa, uint32_t state, uint32_t least, uint32_t most)
 {
-    return state != DFA_DEAD && dfa->shortest[state] <= most && dfa->longest[state] >= least;
+    if (state == DFA_DEAD) return false;
+    if (dfa->reach == NULL || least >= dfa->n_reach) return dfa->shortest[state] <= most && dfa->longest[state] >= least;
+    return dfa->reach[(size_t)state * dfa->n_reach + least] <= most;
 }
+/* The same automaton with what dfa_within() needs for texts of at least `min` characters. IMP_ERR_LIMIT when that is much. */
+ImpStatus dfa_with_lengths(Arena *arena, const Dfa *dfa, uint32_t min, const Dfa **out);
 
-/* From every state, acceptance can come after any number of characters between the nearest and the farthest, as far as it is easy
- * to see: then dfa_within() is exact. IMP_ERR_OUT_OF_MEMORY is the only failure. */
-ImpStatus dfa_is_gapless(const Dfa *dfa, bool *out);
 /* The label of a whole text (valid UTF-8). */
 uint32_t dfa_match(const Dfa *dfa, const char *text, size_t length);
 
@@ -70,14 +74,25 @@ typedef enum NfaKind {
     NFA_END,    /* to `a` at the end of the text */
     NFA_DOLLAR, /* to `a` at the end of the text or before a newline that ends it */
     NFA_ACCEPT, /* the text may end here; `a` is the label */
+    NFA_AHEAD,  /* to `a` when look `b` accepts the text from here to its end */
+    NFA_BEHIND, /* to `a` when look `b` accepts the text up to here */
 } NfaKind;
 
 #define NFA_NONE UINT32_MAX
 
+/* Of the nodes of one `family` (0: none) one of lower `rank` accepts every text that one of higher rank accepts. */
 typedef struct NfaNode {
     NfaKind kind;
     uint32_t a, b;
+    uint32_t family, rank;
 } NfaNode;
+
+/* What looks around a place in the text. */
+typedef struct NfaLook {
+    const Dfa *dfa;
+    const Dfa *at_start; /* ahead, from the very start of the text */
+    bool behind, negated; /* behind: a text up to here that is not accepted */
+} NfaLook;
 
 typedef struct Nfa {
     Arena *arena; /* holds the sets */
@@ -85,6 +100,10 @@ typedef struct Nfa {
     size_t n_nodes, node_capacity, max_nodes;
     CharSet *sets;
     size_t n_sets, set_capacity;
+    NfaLook *looks;
+    size_t n_looks;
+    uint32_t n_families;
+    uint32_t forever; /* the node behind which every text is accepted; NFA_NONE without one */
 } Nfa;
 
 void nfa_init(Nfa *nfa, Arena *arena, size_t max_nodes);
@@ -93,11 +112,11 @@ void nfa_free(Nfa *nfa);
 ImpStatus nfa_add(Nfa *nfa, NfaKind kind, uint32_t a, uint32_t b, uint32_t *out);
 /* Number of the finished set; equal sets get the same number. */
 ImpStatus nfa_add_set(Nfa *nfa, const CharSet *set, uint32_t *out);
-/* The automaton of everything that leads from `start` to acceptance. IMP_ERR_LIMIT beyond max_states or a bounded amount of
+/* The automaton of everything that leads from `start` to acceptance; `at_start`: from the start of the text. IMP_ERR_LIMIT beyond max_states or a bounded amount of
  * work. When nodes of several labels accept together, the largest label counts. */
-ImpStatus nfa_determinize(const Nfa *nfa, uint32_t start, uint32_t max_states, Arena *arena, const Dfa **out);
-/* Adds `dfa` to `nfa`: nodes that lead from *entry to `accept` by exactly the texts of `dfa`. */
-ImpStatus nfa_embed(Nfa *nfa, const Dfa *dfa, uint32_t accept, uint32_t *entry);
+ImpStatus nfa_determinize(const Nfa *nfa, uint32_t start, bool at_start, uint32_t max_states, Arena *arena, const Dfa **out);
+/* Number of a new look. IMP_ERR_LIMIT beyond a few. */
+ImpStatus nfa_add_look(Nfa *nfa, NfaLook look, uint32_t *out);
 
 /* Runs parts[n] side by side. `label` turns the parts that accept (bit i: parts[i]) into a label, 0 for none. */
 typedef uint32_t DfaLabel(const void *context, uint64_t accepted);

@@ -345,7 +345,8 @@ static void find_universal(Facts *facts)
     for (uint32_t s = 1; s < facts->n_states; s++) facts->universal[s] = facts->label[s] != 0;
     for (bool changed = true; changed;) {
         changed = false;
-        for (uint32_t s = 1; s < facts->n_states; s++) {
+        /* States come after those that led to them: backwards, long chains take few rounds. */
+        for (uint32_t s = facts->n_states; s-- > 1;) {
             for (uint32_t c = 0; facts->universal[s] && c < facts->n_classes; c++) {
                 const uint32_t target = facts->next[(size_t)s * facts->n_classes + c];
                 if (!facts->universal[target] || facts->label[target] != facts->label[s]) {

@@ -1,26 +1,45 @@
 /*
  * expression.c - from the syntax tree to a deterministic automaton.
  *
- * Nodes are added from the end of the pattern to its start, each knowing what follows it. A look-ahead in a sequence is an
- * intersection: what follows it must match the rest of the sequence (and whatever follows that, to the end of the text) and
- * must, or must not, begin with the look-ahead. That works where "whatever follows" is the end of the pattern, so a look-ahead
- * may stand in the branches of the outermost choice, not inside a group that is followed by something or repeated.
+ * Nodes are added from the end of the pattern to its start, each knowing what follows it. What looks ahead or behind becomes an
+ * automaton of its own, which runs along with the whole (nfa.c); a word border is a choice of two pairs of such.
  */
 #include "runtime/constraint/expression.h"
 #include "runtime/constraint/expression_syntax.h"
 
-enum { MAX_NODES = 200000, MAX_STATES = 30000, MAX_LOOKS = 16 };
+enum { MAX_NODES = 200000, MAX_STATES = 100000, MAX_LOOK_DEPTH = 8, MAX_KNOWN = 64 };
 
 typedef struct ExpressionBuild {
     Nfa nfa;
     Arena *scratch;
     uint32_t any;    /* number of the set of all characters */
     uint32_t accept; /* the node behind the pattern */
-    bool search;     /* anything may follow */
-    size_t depth;
+    size_t depth;    /* inside how many looks */
+    /* Looks that have a number: in the copies of a repetition they are the same. */
+    struct {
+        const ExpressionNode *inner;
+        bool behind, negated;
+        uint32_t number;
+    } known[MAX_KNOWN];
+    size_t n_known;
+    ExpressionNode *word; /* what borders look for, once made */
 } ExpressionBuild;
 
 static ImpStatus add_node(ExpressionBuild *build, const ExpressionNode *node, uint32_t next, uint32_t *entry);
+
+/* The nodes of one copy of an optional body: those of the copy with the most to come, which has the lowest rank, stand for the same
+ * nodes of all others. */
+static void rank_copy(Nfa *nfa, size_t first, uint32_t family, uint32_t left)
+{
+    for (size_t i = first; i < nfa->n_nodes; i++) {
+        const uint32_t own = family + (uint32_t)(i - first) + 1;
+        if (nfa->nodes[i].family == 0) {
+            nfa->nodes[i].family = own;
+            nfa->nodes[i].rank = left;
+        }
+        if (own > nfa->n_families) nfa->n_families = own;
+    }
+}
 
 /* Loops at most once around a body that can match the empty text: the closure of sets of nodes ends anyway. */
 static ImpStatus add_repeat(ExpressionBuild *build, const ExpressionNode *node, uint32_t next, uint32_t *entry)
@@ -35,8 +54,11 @@ static ImpStatus add_repeat(ExpressionBuild *build, const ExpressionNode *node, 
         build->nfa.nodes[loop].b = inner;
         at = loop;
     } else {
+        const uint32_t family = build->nfa.n_families;
         for (uint32_t i = node->min; i < node->max; i++) {
+            const size_t first = build->nfa.n_nodes;
             IMP_TRY(add_node(build, body, at, &at));
+            rank_copy(&build->nfa, first, family, node->max - i);
             IMP_TRY(nfa_add(&build->nfa, NFA_SPLIT, next, at, &at));
         }
     }
@@ -45,63 +67,91 @@ static ImpStatus add_repeat(ExpressionBuild *build, const ExpressionNode *node, 
     return IMP_OK;
 }
 
-static ImpStatus determinize_part(const ExpressionBuild *outer, const ExpressionNode *const *parts, size_t n_parts, bool search,
+static ImpStatus determinize_part(const ExpressionBuild *outer, const ExpressionNode *part, bool behind, bool at_start,
                                   const Dfa **out);
 
-static bool asks_for_start(const ExpressionNode *node)
+static bool has_kind(const ExpressionNode *node, ExpressionKind first, ExpressionKind last)
 {
-    bool found = node->kind == EXPRESSION_START;
-    for (size_t i = 0; i < node->n_parts; i++) found = found || asks_for_start(node->parts[i]);
+    bool found = node->kind >= first && node->kind <= last;
+    for (size_t i = 0; i < node->n_parts; i++) found = found || has_kind(node->parts[i], first, last);
     return found;
 }
 
-/* parts[first] is a look-ahead, as may be some that follow it: the texts that satisfy them and the rest of the sequence. */
-static ImpStatus add_looks(ExpressionBuild *build, const ExpressionNode *sequence, size_t first, uint32_t *entry)
+static ImpStatus refuse_texts(const ExpressionBuild *build, const Dfa **dfa)
 {
-    const Dfa *required[MAX_LOOKS + 1];
-    const Dfa *refused[MAX_LOOKS];
-    size_t n_required = 0;
-    size_t n_refused = 0;
-    size_t i = first;
-    for (; i < sequence->n_parts; i++) {
-        const ExpressionNode *look = sequence->parts[i];
-        if (asks_for_start(look)) return imp_fail(IMP_ERR_UNSUPPORTED, "pattern, byte %zu: ^ in a look-ahead", look->at);
-        if (look->kind != EXPRESSION_AHEAD && look->kind != EXPRESSION_NOT_AHEAD) break;
-        if (i - first == MAX_LOOKS)
-            return imp_fail(IMP_ERR_LIMIT, "pattern, byte %zu: more than %d look-aheads", look->at, MAX_LOOKS);
-        const Dfa **slot = look->kind == EXPRESSION_AHEAD ? &required[n_required++] : &refused[n_refused++];
-        IMP_TRY(determinize_part(build, (const ExpressionNode *const *)look->parts, 1, true, slot));
+    const Dfa *refused = *dfa;
+    return dfa_combine(build->scratch, NULL, 0, &refused, 1, MAX_STATES, dfa);
+}
+
+/* What follows must begin with the look-ahead, or must not. */
+static ImpStatus make_ahead(ExpressionBuild *build, const ExpressionNode *inner, bool negated, NfaLook *look)
+{
+    if (has_kind(inner, EXPRESSION_BEHIND, EXPRESSION_NOT_BORDER))
+        return imp_fail(IMP_ERR_UNSUPPORTED, "pattern, byte %zu: a look-behind or word border inside a look-ahead", inner->at);
+    IMP_TRY(determinize_part(build, inner, false, false, &look->dfa));
+    if (negated) IMP_TRY(refuse_texts(build, &look->dfa));
+    look->at_start = look->dfa;
+    if (!has_kind(inner, EXPRESSION_START, EXPRESSION_START)) return IMP_OK;
+    IMP_TRY(determinize_part(build, inner, false, true, &look->at_start));
+    return negated ? refuse_texts(build, &look->at_start) : IMP_OK;
+}
+
+/* What was read must end with the look-behind, or must not. */
+static ImpStatus make_behind(ExpressionBuild *build, const ExpressionNode *inner, bool negated, NfaLook *look)
+{
+    if (build->depth > 0 || has_kind(inner, EXPRESSION_DOLLAR, EXPRESSION_NOT_BORDER))
+        return imp_fail(IMP_ERR_UNSUPPORTED, "pattern, byte %zu: an end or another look inside a look-behind", inner->at);
+    look->behind = true;
+    look->negated = negated;
+    return determinize_part(build, inner, true, true, &look->dfa);
+}
+
+static ImpStatus add_look(ExpressionBuild *build, const ExpressionNode *inner, bool behind, bool negated, uint32_t next,
+                          uint32_t *entry)
+{
+    NfaLook look = {0};
+    uint32_t number = UINT32_MAX;
+    for (size_t i = 0; i < build->n_known; i++) {
+        if (build->known[i].inner == inner && build->known[i].behind == behind && build->known[i].negated == negated)
+            number = build->known[i].number;
     }
-    for (size_t k = i; k < sequence->n_parts; k++) {
-        if (asks_for_start(sequence->parts[k]))
-            return imp_fail(IMP_ERR_UNSUPPORTED, "pattern, byte %zu: ^ behind a look-ahead", sequence->parts[k]->at);
+    if (number == UINT32_MAX) {
+        if (behind) IMP_TRY(make_behind(build, inner, negated, &look));
+        else IMP_TRY(make_ahead(build, inner, negated, &look));
+        IMP_TRY(nfa_add_look(&build->nfa, look, &number));
+        if (build->n_known < MAX_KNOWN) {
+            build->known[build->n_known].inner = inner;
+            build->known[build->n_known].behind = behind;
+            build->known[build->n_known].negated = negated;
+            build->known[build->n_known++].number = number;
+        }
     }
-    IMP_TRY(determinize_part(build, (const ExpressionNode *const *)sequence->parts + i, sequence->n_parts - i, build->search,
-                             &required[n_required++]));
-    const Dfa *both = NULL;
-    IMP_TRY(dfa_combine(build->scratch, required, n_required, refused, n_refused, MAX_STATES, &both));
-    uint32_t end = 0;
-    uint32_t accept = 0;
-    IMP_TRY(nfa_add(&build->nfa, NFA_ACCEPT, 1, NFA_NONE, &accept));
-    IMP_TRY(nfa_add(&build->nfa, NFA_END, accept, NFA_NONE, &end));
-    return nfa_embed(&build->nfa, both, end, entry);
+    return nfa_add(&build->nfa, behind ? NFA_BEHIND : NFA_AHEAD, next, number, entry);
+}
+
+/* A border: a word on one side of it only. No border: on both sides or on none. */
+static ImpStatus add_border(ExpressionBuild *build, const ExpressionNode *node, bool negated, uint32_t next, uint32_t *entry)
+{
+    uint32_t ways[2];
+    if (build->word == NULL) {
+        build->word = arena_alloc(build->scratch, 1, sizeof *build->word);
+        if (build->word == NULL) return imp_fail_memory(sizeof *build->word);
+        *build->word = (ExpressionNode){.kind = EXPRESSION_SET, .at = node->at};
+        IMP_TRY(charset_add_class(build->scratch, &build->word->set, 'w'));
+        charset_finish(&build->word->set);
+    }
+    for (int i = 0; i < 2; i++) {
+        const bool behind = i == 0;
+        IMP_TRY(add_look(build, build->word, false, behind != negated, next, &ways[i]));
+        IMP_TRY(add_look(build, build->word, true, !behind, ways[i], &ways[i]));
+    }
+    return nfa_add(&build->nfa, NFA_SPLIT, ways[0], ways[1], entry);
 }
 
 static ImpStatus add_sequence(ExpressionBuild *build, const ExpressionNode *node, uint32_t next, uint32_t *entry)
 {
-    size_t n = node->n_parts;
     uint32_t at = next;
-    for (size_t i = 0; i < node->n_parts; i++) {
-        const ExpressionNode *part = node->parts[i];
-        if (part->kind != EXPRESSION_AHEAD && part->kind != EXPRESSION_NOT_AHEAD) continue;
-        if (next != build->accept)
-            return imp_fail(IMP_ERR_UNSUPPORTED, "pattern, byte %zu: a look-ahead inside a group is not supported",
-                            part->at);
-        IMP_TRY(add_looks(build, node, i, &at));
-        n = i;
-        break;
-    }
-    for (size_t i = n; i-- > 0;) IMP_TRY(add_node(build, node->parts[i], at, &at));
+    for (size_t i = node->n_parts; i-- > 0;) IMP_TRY(add_node(build, node->parts[i], at, &at));
     *entry = at;
     return IMP_OK;
 }
@@ -132,43 +182,53 @@ static ImpStatus add_node(ExpressionBuild *build, const ExpressionNode *node, ui
     case EXPRESSION_DOLLAR: return nfa_add(&build->nfa, NFA_DOLLAR, next, NFA_NONE, entry);
     case EXPRESSION_END: return nfa_add(&build->nfa, NFA_END, next, NFA_NONE, entry);
     case EXPRESSION_AHEAD:
-    case EXPRESSION_NOT_AHEAD: break;
+    case EXPRESSION_NOT_AHEAD: return add_look(build, node->parts[0], false, node->kind == EXPRESSION_NOT_AHEAD, next, entry);
+    case EXPRESSION_BEHIND:
+    case EXPRESSION_NOT_BEHIND: return add_look(build, node->parts[0], true, node->kind == EXPRESSION_NOT_BEHIND, next, entry);
+    case EXPRESSION_BORDER:
+    case EXPRESSION_NOT_BORDER: return add_border(build, node, node->kind == EXPRESSION_NOT_BORDER, next, entry);
     }
-    return imp_fail(IMP_ERR_INTERNAL, "a look-ahead outside a sequence");
+    return imp_fail(IMP_ERR_INTERNAL, "an unknown kind of expression");
+}
+
+/* A node that reads any character and goes back to *from, which becomes a choice between what it was and that. */
+static ImpStatus add_any_loop(ExpressionBuild *build, uint32_t *from)
+{
+    uint32_t loop = 0;
+    IMP_TRY(nfa_add(&build->nfa, NFA_CHARS, NFA_NONE, build->any, &loop));
+    IMP_TRY(nfa_add(&build->nfa, NFA_SPLIT, *from, loop, from));
+    build->nfa.nodes[loop].a = *from;
+    return IMP_OK;
 }
 
 /* Starts an automaton whose acceptance is `accept`, followed by anything when searching. */
 static ImpStatus begin(ExpressionBuild *build, Arena *scratch, bool search)
 {
-    *build = (ExpressionBuild){.scratch = scratch, .search = search};
+    *build = (ExpressionBuild){.scratch = scratch};
     nfa_init(&build->nfa, scratch, MAX_NODES);
     CharSet any = {0};
     IMP_TRY(charset_add(scratch, &any, 0, CODE_POINT_MAX));
     IMP_TRY(nfa_add_set(&build->nfa, &any, &build->any));
     IMP_TRY(nfa_add(&build->nfa, NFA_ACCEPT, 1, NFA_NONE, &build->accept));
-    if (search) {
-        uint32_t loop = 0;
-        IMP_TRY(nfa_add(&build->nfa, NFA_CHARS, NFA_NONE, build->any, &loop));
-        IMP_TRY(nfa_add(&build->nfa, NFA_SPLIT, build->accept, loop, &build->accept));
-        build->nfa.nodes[loop].a = build->accept;
-    }
+    if (!search) return IMP_OK;
+    IMP_TRY(add_any_loop(build, &build->accept));
+    build->nfa.forever = build->accept;
     return IMP_OK;
 }
 
-/* The automaton of parts[n] in order, matched at the start of the text. */
-static ImpStatus determinize_part(const ExpressionBuild *outer, const ExpressionNode *const *parts, size_t n_parts, bool search,
+/* The automaton of a part: of texts that begin with it, or (behind) end with it. */
+static ImpStatus determinize_part(const ExpressionBuild *outer, const ExpressionNode *part, bool behind, bool at_start,
                                   const Dfa **out)
 {
     ExpressionBuild build;
     uint32_t at = 0;
-    if (outer->depth == 8) return imp_fail(IMP_ERR_LIMIT, "look-aheads are nested more than 8 deep");
-    ImpStatus status = begin(&build, outer->scratch, search);
+    if (outer->depth == MAX_LOOK_DEPTH)
+        return imp_fail(IMP_ERR_LIMIT, "pattern: look-aheads are nested more than %d deep", MAX_LOOK_DEPTH);
+    ImpStatus status = begin(&build, outer->scratch, !behind);
     build.depth = outer->depth + 1;
-    if (status == IMP_OK) {
-        const ExpressionNode sequence = {.kind = EXPRESSION_SEQUENCE, .n_parts = n_parts, .parts = (ExpressionNode **)(uintptr_t)parts};
-        status = add_sequence(&build, &sequence, build.accept, &at);
-    }
-    if (status == IMP_OK) status = nfa_determinize(&build.nfa, at, MAX_STATES, outer->scratch, out);
+    if (status == IMP_OK) status = add_node(&build, part, build.accept, &at);
+    if (status == IMP_OK && behind) status = add_any_loop(&build, &at);
+    if (status == IMP_OK) status = nfa_determinize(&build.nfa, at, at_start, MAX_STATES, outer->scratch, out);
     nfa_free(&build.nfa);
     return status;
 }
@@ -179,17 +239,12 @@ ImpStatus expression_compile(Arena *arena, const char *pattern, size_t length, E
     ExpressionBuild build = {0};
     ExpressionNode *tree = NULL;
     uint32_t start = 0;
-    uint32_t loop = 0;
     ImpStatus status = expression_parse(&scratch, pattern, length, &tree);
     if (status == IMP_OK) status = begin(&build, &scratch, mode == EXPRESSION_SEARCH);
     if (status == IMP_OK) status = add_node(&build, tree, build.accept, &start);
-    if (status == IMP_OK && mode == EXPRESSION_SEARCH) {
-        /* The match may start anywhere: read any character and try again. */
-        status = nfa_add(&build.nfa, NFA_CHARS, NFA_NONE, build.any, &loop);
-        if (status == IMP_OK) status = nfa_add(&build.nfa, NFA_SPLIT, start, loop, &start);
-        if (status == IMP_OK) build.nfa.nodes[loop].a = start;
-    }
-    if (status == IMP_OK) status = nfa_determinize(&build.nfa, start, MAX_STATES, arena, out);
+    /* The match may start anywhere: read any character and try again. */
+    if (status == IMP_OK && mode == EXPRESSION_SEARCH) status = add_any_loop(&build, &start);
+    if (status == IMP_OK) status = nfa_determinize(&build.nfa, start, true, MAX_STATES, arena, out);
     nfa_free(&build.nfa);
     arena_free(&scratch);
     return status;

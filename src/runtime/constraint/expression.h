@@ -2,8 +2,9 @@
  * expression.h - regular expressions as schemas and requests write them, compiled to automata.
  *
  * The common ground of ECMA-262 and Python's re, with Python's meaning where they differ, because Python's jsonschema judges:
- * classes are Unicode-aware, `.` is all but a newline, `$` stands before a final newline too. What is not regular
- * (back-references) or not supported (look-behind, look-ahead inside a repetition, word borders) is refused by name.
+ * classes are Unicode-aware, `.` is all but a newline, `$` stands before a final newline too. What looks around
+ * (?= ?! ?<= ?<! \b \B) may stand anywhere, only what looks behind not inside another look. Back-references, which are not regular, are
+ * refused, and so are atomic groups and possessive repetitions.
  */
 #ifndef IMP_RUNTIME_CONSTRAINT_EXPRESSION_H
 #define IMP_RUNTIME_CONSTRAINT_EXPRESSION_H

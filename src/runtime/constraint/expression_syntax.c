@@ -148,7 +148,7 @@ static ImpStatus read_character_escape(ExpressionReader *reader, bool in_class, 
         *out = '\b';
         return IMP_OK;
     }
-    if (c == 'b' || c == 'B') return unsupported(reader, "word borders (\\b, \\B) are not supported");
+    if (c == 'B') return malformed(reader, "\\B in brackets");
     if ((c >= '1' && c <= '9') || c == 'k') return unsupported(reader, "back-references are not regular");
     if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')) return malformed(reader, "an unknown escape");
     reader->at--;
@@ -239,7 +239,8 @@ static ImpStatus read_group(ExpressionReader *reader, ExpressionNode **out)
     ExpressionKind kind = EXPRESSION_SEQUENCE;
     if (accept(reader, "?=")) kind = EXPRESSION_AHEAD;
     else if (accept(reader, "?!")) kind = EXPRESSION_NOT_AHEAD;
-    else if (accept(reader, "?<=") || accept(reader, "?<!")) return unsupported(reader, "look-behind is not supported");
+    else if (accept(reader, "?<=")) kind = EXPRESSION_BEHIND;
+    else if (accept(reader, "?<!")) kind = EXPRESSION_NOT_BEHIND;
     else if (accept(reader, "?P<") || accept(reader, "?<")) IMP_TRY(skip_group_name(reader, '>'));
     else if (accept(reader, "?P=")) return unsupported(reader, "back-references are not regular");
     else if (accept(reader, "?>")) return unsupported(reader, "atomic groups are not supported");
@@ -266,6 +267,8 @@ static ImpStatus read_escape(ExpressionReader *reader, ExpressionNode **out)
     if (at_end(reader)) return malformed(reader, "an unfinished escape");
     if (accept(reader, "A")) return new_node(reader, EXPRESSION_START, out);
     if (accept(reader, "Z") || accept(reader, "z")) return new_node(reader, EXPRESSION_END, out);
+    if (accept(reader, "b")) return new_node(reader, EXPRESSION_BORDER, out);
+    if (accept(reader, "B")) return new_node(reader, EXPRESSION_NOT_BORDER, out);
     IMP_TRY(new_node(reader, EXPRESSION_SET, out));
     if (names_class(peek(reader))) {
         const char letter = reader->text[reader->at++];
@@ -359,8 +362,11 @@ static ImpStatus read_repeated(ExpressionReader *reader, ExpressionNode **out)
             return bad_expression(reader, IMP_ERR_LIMIT, "a repetition of more than 100000");
         if (accept(reader, "+")) return unsupported(reader, "possessive repetitions are not supported");
         (void)accept(reader, "?"); /* lazy: the same texts */
-        if (atom->kind == EXPRESSION_AHEAD || atom->kind == EXPRESSION_NOT_AHEAD)
-            return unsupported(reader, "a repeated look-ahead is not supported");
+        /* What reads nothing holds again when it holds once. */
+        const bool looks = atom->kind != EXPRESSION_SET && atom->kind != EXPRESSION_SEQUENCE &&
+                           atom->kind != EXPRESSION_CHOICE && atom->kind != EXPRESSION_REPEAT;
+        if (looks && max != 0) max = 1;
+        if (looks && min > 1) min = 1;
         ExpressionNode *repeat = NULL;
         IMP_TRY(new_node(reader, EXPRESSION_REPEAT, &repeat));
         repeat->min = min;

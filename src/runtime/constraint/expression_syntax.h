@@ -16,6 +16,10 @@ typedef enum ExpressionKind {
     EXPRESSION_END,       /* \Z \z */
     EXPRESSION_AHEAD,     /* (?=parts[0]) */
     EXPRESSION_NOT_AHEAD, /* (?!parts[0]) */
+    EXPRESSION_BEHIND,    /* (?<=parts[0]) */
+    EXPRESSION_NOT_BEHIND, /* (?<!parts[0]) */
+    EXPRESSION_BORDER,    /* \b */
+    EXPRESSION_NOT_BORDER, /* \B */
 } ExpressionKind;
 
 #define EXPRESSION_FOREVER UINT32_MAX

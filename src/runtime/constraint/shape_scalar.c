@@ -259,7 +259,7 @@ static ImpStatus combine_patterns(GoalSet *set, const Conjunction *conjunction, 
     return dfa_combine(set->arena, required, n_required, refused, n_refused, MAX_STRING_STATES, out);
 }
 
-/* With an automaton, both lengths are counted while reading only if that is exact; *empty when nothing is left. */
+/* With an automaton, lengths are counted while reading; *empty when nothing is left. */
 static ImpStatus fit_lengths(GoalSet *set, const Conjunction *conjunction, StringShape *shape, bool *empty)
 {
     const Dfa *dfa = shape->dfa;
@@ -271,17 +271,17 @@ static ImpStatus fit_lengths(GoalSet *set, const Conjunction *conjunction, Strin
     if (*empty) return IMP_OK;
     if (shape->min_length <= dfa->shortest[dfa->start]) shape->min_length = 0;
     if (shape->max_length >= dfa->longest[dfa->start]) shape->max_length = DFA_UNBOUNDED;
-    bool gapless = true;
-    if (shape->min_length > 0 && shape->max_length != DFA_UNBOUNDED) IMP_TRY(dfa_is_gapless(dfa, &gapless));
-    if (!gapless) {
+    if (shape->min_length == 0 || shape->max_length == DFA_UNBOUNDED) return IMP_OK;
+    ImpStatus status = dfa_with_lengths(set->arena, dfa, shape->min_length, &shape->dfa);
+    if (status == IMP_ERR_LIMIT) {
         const Dfa *parts[2] = {dfa, NULL};
-        ImpStatus status = dfa_from_lengths(set->arena, shape->min_length, shape->max_length, &parts[1]);
+        status = dfa_from_lengths(set->arena, shape->min_length, shape->max_length, &parts[1]);
         if (status == IMP_OK) status = dfa_combine(set->arena, parts, 2, NULL, 0, MAX_STRING_STATES, &shape->dfa);
-        if (status != IMP_OK) return imp_fail_prefix(status, "schema: a pattern with minLength and maxLength");
         shape->min_length = 0;
         shape->max_length = DFA_UNBOUNDED;
-        *empty = shape->dfa->start == DFA_DEAD;
     }
+    if (status != IMP_OK) return imp_fail_prefix(status, "schema: a pattern with minLength and maxLength");
+    *empty = !dfa_within(shape->dfa, shape->dfa->start, shape->min_length, shape->max_length);
     return IMP_OK;
 }
 
