@@ -80,15 +80,19 @@ static void open_block(Stream *stream, int kind)
     stream->open_block = kind;
 }
 
+/* Written without a tree of JSON between, because it happens for every token. */
 static void piece(Stream *stream, int32_t choice, bool is_reasoning, const char *text, size_t length)
 {
+    char index[16];
+    Bytes *out = &stream->out;
     (void)choice;
     open_block(stream, is_reasoning ? BLOCK_THINKING : BLOCK_TEXT);
-    json_t *delta = json_pack("{s:s, s:s%}", "type", is_reasoning ? "thinking_delta" : "text_delta",
-                              is_reasoning ? "thinking" : "text", text, length);
-    stream_event(
-        stream, "content_block_delta",
-        json_pack("{s:s, s:i, s:o}", "type", "content_block_delta", "index", (int)stream->block_index, "delta", delta));
+    (void)snprintf(index, sizeof index, "%d", (int)stream->block_index);
+    (void)(bytes_puts(out, "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":") &&
+           bytes_puts(out, index) &&
+           bytes_puts(out, is_reasoning ? ",\"delta\":{\"type\":\"thinking_delta\",\"thinking\":"
+                                        : ",\"delta\":{\"type\":\"text_delta\",\"text\":") &&
+           bytes_json(out, text, length) && bytes_puts(out, "}}\n\n"));
 }
 
 static void tokens(Stream *stream, int32_t choice, const JobToken *list, size_t n_tokens)

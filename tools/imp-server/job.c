@@ -7,30 +7,6 @@
 #include <string.h>
 #include <sys/socket.h>
 
-bool bytes_append(Bytes *bytes, const char *data, size_t length)
-{
-    if (bytes->capacity - bytes->length < length + 1) {
-        size_t capacity = bytes->capacity < 256 ? 256 : bytes->capacity;
-        while (capacity - bytes->length < length + 1) capacity *= 2;
-        char *grown = realloc(bytes->data, capacity);
-        if (grown == NULL) return false;
-        bytes->data = grown;
-        bytes->capacity = capacity;
-    }
-    if (length > 0) memcpy(bytes->data + bytes->length, data, length);
-    bytes->length += length;
-    bytes->data[bytes->length] = '\0';
-    return true;
-}
-
-bool bytes_puts(Bytes *bytes, const char *text) { return bytes_append(bytes, text, strlen(text)); }
-
-void bytes_free(Bytes *bytes)
-{
-    free(bytes->data);
-    *bytes = (Bytes){0};
-}
-
 double now_seconds(void)
 {
     struct timespec now;
@@ -91,15 +67,20 @@ static void take_end(Job *job, const ImpEvent *event)
 static void on_event(void *user, const ImpEvent *event)
 {
     Job *job = user;
-    (void)pthread_mutex_lock(&job->group->mutex);
+    JobGroup *group = job->group;
+    (void)pthread_mutex_lock(&group->mutex);
     if (event->text_length > 0 && !bytes_append(&job->text, event->text, event->text_length)) job->memory_short = true;
     if (event->kind == IMP_EVENT_TOKEN) {
         if (job->token_capacity > 0 && !push_token(job, event)) job->memory_short = true;
     } else {
         take_end(job, event);
     }
-    (void)pthread_cond_signal(&job->group->changed);
-    (void)pthread_mutex_unlock(&job->group->mutex);
+    const bool last = job->done, wakes = !group->only_ends && (job->text.length > 0 || job->n_tokens > 0);
+    /* After the last event the owner may free the group: as long as the mutex is held, it does not get there. */
+    if (last) (void)pthread_cond_signal(&group->changed);
+    (void)pthread_mutex_unlock(&group->mutex);
+    /* Before it, who wakes shall find the mutex free. */
+    if (!last && wakes) (void)pthread_cond_signal(&group->changed);
 }
 
 ImpStatus job_submit(Job *job, JobGroup *group, Server *server, ImpRequest *request)
@@ -133,6 +114,7 @@ void job_close(Job *job, Server *server)
         (void)pthread_mutex_unlock(&job->group->mutex);
     }
     bytes_free(&job->text);
+    bytes_free(&job->moved);
     bytes_free(&job->answer);
     reasoning_free(&job->splitter);
     free(job->tokens);
@@ -198,6 +180,7 @@ bool jobs_wait_done(Job *jobs, int32_t n_jobs, JobGroup *group, int peer)
 {
     bool gone = false;
     (void)pthread_mutex_lock(&group->mutex);
+    group->only_ends = true;
     while (!all_done(jobs, n_jobs) && !gone) {
         doze(group);
         gone = !all_done(jobs, n_jobs) && peer_is_gone(peer);
@@ -206,13 +189,15 @@ bool jobs_wait_done(Job *jobs, int32_t n_jobs, JobGroup *group, int peer)
     return !gone;
 }
 
-void job_take(Job *job, Bytes *text, JobToken **tokens, size_t *n_tokens, bool *done)
+void job_take(Job *job, JobToken **tokens, size_t *n_tokens, bool *done)
 {
     (void)pthread_mutex_lock(&job->group->mutex);
-    *text = job->text;
+    const Bytes pending = job->text;
+    job->text = job->moved;
+    job->text.length = 0;
+    job->moved = pending;
     *tokens = NULL;
     *n_tokens = job->n_tokens;
-    job->text = (Bytes){0};
     if (job->n_tokens > 0) {
         *tokens = job->tokens;
         job->tokens = malloc(16 * sizeof *job->tokens);

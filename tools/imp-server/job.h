@@ -18,6 +18,7 @@ typedef struct JobToken {
 typedef struct JobGroup {
     pthread_mutex_t mutex;
     pthread_cond_t changed;
+    bool only_ends; /* nobody reads along: only the last events are worth a waking */
 } JobGroup;
 
 typedef struct Job {
@@ -42,6 +43,7 @@ typedef struct Job {
     int32_t n_embd;
     /* The connection's own. */
     ReasoningSplitter splitter;
+    Bytes moved;  /* what job_take gave last; it and `text` trade places */
     Bytes answer; /* all text so far, for the log */
 } Job;
 
@@ -58,8 +60,8 @@ bool jobs_wait(Job *jobs, int32_t n_jobs, JobGroup *group, int peer, double seco
 /* Waits for the last event of all; false when the peer has gone. */
 bool jobs_wait_done(Job *jobs, int32_t n_jobs, JobGroup *group, int peer);
 
-/* Moves what is pending into `text` and `tokens` (the caller frees them); *done: that was the last. */
-void job_take(Job *job, Bytes *text, JobToken **tokens, size_t *n_tokens, bool *done);
+/* Moves what is pending into job->moved and `tokens` (the caller frees these); *done: that was the last. */
+void job_take(Job *job, JobToken **tokens, size_t *n_tokens, bool *done);
 
 /* The socket of an exchange, for the waits above. */
 int peer_socket(Exchange *exchange);

@@ -122,14 +122,34 @@ static void begin(Stream *stream)
         send_choice(stream, i, json_pack("{s:{s:s, s:s}}", "delta", "role", "assistant", "content", ""), NULL);
 }
 
+/* {"id": …, "choices": [{ of every chunk. */
+static bool write_head(Stream *stream)
+{
+    char created[32];
+    Bytes *head = &stream->head;
+    if (head->length > 0) return true;
+    (void)snprintf(created, sizeof created, "%lld", (long long)stream->created);
+    return bytes_puts(head, "data: {\"id\":\"") && bytes_puts(head, stream->exchange->id) &&
+           bytes_puts(head, stream->chat ? "\",\"object\":\"chat.completion.chunk\",\"created\":"
+                                         : "\",\"object\":\"text_completion\",\"created\":") &&
+           bytes_puts(head, created) && bytes_puts(head, ",\"model\":") &&
+           bytes_json(head, stream->server->model_name, strlen(stream->server->model_name)) &&
+           bytes_puts(head, ",\"choices\":[{\"index\":");
+}
+
+/* Written without a tree of JSON between, because it happens for every token. */
 static void piece(Stream *stream, int32_t choice, bool is_reasoning, const char *text, size_t length)
 {
-    if (!stream->chat)
-        send_choice(stream, choice, json_pack("{s:s%}", "text", text, length), NULL);
-    else
-        send_choice(stream, choice,
-                    json_pack("{s:{s:s%}}", "delta", is_reasoning ? "reasoning_content" : "content", text, length),
-                    NULL);
+    char index[16];
+    Bytes *out = &stream->out;
+    (void)snprintf(index, sizeof index, "%d", (int)choice);
+    const char *opening = !stream->chat  ? ",\"text\":"
+                          : is_reasoning ? ",\"delta\":{\"reasoning_content\":"
+                                         : ",\"delta\":{\"content\":";
+    (void)(write_head(stream) && bytes_append(out, stream->head.data, stream->head.length) && bytes_puts(out, index) &&
+           bytes_puts(out, opening) && bytes_json(out, text, length) && bytes_puts(out, stream->chat ? "}" : "") &&
+           bytes_puts(out, ",\"finish_reason\":null}]") &&
+           bytes_puts(out, stream->include_usage ? ",\"usage\":null}\n\n" : "}\n\n"));
 }
 
 static void tokens(Stream *stream, int32_t choice, const JobToken *list, size_t n_tokens)

@@ -64,6 +64,8 @@ typedef struct Bytes {
 /* False without memory; the bytes are then as before. */
 bool bytes_append(Bytes *bytes, const char *data, size_t length);
 bool bytes_puts(Bytes *bytes, const char *text);
+/* UTF-8 text as a JSON string, in its quotes. */
+bool bytes_json(Bytes *bytes, const char *text, size_t length);
 void bytes_free(Bytes *bytes);
 
 typedef struct Exchange {

@@ -40,6 +40,7 @@ void stream_free(Stream *stream)
     job_group_free(&stream->group);
     imp_constraint_free(stream->constraint);
     bytes_free(&stream->out);
+    bytes_free(&stream->head);
     free(stream->log_prompt);
     exchange_release(stream->exchange);
     free(stream);
@@ -103,24 +104,24 @@ static void on_piece(void *user, bool is_reasoning, const char *text, size_t len
 static bool drain_job(Stream *stream, int32_t choice)
 {
     Job *job = &stream->jobs[choice];
-    Bytes text;
+    const Bytes *text = &job->moved;
     JobToken *tokens;
     size_t n_tokens;
     bool done;
     if (stream->ended_choice[choice]) return false;
-    job_take(job, &text, &tokens, &n_tokens, &done);
+    job_take(job, &tokens, &n_tokens, &done);
     PieceTarget target = {stream, choice};
     if (n_tokens > 0) stream->format->tokens(stream, choice, tokens, n_tokens);
-    if (text.length > 0 || done)
-        (void)reasoning_push(&job->splitter, text.data != NULL ? text.data : "", text.length, done, on_piece, &target);
-    if (stream->log_prompt != NULL && text.length > 0) (void)bytes_append(&job->answer, text.data, text.length);
+    if (text->length > 0 || done)
+        (void)reasoning_push(&job->splitter, text->data != NULL ? text->data : "", text->length, done, on_piece,
+                             &target);
+    if (stream->log_prompt != NULL && text->length > 0) (void)bytes_append(&job->answer, text->data, text->length);
     if (done) {
         stream->format->choice_end(stream, choice);
         stream->ended_choice[choice] = true;
         stream->n_ended++;
     }
-    const bool some = text.length > 0 || n_tokens > 0 || done;
-    bytes_free(&text);
+    const bool some = text->length > 0 || n_tokens > 0 || done;
     free(tokens);
     return some;
 }
@@ -193,15 +194,14 @@ static void collect_piece(void *user, bool is_reasoning, const char *text, size_
 bool stream_collect(Stream *stream, int32_t choice, WholeAnswer *out)
 {
     Job *job = &stream->jobs[choice];
-    Bytes text;
+    const Bytes *text = &job->moved;
     bool done;
     *out = (WholeAnswer){0};
-    job_take(job, &text, &out->tokens, &out->n_tokens, &done);
+    job_take(job, &out->tokens, &out->n_tokens, &done);
     const bool good =
         bytes_append(&out->text, "", 0) &&
-        reasoning_push(&job->splitter, text.data != NULL ? text.data : "", text.length, true, collect_piece, out);
-    if (stream->log_prompt != NULL && text.length > 0) (void)bytes_append(&job->answer, text.data, text.length);
-    bytes_free(&text);
+        reasoning_push(&job->splitter, text->data != NULL ? text->data : "", text->length, true, collect_piece, out);
+    if (stream->log_prompt != NULL && text->length > 0) (void)bytes_append(&job->answer, text->data, text->length);
     return good && !job->memory_short;
 }
 

@@ -37,6 +37,7 @@ struct Stream {
     int peer;
     bool include_usage;
     bool chat;                        /* chat.completion.chunk rather than text_completion */
+    Bytes head;                       /* OpenAI: what every chunk with text begins with */
     int64_t text_offset[MAX_CHOICES]; /* completions: of the next token, in bytes */
     int open_block;                   /* Anthropic: 0 none, 1 thinking, 2 text */
     int32_t block_index;
