@@ -8,9 +8,13 @@
 
 /* ---- arguments ---- */
 
+/* Most comparisons end at the first character. */
 static bool same_name(const JinjaString *a, const char *b)
 {
-    return strlen(b) == a->length && memcmp(a->data, b, a->length) == 0;
+    for (size_t i = 0; i < a->length; i++) {
+        if (b[i] != a->data[i] || b[i] == '\0') return false;
+    }
+    return b[a->length] == '\0';
 }
 
 static bool spread_positional(JinjaState *state, JinjaActivation *activation, const JinjaNode *node, JinjaItems *items)

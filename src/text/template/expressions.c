@@ -52,7 +52,7 @@ static bool evaluate_condition(JinjaState *state, JinjaActivation *activation, c
 {
     JinjaValue test;
     if (!jinja_evaluate_within(state, activation, node->condition.test, &test)) return false;
-    if (jinja_truthy(state, &test)) return jinja_evaluate_within(state, activation, node->condition.then, out);
+    if (jinja_is_true(state, &test)) return jinja_evaluate_within(state, activation, node->condition.then, out);
     if (node->condition.otherwise != NULL)
         return jinja_evaluate_within(state, activation, node->condition.otherwise, out);
     char *hint = jinja_alloc(state, 128, 1);
@@ -65,20 +65,20 @@ static bool evaluate_condition(JinjaState *state, JinjaActivation *activation, c
 static bool evaluate_and(JinjaState *state, JinjaActivation *activation, const JinjaNode *node, JinjaValue *out)
 {
     if (!jinja_evaluate_within(state, activation, node->binary.left, out)) return false;
-    return !jinja_truthy(state, out) || jinja_evaluate_within(state, activation, node->binary.right, out);
+    return !jinja_is_true(state, out) || jinja_evaluate_within(state, activation, node->binary.right, out);
 }
 
 static bool evaluate_or(JinjaState *state, JinjaActivation *activation, const JinjaNode *node, JinjaValue *out)
 {
     if (!jinja_evaluate_within(state, activation, node->binary.left, out)) return false;
-    return jinja_truthy(state, out) || jinja_evaluate_within(state, activation, node->binary.right, out);
+    return jinja_is_true(state, out) || jinja_evaluate_within(state, activation, node->binary.right, out);
 }
 
 static bool evaluate_not(JinjaState *state, JinjaActivation *activation, const JinjaNode *node, JinjaValue *out)
 {
     JinjaValue value;
     if (!jinja_evaluate_within(state, activation, node->operand, &value)) return false;
-    *out = jinja_bool(!jinja_truthy(state, &value));
+    *out = jinja_bool(!jinja_is_true(state, &value));
     return true;
 }
 
@@ -127,17 +127,31 @@ static bool evaluate_concat(JinjaState *state, JinjaActivation *activation, cons
     return true;
 }
 
+/* One comparison; two strings, the common case, need no call. */
+static inline bool compare_pair(JinjaState *state, JinjaOperator operation, const JinjaValue *left,
+                                const JinjaValue *right, bool *holds)
+{
+    if (left->kind == JINJA_STRING && right->kind == JINJA_STRING &&
+        (operation == OPERATOR_EQUAL || operation == OPERATOR_NOT_EQUAL)) {
+        *holds = jinja_same_string(left->string, right->string) == (operation == OPERATOR_EQUAL);
+        return true;
+    }
+    return jinja_compare(state, operation, left, right, holds);
+}
+
 static bool evaluate_compare(JinjaState *state, JinjaActivation *activation, const JinjaNode *node, JinjaValue *out)
 {
     JinjaValue left, right;
     if (!jinja_evaluate_within(state, activation, node->compare.first, &left)) return false;
     for (size_t i = 0; i < node->compare.rest.n; i++) {
+        const JinjaNode *operand = node->compare.rest.at[i];
         bool holds;
-        if (!jinja_evaluate_within(state, activation, node->compare.rest.at[i], &right)) return false;
-        if (!jinja_compare(state, node->compare.operators[i], &left, &right, &holds)) return false;
+        if (operand->type != NODE_CONST && !jinja_evaluate_within(state, activation, operand, &right)) return false;
+        const JinjaValue *other = operand->type == NODE_CONST ? &operand->constant : &right;
+        if (!compare_pair(state, node->compare.operators[i], &left, other, &holds)) return false;
         *out = jinja_bool(holds);
         if (!holds) return true;
-        left = right;
+        if (i + 1 < node->compare.rest.n) left = *other;
     }
     return true;
 }
@@ -154,12 +168,17 @@ static const JinjaBuiltin *known_method(const JinjaNode *node, const JinjaValue 
 
 static bool attribute_of(JinjaState *state, const JinjaNode *node, const JinjaValue *object, JinjaValue *out)
 {
-    if (object->kind == JINJA_DICT && node->attribute.dict_method == NULL) {
-        const JinjaValue *value = jinja_dict_find_string(state, object->dict, node->attribute.name.string);
-        if (value != NULL && node->attribute.name.string->data[0] != '_') {
+    /* What is no method is an entry or nothing, unless Python's own attributes come in. */
+    const JinjaString *name = node->attribute.name.string;
+    const bool plain = name->length > 0 && name->data[0] != '_';
+    if (plain &&
+        (object->kind == JINJA_NAMESPACE || (object->kind == JINJA_DICT && node->attribute.dict_method == NULL))) {
+        const JinjaValue *value = jinja_dict_find_string(state, object->dict, name);
+        if (value != NULL) {
             *out = *value;
             return true;
         }
+        if (object->kind == JINJA_DICT) return jinja_undefined_member(state, *object, node->attribute.name, out);
     }
     return jinja_get_attribute(state, object, &node->attribute.name, out);
 }
@@ -189,15 +208,19 @@ static bool evaluate_item(JinjaState *state, JinjaActivation *activation, const 
                slice_bound(state, activation, index->slice.step, &step) &&
                jinja_slice(state, &object, &start, &stop, &step, out);
     }
-    if (!jinja_evaluate_within(state, activation, index, &argument)) return false;
-    if (object.kind == JINJA_DICT && argument.kind == JINJA_STRING) {
-        const JinjaValue *value = jinja_dict_find_string(state, object.dict, argument.string);
+    const JinjaValue *key = &index->constant;
+    if (index->type != NODE_CONST) {
+        if (!jinja_evaluate_within(state, activation, index, &argument)) return false;
+        key = &argument;
+    }
+    if (object.kind == JINJA_DICT && key->kind == JINJA_STRING) {
+        const JinjaValue *value = jinja_dict_find_string(state, object.dict, key->string);
         if (value != NULL) {
             *out = *value;
             return true;
         }
     }
-    return jinja_get_item(state, &object, &argument, out);
+    return jinja_get_item(state, &object, key, out);
 }
 
 static bool evaluate_call(JinjaState *state, JinjaActivation *activation, const JinjaNode *node, JinjaValue *out)
@@ -251,6 +274,7 @@ bool jinja_evaluate_within(JinjaState *state, JinjaActivation *activation, const
         *out = node->constant;
         return true;
     }
+    if (node->type == NODE_NAME) return evaluate_name(state, activation, node, out);
     return jinja_charge(state, 1) && evaluators[node->type](state, activation, node, out);
 }
 

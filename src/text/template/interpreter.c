@@ -201,7 +201,7 @@ static JinjaFlow run_if(JinjaState *state, JinjaActivation *activation, const Ji
         state->line = branch->line;
         JinjaValue test;
         if (!jinja_evaluate(state, activation, branch->branch.test, &test)) return JINJA_FLOW_FAILED;
-        if (jinja_truthy(state, &test)) return jinja_execute(state, activation, &branch->branch.body);
+        if (jinja_is_true(state, &test)) return jinja_execute(state, activation, &branch->branch.body);
         if (i == node->branch.elifs.n) return jinja_execute(state, activation, &node->branch.otherwise);
         branch = node->branch.elifs.at[i];
     }
@@ -349,7 +349,7 @@ static JinjaFlow run_autoescape(JinjaState *state, JinjaActivation *activation, 
     JinjaValue value;
     if (!jinja_evaluate(state, activation, node->autoescape.value, &value)) return JINJA_FLOW_FAILED;
     const bool outer = state->autoescape;
-    state->autoescape = jinja_truthy(state, &value);
+    state->autoescape = jinja_is_true(state, &value);
     const JinjaFlow result = jinja_execute(state, activation, &node->autoescape.body);
     state->autoescape = outer;
     jinja_leave_scope(activation, &node->autoescape.scope);

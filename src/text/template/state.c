@@ -123,7 +123,7 @@ void jinja_free_memory(JinjaState *state)
 
 /* ---- text under construction ---- */
 
-void jinja_append(JinjaState *state, StrBuf *text, const char *bytes, size_t length)
+void jinja_append_slow(JinjaState *state, StrBuf *text, const char *bytes, size_t length)
 {
     if (state->status != IMP_OK) return;
     if (state->limits.output_bytes != 0 && length > state->limits.output_bytes - text->length) {
@@ -139,7 +139,7 @@ void jinja_puts(JinjaState *state, StrBuf *text, const char *bytes) { jinja_appe
 void jinja_append_char(JinjaState *state, StrBuf *text, uint32_t code_point)
 {
     char bytes[4];
-    jinja_append(state, text, bytes, unicode_encode(code_point, bytes));
+    jinja_append_slow(state, text, bytes, unicode_encode(code_point, bytes));
 }
 
 void jinja_pad(JinjaState *state, StrBuf *text, const char *fill, size_t fill_length, size_t count)

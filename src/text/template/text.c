@@ -190,12 +190,14 @@ bool jinja_strip(JinjaState *state, const JinjaString *string, const JinjaValue 
     const char *start = string->data, *end = start + string->length;
     while ((sides & 1) != 0 && start < end) {
         size_t width;
+        if (set == NULL && (signed char)*start > ' ') break;
         const uint32_t c = unicode_decode(start, end, &width);
         if (!strips(set, c, start, width)) break;
         start += width;
     }
     while ((sides & 2) != 0 && start < end) {
         size_t width;
+        if (set == NULL && (signed char)end[-1] > ' ') break;
         const uint32_t c = unicode_decode_last(start, end, &width);
         if (!strips(set, c, end - width, width)) break;
         end -= width;

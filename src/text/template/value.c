@@ -120,6 +120,8 @@ static bool array_from_json(JinjaState *state, const json_t *json, JinjaValue *o
 
 enum { DICT_SCAN = 8 }; /* entries that are looked through without an index */
 
+static bool dict_reindex(JinjaState *state, JinjaDict *dict);
+
 /* The string of a key: the template's own when it names it, and the same one again for a key seen lately. */
 static bool key_from_json(JinjaState *state, const char *name, size_t length, JinjaValue *out)
 {
@@ -137,19 +139,19 @@ static bool object_from_json(JinjaState *state, const json_t *json, JinjaValue *
 {
     json_t *object = (json_t *)(uintptr_t)json; /* jansson's iterators take no const */
     const size_t n = json_object_size(json);
-    if (!jinja_dict(state, n, out)) return false;
+    JinjaDict *dict = jinja_alloc_raw(state, sizeof *dict);
+    JinjaEntry *entries = jinja_alloc_raw(state, n * sizeof *entries);
+    if (dict == NULL || entries == NULL) return false;
+    *dict = (JinjaDict){.entries = entries, .capacity = n, .canonical = true};
+    *out = (JinjaValue){.kind = JINJA_DICT, .dict = dict};
     for (void *at = json_object_iter(object); at != NULL; at = json_object_iter_next(object, at)) {
-        JinjaValue key, value;
-        if (!key_from_json(state, json_object_iter_key(at), json_object_iter_key_len(at), &key)) return false;
-        if (!jinja_from_json(state, json_object_iter_value(at), &value)) return false;
-        JinjaDict *dict = out->dict;
-        if (n <= DICT_SCAN) {
-            dict->entries[dict->n++] = (JinjaEntry){.key = key, .value = value};
-        } else if (!jinja_dict_set(state, dict, key, value)) {
-            return false;
-        }
+        JinjaEntry *entry = &entries[dict->n];
+        entry->hash = 0;
+        if (!key_from_json(state, json_object_iter_key(at), json_object_iter_key_len(at), &entry->key)) return false;
+        if (!jinja_from_json(state, json_object_iter_value(at), &entry->value)) return false;
+        dict->n++;
     }
-    return true;
+    return n <= DICT_SCAN || dict_reindex(state, dict);
 }
 
 bool jinja_from_json(JinjaState *state, const json_t *json, JinjaValue *out)
@@ -281,6 +283,12 @@ static bool dict_reindex(JinjaState *state, JinjaDict *dict)
 
 JinjaValue *jinja_dict_find_string(JinjaState *state, const JinjaDict *dict, const JinjaString *key)
 {
+    if (dict->index_size == 0 && dict->canonical && key->interned) {
+        for (size_t i = 0; i < dict->n; i++) {
+            if (dict->entries[i].key.string == key) return &dict->entries[i].value;
+        }
+        return NULL;
+    }
     if (dict->index_size == 0) {
         for (size_t i = 0; i < dict->n; i++) {
             JinjaEntry *entry = &dict->entries[i];
@@ -345,6 +353,7 @@ bool jinja_dict_set(JinjaState *state, JinjaDict *dict, JinjaValue key, JinjaVal
         *present = value;
         return true;
     }
+    dict->canonical = false;
     const bool grow = dict->n == dict->capacity;
     if (grow && !dict_grow(state, dict)) return false;
     dict->entries[dict->n++] = (JinjaEntry){.key = key, .value = value};
@@ -652,11 +661,19 @@ bool jinja_length(JinjaState *state, const JinjaValue *value, size_t *out)
 
 bool jinja_is_iterable(const JinjaValue *value) { return jinja_has_length(value) || value->kind == JINJA_ITERATOR; }
 
-/* Whether `needle` occurs in `hay`. */
+/* Whether `needle` occurs in `hay`. Tags such as </think> are looked for whose first character is rare: a few searches
+ * for that one come first. */
 static bool string_contains(const JinjaString *hay, const JinjaString *needle)
 {
+    const char *at = hay->data, *end = at + hay->length;
     if (needle->length == 0) return true;
-    return needle->length <= hay->length && memmem(hay->data, hay->length, needle->data, needle->length) != NULL;
+    for (int i = 0; i < 8; i++, at++) {
+        if ((size_t)(end - at) < needle->length) return false;
+        at = memchr(at, needle->data[0], (size_t)(end - at) - needle->length + 1);
+        if (at == NULL) return false;
+        if (jinja_same_bytes(at, needle->data, needle->length)) return true;
+    }
+    return memmem(at, (size_t)(end - at), needle->data, needle->length) != NULL;
 }
 
 static bool contains_by_iteration(JinjaState *state, const JinjaValue *container, const JinjaValue *item, bool *out)

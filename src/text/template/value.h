@@ -152,6 +152,7 @@ struct JinjaDict {
     size_t n, capacity;
     uint32_t *index;   /* entry number + 1, 0 free */
     size_t index_size; /* power of two; 0 while small */
+    bool canonical;    /* keys that the template names are the template's own strings */
 };
 
 struct JinjaRange {
@@ -336,7 +337,27 @@ void jinja_free_memory(JinjaState *state);
 
 /* ---- text under construction ---- */
 
-void jinja_append(JinjaState *state, StrBuf *text, const char *bytes, size_t length); /* sticky: check state->status */
+void jinja_append_slow(JinjaState *state, StrBuf *text, const char *bytes, size_t length);
+/* Sticky: check state->status. The texts of templates are short: what fits is copied without a call. */
+static inline void jinja_append(JinjaState *state, StrBuf *text, const char *bytes, size_t length)
+{
+    const size_t limit = state->limits.output_bytes, end = text->length + length;
+    const bool fits = length >= 4 && length <= 16 && end < text->capacity && (limit == 0 || end <= limit);
+    if (!fits || state->status != IMP_OK) {
+        jinja_append_slow(state, text, bytes, length);
+        return;
+    }
+    char *to = text->data + text->length;
+    if (length >= 8) { /* two copies of a fixed size, which may overlap */
+        memcpy(to, bytes, 8);
+        memcpy(to + length - 8, bytes + length - 8, 8);
+    } else {
+        memcpy(to, bytes, 4);
+        memcpy(to + length - 4, bytes + length - 4, 4);
+    }
+    to[length] = '\0';
+    text->length = end;
+}
 void jinja_puts(JinjaState *state, StrBuf *text, const char *bytes);
 void jinja_append_char(JinjaState *state, StrBuf *text, uint32_t code_point);
 void jinja_pad(JinjaState *state, StrBuf *text, const char *fill, size_t fill_length, size_t count);
@@ -382,6 +403,11 @@ uint64_t jinja_string_hash(uint64_t seed, const char *bytes, size_t length); /* 
 /* ---- what values are ---- */
 
 bool jinja_truthy(JinjaState *state, const JinjaValue *value);
+/* The same, without a call for what tests nearly always are. */
+static inline bool jinja_is_true(JinjaState *state, const JinjaValue *value)
+{
+    return value->kind == JINJA_BOOL ? value->boolean : jinja_truthy(state, value);
+}
 /* As Python's ==, never fails but by depth. */
 bool jinja_equal(JinjaState *state, const JinjaValue *a, const JinjaValue *b);
 bool jinja_identical(const JinjaValue *a, const JinjaValue *b);
