@@ -27,6 +27,18 @@ size_t cuda_experts_workspace(const Experts *spec, int32_t n_embd, int32_t max_r
  * bf16 too where n_rows > 1; out: float32 [n_rows][n_embd]. */
 void cuda_experts(CudaQueue *queue, const CudaExperts *experts, const CudaAct *x, int32_t n_rows, float *out);
 
+/* ---- its parts ---- */
+
+/* The n_used experts of every row by rank, and their weights: device [n_rows][n_used]. x: float32; scores: scratch
+ * [n_rows][n_experts]. The last cuda_route_workspace() bytes of the workspace may be used. */
+void cuda_route(CudaQueue *queue, const CudaExperts *experts, const float *x, int32_t n_rows, float *scores,
+                int32_t *chosen, float *weights);
+size_t cuda_route_workspace(const Experts *spec);
+
+/* cuda_experts for one row. */
+void cuda_experts_row(CudaQueue *queue, const CudaExperts *experts, const float *x, float *out);
+size_t cuda_experts_row_workspace(const Experts *spec);
+
 #ifdef __cplusplus
 }
 #endif

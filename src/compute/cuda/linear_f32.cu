@@ -24,8 +24,8 @@ static __global__ void __launch_bounds__(WARPS * LANES)
     linear_f32_kernel(CudaWeight weight, const float *bias, const float *x, int32_t n_rows, float *y)
 {
     cuda_let_next_start();
-    const int lane = threadIdx.x % LANES, cols = weight.cols;
-    const int first_w = (blockIdx.x * WARPS + threadIdx.x / LANES) * W, first_x = blockIdx.y * X;
+    const int lane = threadIdx.x % LANES, cols = weight.cols, warps = blockDim.x / LANES;
+    const int first_w = (blockIdx.x * warps + threadIdx.x / LANES) * W, first_x = blockIdx.y * X;
     const float *rows_w[W], *rows_x[X];
 #pragma unroll
     for (int w = 0; w < W; w++) {
@@ -42,12 +42,12 @@ static __global__ void __launch_bounds__(WARPS * LANES)
     if (first_w >= weight.rows) return;
 
     float sums[W][X] = {};
-    const bool aligned = cols % 4 == 0 && ((uintptr_t)x & 15) == 0;
+    const bool aligned = cols % 4 == 0 && ((uintptr_t)x & 15) == 0, weight_aligned = weight.plane_stride[0] % 16 == 0;
 #pragma unroll(X == 1 ? 8 : 1)
     for (int at = lane * 4; at < cols; at += LANES * 4) {
         float4 a[W], b[X];
 #pragma unroll
-        for (int w = 0; w < W; w++) a[w] = load_four(rows_w[w], at, cols, true); /* rows are padded with zeros to 16 bytes */
+        for (int w = 0; w < W; w++) a[w] = load_four(rows_w[w], at, cols, weight_aligned);
 #pragma unroll
         for (int r = 0; r < X; r++) b[r] = load_four(rows_x[r], at, cols, aligned);
 #pragma unroll
@@ -82,7 +82,9 @@ void cuda_linear_f32(CudaQueue *queue, const float *x, int32_t n_rows, const Cud
         const CudaOutput *output = &outputs[i];
         const unsigned rows = (unsigned)output->weight->rows;
         if (n_rows == 1) {
-            cuda_launch(queue, linear_f32_kernel<1, 1>, dim3((rows + WARPS - 1) / WARPS), dim3(WARPS * LANES), 0,
+            /* Few rows (a router): over as many multiprocessors as there are. */
+            const unsigned warps = rows >= (unsigned)queue->n_sms * WARPS ? WARPS : 1;
+            cuda_launch(queue, linear_f32_kernel<1, 1>, dim3((rows + warps - 1) / warps), dim3(warps * LANES), 0,
                         *output->weight, output->bias, x, n_rows, output->y);
         } else {
             cuda_launch(queue, linear_f32_kernel<4, 4>, dim3((rows + 4 * WARPS - 1) / (4 * WARPS), (unsigned)(n_rows + 3) / 4),

@@ -16,7 +16,7 @@
  */
 #include "compute/cuda/codec.cuh"
 #include "compute/cuda/launch.cuh"
-#include "compute/cuda/matvec.cuh"
+#include "compute/cuda/matvec_call.h"
 #include "compute/cuda/rowwise.h"
 
 #include <math.h>
@@ -42,7 +42,8 @@ typedef struct DeviceCall {
     DeviceOutput outputs[CUDA_MAX_OUTPUTS];
     const float *x, *id_weights, *sigmoid_of;
     const int32_t *ids;
-    int32_t n_outputs, cols, slices; /* slices of one rank */
+    int32_t n_outputs, cols, slices; /* of this pass; slices of one rank */
+    int32_t first_slice;             /* of the pass */
     int32_t team, n_teams;           /* warps of a team, teams of a block */
     int32_t spread, summed;          /* ranks over blocks, ranks over warps: 1 or n_ids */
     int32_t partial_at, ring_at;     /* bytes into shared memory */
@@ -100,7 +101,7 @@ typedef struct WarpRows {
     const DeviceOutput *output;
     int64_t first_row; /* of the expert in the stack + of the team's part */
     int32_t n;         /* rows, both matrices counted */
-    int32_t slice;     /* of the rank's columns */
+    int32_t slice;     /* of the weight's columns */
     bool gated;
 } WarpRows;
 
@@ -342,10 +343,10 @@ static __device__ __forceinline__ void walk(const DeviceCall &call, const WarpRo
 
     IntegerInput integers;
     PlainInput<plain ? T : DT_BF16> floats;
-    const int valid = (int)rows.output->stride[0] - rows.slice * slice_bytes(T, 0);
-    const int groups = call.cols / CODEC_GROUP, group = rows.slice * LANES + lane;
+    const int valid = (int)rows.output->stride[0] - rows.slice * slice_bytes(T, 0), slice = rows.slice - call.first_slice;
+    const int groups = call.cols / CODEC_GROUP, group = slice * LANES + lane;
     if constexpr (plain) {
-        floats = load_plain<T>(call.x + (int64_t)rank * call.cols, rows.slice * SLICE, call.cols);
+        floats = load_plain<T>(call.x + (int64_t)rank * call.cols, slice * SLICE, call.cols);
     } else {
         quantize_input<T>(call.x, groups * call.summed, shared);
         __syncthreads();
@@ -411,7 +412,7 @@ static __device__ __forceinline__ float finish_row(const DeviceCall &call, const
         sum *= output.stack_scales[m] != NULL ? output.stack_scales[m][expert] : output.scale[m];
         if (call.experts == EXPERTS_SPREAD && call.id_weights != NULL) sum *= call.id_weights[at];
         if (output.bias[m] != NULL) sum += output.bias[m][(int64_t)expert * output.stack_rows + row];
-        total += call.experts == EXPERTS_SUMMED ? call.id_weights[rank] * sum : sum;
+        total += call.experts == EXPERTS_SUMMED && call.id_weights != NULL ? call.id_weights[rank] * sum : sum;
     }
     return total;
 }
@@ -438,14 +439,13 @@ static __global__ void __launch_bounds__(MAX_WARPS * LANES, 1) matvec_kernel(con
     }
     const int per_row = call.gated ? 2 : 1;
     const int most = (int)(((int64_t)output.rows + parts - 1) / parts) * per_row;
-    const WarpRows rows = {&output, (int64_t)expert * output.stack_rows + first, n_rows * per_row, member % call.slices,
-                           call.gated};
+    const WarpRows rows = {&output, (int64_t)expert * output.stack_rows + first, n_rows * per_row,
+                           call.first_slice + member % call.slices, call.gated};
     float *partials = (float *)(shared + call.partial_at) + (size_t)team * most * call.team;
     uint8_t *ring = shared + call.ring_at + warp * call.ring_bytes;
     switch (output.type) {
 #define WALK(type) case type: walk<type>(call, rows, rank, early, shared, ring, partials + member); break;
-        WALK(DT_F16) WALK(DT_BF16) WALK(DT_F8_E4M3) WALK(DT_F8_E5M2)
-        CODEC_BLOCK_TYPES(WALK)
+        CODEC_TYPES(WALK)
 #undef WALK
     default: break;
     }
@@ -476,8 +476,7 @@ static int32_t stage_bytes_of(DType type)
 {
     switch (type) {
 #define BYTES(type) case type: return stage_bytes(type);
-        BYTES(DT_F16) BYTES(DT_BF16) BYTES(DT_F8_E4M3) BYTES(DT_F8_E5M2)
-        CODEC_BLOCK_TYPES(BYTES)
+        CODEC_TYPES(BYTES)
 #undef BYTES
     default: return 0;
     }
@@ -544,17 +543,19 @@ static int32_t partial_floats(const DeviceCall *call)
     return most;
 }
 
-void matvec_launch(CudaQueue *queue, const MatvecCall *from)
+/* One launch over the columns of slices first_slice … first_slice + n_slices - 1. */
+static void launch_pass(CudaQueue *queue, const MatvecCall *from, int32_t first_slice, int32_t n_slices)
 {
     const MatvecTuning *tuning = &matvec_tuning;
     DeviceCall call = {};
-    call.x = from->x;
+    call.x = from->x + (size_t)first_slice * SLICE;
     call.ids = from->ids;
     call.id_weights = from->id_weights;
     call.sigmoid_of = from->sigmoid_of;
     call.n_outputs = from->n_outputs;
-    call.cols = from->outputs[0].a->cols;
-    call.slices = divide_up(call.cols, SLICE);
+    call.cols = at_most(from->outputs[0].a->cols - first_slice * SLICE, n_slices * SLICE);
+    call.slices = n_slices;
+    call.first_slice = first_slice;
     call.spread = from->experts == EXPERTS_SPREAD ? from->n_ids : 1;
     call.summed = from->experts == EXPERTS_SUMMED ? from->n_ids : 1;
     call.experts = from->experts;
@@ -562,16 +563,13 @@ void matvec_launch(CudaQueue *queue, const MatvecCall *from)
     call.limit = from->limit;
     call.gated = from->outputs[0].b != NULL;
     call.activated = from->activated;
-    call.add = from->add;
+    call.add = from->add || first_slice > 0;
     call.team = call.slices * call.summed;
-    if (call.team > MAX_WARPS) {
-        queue->error = queue->error != cudaSuccess ? queue->error : cudaErrorInvalidConfiguration;
-        return;
-    }
     call.n_teams = at_least(tuning->warps / call.team, 1);
     bool blocked = false;
     for (int32_t i = 0; i < from->n_outputs; i++) {
         call.outputs[i] = describe(&from->outputs[i], from->experts != EXPERTS_NONE);
+        if (first_slice > 0) call.outputs[i].bias[0] = NULL;
         blocked = blocked || codec_shape(call.outputs[i].type).scaling != SCALING_NONE;
     }
     const int32_t n_blocks = share_blocks(from, &call, queue->n_sms * tuning->blocks_per_sm, PARTIAL_FLOATS);
@@ -586,6 +584,22 @@ void matvec_launch(CudaQueue *queue, const MatvecCall *from)
     }
     cuda_launch(queue, matvec_kernel, dim3((unsigned)n_blocks), dim3((unsigned)(n_warps * LANES)),
                 (size_t)call.ring_at + (size_t)call.ring_bytes * (size_t)n_warps, call);
+}
+
+int32_t matvec_max_summed(int32_t cols) { return at_least(MAX_WARPS / divide_up(cols, SLICE), 1); }
+
+void matvec_launch(CudaQueue *queue, const MatvecCall *call)
+{
+    const int32_t slices = divide_up(call->outputs[0].a->cols, SLICE);
+    const bool several = call->experts == EXPERTS_SUMMED || call->activated || call->sigmoid_of != NULL;
+    if (slices * (call->experts == EXPERTS_SUMMED ? call->n_ids : 1) <= MAX_WARPS) {
+        launch_pass(queue, call, 0, slices);
+    } else if (!several) {
+        for (int32_t first = 0; first < slices; first += MAX_WARPS / 2)
+            launch_pass(queue, call, first, at_most(slices - first, MAX_WARPS / 2));
+    } else if (queue->error == cudaSuccess) {
+        queue->error = cudaErrorInvalidValue; /* 32,768 columns into an activation: no model has them */
+    }
 }
 
 /* ---- the calls of matvec.h ---- */
@@ -608,8 +622,8 @@ void cuda_matvec(CudaQueue *queue, const float *x, const CudaOutput *outputs, in
     if (call.n_outputs > 0) matvec_launch(queue, &call);
 }
 
-void cuda_matvec_gated(CudaQueue *queue, const float *x, const CudaOutput *gate, const CudaOutput *up, Activation activation,
-                       float limit, float *out)
+void matvec_gated(CudaQueue *queue, const float *x, const CudaOutput *gate, const CudaOutput *up, Activation activation,
+                  float limit, float *out, float *scratch)
 {
     const bool has_gate = gate != NULL;
     if (up->weight->type != DT_F32 && (!has_gate || gate->weight->type == up->weight->type)) {
@@ -624,10 +638,15 @@ void cuda_matvec_gated(CudaQueue *queue, const float *x, const CudaOutput *gate,
         matvec_launch(queue, &call);
         return;
     }
-    float *gate_y = (float *)queue->workspace;
     CudaOutput outputs[2] = {{up->weight, up->bias, out}, {}};
-    if (has_gate) outputs[1] = CudaOutput{gate->weight, gate->bias, gate_y};
+    if (has_gate) outputs[1] = CudaOutput{gate->weight, gate->bias, scratch};
     cuda_matvec(queue, x, outputs, has_gate ? 2 : 1);
     const CudaAct act = {out, NULL};
-    cuda_activate(queue, 1, up->weight->rows, activation, limit, has_gate ? gate_y : NULL, out, CUDA_FORM_F32, &act);
+    cuda_activate(queue, 1, up->weight->rows, activation, limit, has_gate ? scratch : NULL, out, CUDA_FORM_F32, &act);
+}
+
+void cuda_matvec_gated(CudaQueue *queue, const float *x, const CudaOutput *gate, const CudaOutput *up, Activation activation,
+                       float limit, float *out)
+{
+    matvec_gated(queue, x, gate, up, activation, limit, out, (float *)queue->workspace);
 }

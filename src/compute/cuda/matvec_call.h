@@ -1,10 +1,14 @@
 /*
- * matvec.cuh - what matvec.cu and the experts' single row ask of the one matrix-vector kernel.
+ * matvec_call.h - what matvec.cu and the experts' single row ask of the one matrix-vector kernel.
  */
-#ifndef IMP_COMPUTE_CUDA_MATVEC_CUH
-#define IMP_COMPUTE_CUDA_MATVEC_CUH
+#ifndef IMP_COMPUTE_CUDA_MATVEC_CALL_H
+#define IMP_COMPUTE_CUDA_MATVEC_CALL_H
 
 #include "compute/cuda/matvec.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 /* Some outputs of one input. With `gated` an output is a pair of matrices a (gate) and b (up) of one type and shape, and
  * y = activation(a x + bias a) * (b x + bias b). */
@@ -30,7 +34,7 @@ typedef struct MatvecCall {
     MatvecExperts experts;
     int32_t n_ids;
     const int32_t *ids;       /* device [n_ids] */
-    const float *id_weights;  /* device [n_ids]; SPREAD: multiplies x, NULL: 1 */
+    const float *id_weights;  /* device [n_ids]; SPREAD: multiply x; NULL: 1 */
     bool add;                 /* y += instead of y = */
     const float *sigmoid_of;  /* device: what is added or set is multiplied by sigmoid of this; NULL: 1 */
 } MatvecCall;
@@ -43,7 +47,17 @@ typedef struct MatvecTuning {
 } MatvecTuning;
 extern MatvecTuning matvec_tuning;
 
-/* All weights of one call have the same cols and none is F32. */
+/* All weights of one call have the same cols. F32 weights too are computed in float32. */
 void matvec_launch(CudaQueue *queue, const MatvecCall *call);
 
+/* The most ranks that EXPERTS_SUMMED takes at once. */
+int32_t matvec_max_summed(int32_t cols);
+
+/* cuda_matvec_gated with its scratch [n_ff] given: used where gate and up cannot go together. */
+void matvec_gated(CudaQueue *queue, const float *x, const CudaOutput *gate, const CudaOutput *up, Activation activation,
+                  float limit, float *out, float *scratch);
+
+#ifdef __cplusplus
+}
+#endif
 #endif
