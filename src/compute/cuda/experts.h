@@ -39,6 +39,9 @@ size_t cuda_route_workspace(const Experts *spec);
 void cuda_experts_row(CudaQueue *queue, const CudaExperts *experts, const float *x, float *out);
 size_t cuda_experts_row_workspace(const Experts *spec);
 
+/* cuda_experts for several rows. */
+void cuda_experts_grouped(CudaQueue *queue, const CudaExperts *experts, const CudaAct *x, int32_t n_rows, float *out);
+
 #ifdef __cplusplus
 }
 #endif

@@ -31,27 +31,43 @@ __device__ __forceinline__ void cuda_let_next_start()
 #endif
 }
 
-/* Launches on the queue's stream; the first error is kept in the queue. Shared memory past 48 KB is asked for here. */
+/* Launches on the queue's stream in clusters of cluster_blocks; the first error is kept in the queue. Shared memory past
+ * 48 KB is asked for here. */
 template <typename... Parameters, typename... Arguments>
-static inline void cuda_launch(CudaQueue *queue, void (*kernel)(Parameters...), dim3 grid, dim3 block,
-                               size_t shared_bytes, Arguments... arguments)
+static inline void cuda_launch_cluster(CudaQueue *queue, void (*kernel)(Parameters...), dim3 grid, dim3 block,
+                                       unsigned cluster_blocks, size_t shared_bytes, const Arguments &...arguments)
 {
     if (queue->error != cudaSuccess || grid.x == 0 || grid.y == 0 || grid.z == 0) return;
     if (shared_bytes > 48 * 1024) {
         queue->error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared_bytes);
         if (queue->error != cudaSuccess) return;
     }
-    cudaLaunchAttribute attribute = {};
-    attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-    attribute.val.programmaticStreamSerializationAllowed = 1;
+    cudaLaunchAttribute attributes[2] = {};
     cudaLaunchConfig_t config = {};
     config.gridDim = grid;
     config.blockDim = block;
     config.dynamicSmemBytes = shared_bytes;
     config.stream = queue->stream;
-    config.attrs = &attribute;
-    config.numAttrs = queue->overlap ? 1 : 0;
+    config.attrs = attributes;
+    if (queue->overlap) {
+        attributes[config.numAttrs].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+        attributes[config.numAttrs++].val.programmaticStreamSerializationAllowed = 1;
+    }
+    if (cluster_blocks > 1) {
+        attributes[config.numAttrs].id = cudaLaunchAttributeClusterDimension;
+        attributes[config.numAttrs].val.clusterDim.x = cluster_blocks;
+        attributes[config.numAttrs].val.clusterDim.y = 1;
+        attributes[config.numAttrs++].val.clusterDim.z = 1;
+    }
     queue->error = cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...);
+}
+
+/* The same without clusters. */
+template <typename... Parameters, typename... Arguments>
+static inline void cuda_launch(CudaQueue *queue, void (*kernel)(Parameters...), dim3 grid, dim3 block,
+                               size_t shared_bytes, const Arguments &...arguments)
+{
+    cuda_launch_cluster(queue, kernel, grid, block, 1, shared_bytes, arguments...);
 }
 
 #endif
