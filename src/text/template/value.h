@@ -411,6 +411,11 @@ static inline bool jinja_is_true(JinjaState *state, const JinjaValue *value)
 /* As Python's ==, never fails but by depth. */
 bool jinja_equal(JinjaState *state, const JinjaValue *a, const JinjaValue *b);
 bool jinja_identical(const JinjaValue *a, const JinjaValue *b);
+/* How containers find their members: the same one or an equal one. */
+static inline bool jinja_matches(JinjaState *state, const JinjaValue *a, const JinjaValue *b)
+{
+    return jinja_identical(a, b) || jinja_equal(state, a, b);
+}
 /* -1, 0, 1 in *order; raises TypeError's message naming `symbol` when the types have no order. NaN gives 2. */
 bool jinja_order(JinjaState *state, const JinjaValue *a, const JinjaValue *b, const char *symbol, int *order);
 const char *jinja_type_name(const JinjaValue *value);
