@@ -29,9 +29,13 @@ IMP_API void imp_tools_free(ImpTools tools);
 IMP_API const char *imp_tools_format(ImpTools tools);
 IMP_API const char *imp_tool_format_name(size_t index);
 
-/* The chat template says nothing of tools: who renders it has to tell the model of them in words, and to write calls and results
- * into the messages' text. */
-IMP_API bool imp_tools_are_foreign(ImpTools tools);
+/* What the chat template has no place for: who renders it has to put that into the messages' text. */
+enum {
+    IMP_TOOLS_NO_LIST = 1,   /* the tools that are offered */
+    IMP_TOOLS_NO_CALLS = 2,  /* tool_calls of the assistant's messages */
+    IMP_TOOLS_NO_RESULTS = 4 /* messages of the role "tool" */
+};
+IMP_API unsigned imp_tools_missing(ImpTools tools);
 /* Calls are marked with special tokens of the model: set ImpGenerateParams.keep_special, or they will not be seen. */
 IMP_API bool imp_tools_need_special(ImpTools tools);
 /* Even an answer without calls needs to be read (channels, reasoning between marks of its own). */
@@ -53,7 +57,10 @@ typedef struct ImpToolRules {
     const char *only;       /* the one tool that may be called; NULL: all */
     bool single;            /* one call at most */
     bool strict;            /* arguments of all tools validate, also under AUTO */
-    bool may_reason;        /* the answer may begin with a <think> block, of which ImpRequest.reasoning_open tells the engine */
+    /* The tag of a block of reasoning that the answer may begin with, as ImpRequest.reasoning_open has it: what is inside does
+     * not reach the constraint. NULL: none. */
+    const char *reasoning_open;
+    const char *answer_schema; /* under AUTO: an answer without calls satisfies this JSON Schema; NULL: it is any text */
 } ImpToolRules;
 
 /* *constraint is NULL when the rules constrain nothing. IMP_ERR_UNSUPPORTED and IMP_ERR_FORMAT name the tool whose schema cannot

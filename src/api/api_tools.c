@@ -12,7 +12,8 @@ struct ImpToolsObject {
     ImpModel model;
     ToolList list;
     const ToolFormat *format;
-    bool foreign, special;
+    unsigned missing;
+    bool special;
 };
 
 struct ImpToolReaderObject {
@@ -33,13 +34,21 @@ static const char *template_source(ImpModel model, const char *chat_template)
     return named ? named : chat_template;
 }
 
+static unsigned find_missing(const char *source)
+{
+    unsigned missing = strstr(source, "tools") ? 0 : IMP_TOOLS_NO_LIST;
+    if (!strstr(source, "tool_calls")) missing |= IMP_TOOLS_NO_CALLS;
+    if (!strstr(source, "'tool'") && !strstr(source, "\"tool\"")) missing |= IMP_TOOLS_NO_RESULTS;
+    return missing;
+}
+
 static ImpStatus choose_format(ImpTools tools, const char *chat_template, const char *format)
 {
     const char *source = template_source(tools->model, chat_template);
     const bool chosen = format && strcmp(format, "auto") != 0;
     tools->format = chosen ? tool_format_find(format) : tool_format_detect(source, is_token, tools->model->tokenizer);
     if (!tools->format) return imp_fail(IMP_ERR_INVALID_ARGUMENT, "there is no tool format named '%.64s'", format);
-    tools->foreign = !source || !strstr(source, "tools");
+    tools->missing = find_missing(source != NULL ? source : "");
     tools->special = tools->model->tokenizer && tool_format_has_special(tools->format, tools->model->tokenizer);
     return IMP_OK;
 }
@@ -79,7 +88,7 @@ const char *imp_tool_format_name(size_t index)
     return format ? format->name : NULL;
 }
 
-bool imp_tools_are_foreign(ImpTools tools) { return tools && tools->foreign; }
+unsigned imp_tools_missing(ImpTools tools) { return tools ? tools->missing : 0; }
 bool imp_tools_need_special(ImpTools tools) { return tools && tools->special; }
 bool imp_tools_always_read(ImpTools tools)
 {
@@ -124,14 +133,19 @@ ImpStatus imp_tools_constrain(ImpTools tools, const ImpToolRules *rules, ImpCons
     API_REQUIRE(constraint);
     *constraint = NULL;
     IMP_TRY(api_read_sized(rules, &full, sizeof full, "ImpToolRules", "a cleared structure with its size set"));
-    const ToolRules inner = {.required = full.choice == IMP_TOOL_CHOICE_REQUIRED,
-                             .only = full.only ? tool_list_find(&tools->list, full.only, strlen(full.only)) : NULL,
-                             .single = full.single,
-                             .may_reason = full.may_reason};
+    ToolRules inner = {.required = full.choice == IMP_TOOL_CHOICE_REQUIRED,
+                       .only = full.only ? tool_list_find(&tools->list, full.only, strlen(full.only)) : NULL,
+                       .single = full.single,
+                       .reasoning_open = full.reasoning_open};
     if (full.only && !inner.only) return imp_fail(IMP_ERR_INVALID_ARGUMENT, "there is no tool named \"%.128s\"", full.only);
-    if (!inner.required && !is_strict(tools, &full)) return IMP_OK;
-    IMP_TRY(tool_constraint_create(tools->format, &tools->list, &inner, tools->model->tokenizer, &compiled));
-    const ImpStatus status = api_constraint_wrap(compiled, constraint);
+    if (!inner.required && !full.answer_schema && !is_strict(tools, &full)) return IMP_OK;
+    json_t *answer = full.answer_schema ? json_loads(full.answer_schema, JSON_DECODE_ANY, NULL) : NULL;
+    if (full.answer_schema && !answer) return imp_fail(IMP_ERR_FORMAT, "answer_schema is no JSON");
+    inner.answer = answer;
+    ImpStatus status =
+        tool_constraint_create(tools->format, &tools->list, &inner, tools->model->tokenizer, &compiled);
+    json_decref(answer);
+    if (status == IMP_OK) status = api_constraint_wrap(compiled, constraint);
     if (status != IMP_OK) constraint_free(compiled);
     return status;
 }

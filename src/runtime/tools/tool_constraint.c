@@ -392,8 +392,8 @@ static ImpStatus some_space(Composer *composer, ConstraintPart *out)
     return constraint_add_repeat(composer->builder, line, 0, 4, out);
 }
 
-/* What may stand before an answer: reasoning. Of a <think> block only its opening reaches the constraint. */
-static ImpStatus reasoning_part(Composer *composer, bool may_reason, ConstraintPart *out)
+/* What may stand before an answer: reasoning. Of the engine's blocks only the opening tag reaches the constraint. */
+static ImpStatus reasoning_part(Composer *composer, const char *open, ConstraintPart *out)
 {
     const ToolFormat *format = composer->format;
     ConstraintPart parts[2];
@@ -404,13 +404,13 @@ static ImpStatus reasoning_part(Composer *composer, bool may_reason, ConstraintP
         IMP_TRY(sequence(composer, parts, 2, &parts[0]));
         return either(composer, parts[0], composer->nothing, out);
     }
-    if (format->think_open != NULL) {
+    if (open != NULL) {
+        IMP_TRY(literal(composer, open, &parts[0]));
+        IMP_TRY(either(composer, parts[0], composer->nothing, out));
+    } else if (format->think_open != NULL) {
         IMP_TRY(literal(composer, format->think_open, &parts[0]));
         IMP_TRY(text_until(composer, format->think_close, &parts[1]));
         IMP_TRY(sequence(composer, parts, 2, &parts[0]));
-        IMP_TRY(either(composer, parts[0], composer->nothing, out));
-    } else if (may_reason) {
-        IMP_TRY(literal(composer, "<think>", &parts[0]));
         IMP_TRY(either(composer, parts[0], composer->nothing, out));
     }
     IMP_TRY(some_space(composer, &parts[1]));
@@ -434,15 +434,16 @@ static size_t text_marks(const Composer *composer, const char *marks[], char fir
 }
 
 /* Text without calls, or with calls at its end. */
-static ImpStatus text_or_calls(Composer *composer, ConstraintPart calls, ConstraintPart *out)
+static ImpStatus text_or_calls(Composer *composer, const json_t *answer, ConstraintPart calls, ConstraintPart *out)
 {
     const char *marks[TOOL_MAX_FORMS];
     char first[64] = "";
     size_t n = text_marks(composer, marks, first, sizeof first);
     ConstraintPart text, parts[2];
-    if (composer->format->channels) {
-        IMP_TRY(literal(composer, "<|channel|>final<|message|>", &parts[0]));
-        IMP_TRY(constraint_add_text_without(composer->builder, NULL, 0, &parts[1]));
+    if (composer->format->channels || answer != NULL) {
+        IMP_TRY(literal(composer, composer->format->channels ? "<|channel|>final<|message|>" : "", &parts[0]));
+        if (answer != NULL) IMP_TRY(constraint_add_schema(composer->builder, answer, &parts[1]));
+        else IMP_TRY(constraint_add_text_without(composer->builder, NULL, 0, &parts[1]));
         IMP_TRY(sequence(composer, parts, 2, &text));
         return either(composer, text, calls, out);
     }
@@ -461,9 +462,9 @@ static ImpStatus compose(Composer *composer, const ToolList *tools, const ToolRu
 {
     ConstraintPart parts[2];
     IMP_TRY(constraint_add_text(composer->builder, "", 0, &composer->nothing));
-    IMP_TRY(reasoning_part(composer, rules->may_reason, &parts[0]));
+    IMP_TRY(reasoning_part(composer, rules->reasoning_open, &parts[0]));
     IMP_TRY(all_calls(composer, tools, rules, &parts[1]));
-    if (!rules->required) IMP_TRY(text_or_calls(composer, parts[1], &parts[1]));
+    if (!rules->required) IMP_TRY(text_or_calls(composer, rules->answer, parts[1], &parts[1]));
     return sequence(composer, parts, 2, out);
 }
 

@@ -15,7 +15,8 @@ typedef struct ToolRules {
     bool required;           /* at least one call, and nothing but calls; otherwise text or calls */
     const OfferedTool *only; /* NULL: any of the list */
     bool single;             /* one call at most */
-    bool may_reason;         /* a <think> block may come first; what is inside it does not reach the constraint */
+    const char *reasoning_open; /* tag of a block that may come first, whose inside does not reach the constraint; NULL: none */
+    const json_t *answer;    /* not required: the schema of an answer without calls; NULL: any text */
 } ToolRules;
 
 /* Special tokens are the tokenizer's (NULL: there are none). A tool whose schema cannot be enforced is named in the sentence. */
