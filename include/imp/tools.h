@@ -60,6 +60,7 @@ typedef struct ImpToolRules {
     /* The tag of a block of reasoning that the answer may begin with, as ImpRequest.reasoning_open has it: what is inside does
      * not reach the constraint. NULL: none. */
     const char *reasoning_open;
+    bool no_reasoning;         /* none may come first, also where the format has tags of its own for it */
     const char *answer_schema; /* under AUTO: an answer without calls satisfies this JSON Schema; NULL: it is any text */
 } ImpToolRules;
 

@@ -136,6 +136,7 @@ ImpStatus imp_tools_constrain(ImpTools tools, const ImpToolRules *rules, ImpCons
     ToolRules inner = {.required = full.choice == IMP_TOOL_CHOICE_REQUIRED,
                        .only = full.only ? tool_list_find(&tools->list, full.only, strlen(full.only)) : NULL,
                        .single = full.single,
+                       .no_reasoning = full.no_reasoning,
                        .reasoning_open = full.reasoning_open};
     if (full.only && !inner.only) return imp_fail(IMP_ERR_INVALID_ARGUMENT, "there is no tool named \"%.128s\"", full.only);
     if (!inner.required && !full.answer_schema && !is_strict(tools, &full)) return IMP_OK;

@@ -3,9 +3,8 @@
 
 #include <string.h>
 
-static const char *stop_reason(const Job *job, const RequestParams *params)
+static const char *stop_reason(const Job *job)
 {
-    (void)params;
     switch (job->stop_reason) {
     case IMP_STOP_LENGTH:
     case IMP_STOP_CONTEXT:
@@ -14,7 +13,7 @@ static const char *stop_reason(const Job *job, const RequestParams *params)
     case IMP_STOP_STRING:
         return "stop_sequence";
     default:
-        return "end_turn";
+        return job->n_calls > 0 ? "tool_use" : "end_turn";
     }
 }
 
@@ -43,7 +42,7 @@ static json_t *stop_sequence(const Stream *stream, const Job *job)
 
 /* ---- streaming ---- */
 
-enum { BLOCK_NONE, BLOCK_THINKING, BLOCK_TEXT };
+enum { BLOCK_NONE, BLOCK_THINKING, BLOCK_TEXT, BLOCK_TOOL };
 
 static void begin(Stream *stream)
 {
@@ -67,32 +66,56 @@ static void close_block(Stream *stream)
     stream->block_index++;
 }
 
-static void open_block(Stream *stream, int kind)
+/* Takes the block, as it is before its deltas. */
+static void start_block(Stream *stream, int kind, json_t *block)
 {
-    if (stream->open_block == kind) return;
     close_block(stream);
-    json_t *block = kind == BLOCK_THINKING
-                        ? json_pack("{s:s, s:s, s:s}", "type", "thinking", "thinking", "", "signature", "")
-                        : json_pack("{s:s, s:s}", "type", "text", "text", "");
     stream_event(stream, "content_block_start",
                  json_pack("{s:s, s:i, s:o}", "type", "content_block_start", "index", (int)stream->block_index,
                            "content_block", block));
     stream->open_block = kind;
 }
 
-/* Written without a tree of JSON between, because it happens for every token. */
-static void piece(Stream *stream, int32_t choice, bool is_reasoning, const char *text, size_t length)
+static void open_block(Stream *stream, int kind)
+{
+    if (stream->open_block == kind) return;
+    start_block(stream, kind,
+                kind == BLOCK_THINKING ? json_pack("{s:s, s:s, s:s}", "type", "thinking", "thinking", "", "signature", "")
+                                       : json_pack("{s:s, s:s}", "type", "text", "text", ""));
+}
+
+/* Appends a delta that begins so and holds the text. Without a tree of JSON between, because it happens for every token. */
+static void put_delta(Stream *stream, const char *beginning, const char *text, size_t length)
 {
     char index[16];
     Bytes *out = &stream->out;
-    (void)choice;
-    open_block(stream, is_reasoning ? BLOCK_THINKING : BLOCK_TEXT);
     (void)snprintf(index, sizeof index, "%d", (int)stream->block_index);
     (void)(bytes_puts(out, "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":") &&
-           bytes_puts(out, index) &&
-           bytes_puts(out, is_reasoning ? ",\"delta\":{\"type\":\"thinking_delta\",\"thinking\":"
-                                        : ",\"delta\":{\"type\":\"text_delta\",\"text\":") &&
-           bytes_json(out, text, length) && bytes_puts(out, "}}\n\n"));
+           bytes_puts(out, index) && bytes_puts(out, beginning) && bytes_json(out, text, length) &&
+           bytes_puts(out, "}}\n\n"));
+}
+
+static void piece(Stream *stream, int32_t choice, bool is_reasoning, const char *text, size_t length)
+{
+    (void)choice;
+    open_block(stream, is_reasoning ? BLOCK_THINKING : BLOCK_TEXT);
+    put_delta(stream,
+              is_reasoning ? ",\"delta\":{\"type\":\"thinking_delta\",\"thinking\":"
+                           : ",\"delta\":{\"type\":\"text_delta\",\"text\":",
+              text, length);
+}
+
+static void call(Stream *stream, int32_t choice, const ImpToolEvent *event)
+{
+    (void)choice;
+    start_block(stream, BLOCK_TOOL,
+                json_pack("{s:s, s:s, s:s, s:{}}", "type", "tool_use", "id", event->id, "name", event->name, "input"));
+}
+
+static void arguments(Stream *stream, int32_t choice, const ImpToolEvent *event)
+{
+    (void)choice;
+    put_delta(stream, ",\"delta\":{\"type\":\"input_json_delta\",\"partial_json\":", event->text, event->length);
 }
 
 static void tokens(Stream *stream, int32_t choice, const JobToken *list, size_t n_tokens)
@@ -112,7 +135,7 @@ static void choice_end(Stream *stream, int32_t choice)
         open_block(stream, stream->open_block == BLOCK_NONE ? BLOCK_TEXT : stream->open_block);
     close_block(stream);
     json_t *delta =
-        json_pack("{s:s, s:o}", "stop_reason", stop_reason(job, NULL), "stop_sequence", stop_sequence(stream, job));
+        json_pack("{s:s, s:o}", "stop_reason", stop_reason(job), "stop_sequence", stop_sequence(stream, job));
     stream_event(stream, "message_delta",
                  json_pack("{s:s, s:o, s:o}", "type", "message_delta", "delta", delta, "usage", usage(job)));
 }
@@ -123,12 +146,31 @@ static const StreamFormat anthropic_stream_format = {
     .begin = begin,
     .piece = piece,
     .tokens = tokens,
+    .call = call,
+    .arguments = arguments,
     .choice_end = choice_end,
     .end = end,
     .ping = "event: ping\ndata: {\"type\":\"ping\"}\n\n",
 };
 
 /* ---- whole answers ---- */
+
+/* tool_use blocks. Arguments that an answer's end has cut off are no JSON: of these nothing is left. */
+static void add_calls(json_t *content, const json_t *calls)
+{
+    for (size_t i = 0; i < json_array_size(calls); i++) {
+        const json_t *call = json_array_get(calls, i), *function = json_object_get(call, "function");
+        const char *arguments = json_string_value(json_object_get(function, "arguments"));
+        json_t *input = json_loads(arguments != NULL ? arguments : "", 0, NULL);
+        if (!json_is_object(input)) {
+            json_decref(input);
+            input = json_object();
+        }
+        (void)json_array_append_new(content, json_pack("{s:s, s:O, s:O, s:o}", "type", "tool_use", "id",
+                                                       json_object_get(call, "id"), "name",
+                                                       json_object_get(function, "name"), "input", input));
+    }
+}
 
 static enum MHD_Result reply_whole(Stream *stream)
 {
@@ -147,10 +189,11 @@ static enum MHD_Result reply_whole(Stream *stream)
             (void)json_array_append_new(content,
                                         json_pack("{s:s, s:s%, s:s}", "type", "thinking", "thinking",
                                                   answer.reasoning.data, answer.reasoning.length, "signature", "imp"));
-        if (answer.text.length > 0 || answer.reasoning.length == 0)
+        if (answer.text.length > 0 || (answer.reasoning.length == 0 && answer.calls == NULL))
             (void)json_array_append_new(
                 content, json_pack("{s:s, s:s%}", "type", "text", "text", answer.text.data, answer.text.length));
-        (void)json_object_set_new(body, "stop_reason", json_string(stop_reason(job, NULL)));
+        add_calls(content, answer.calls);
+        (void)json_object_set_new(body, "stop_reason", json_string(stop_reason(job)));
         (void)json_object_set_new(body, "stop_sequence", stop_sequence(stream, job));
         (void)json_object_set_new(body, "usage", usage(job));
         whole_answer_free(&answer);
@@ -169,8 +212,11 @@ ImpStatus anthropic_prompt(Server *server, Fields *fields, const RequestParams *
         json_decref(tools);
         return IMP_OK;
     }
-    json_t *variables = json_pack("{s:o, s:o, s:b, s:n}", "messages", messages, "tools", tools, "add_generation_prompt",
-                                  1, "documents");
+    const json_t *offered = params->use.list != NULL ? tools : NULL;
+    tool_use_adapt(server, &params->use, offered, messages);
+    json_t *variables = json_pack("{s:o, s:O?, s:b, s:n}", "messages", messages, "tools", offered, "add_generation_prompt", 1,
+                                  "documents");
+    json_decref(tools);
     if (variables != NULL) params_template_variables(params, variables);
     const ImpStatus status = prompt_from_chat(server, variables, out);
     json_decref(variables);
@@ -187,16 +233,16 @@ enum MHD_Result route_messages(Exchange *exchange)
         fields_fail(&fields, "max_tokens", "max_tokens: field required");
     if (params.sampling.max_tokens < 1) fields_fail(&fields, "max_tokens", "max_tokens must be at least 1");
     if (params.n != 1) fields_fail(&fields, "n", "n is not a field of this dialect");
-    const json_t *choice = fields_member(&fields, "tool_choice", JSON_OBJECT, "an object");
-    const char *choice_type = json_string_value(json_object_get(choice, "type"));
-    if (choice_type != NULL && strcmp(choice_type, "auto") != 0 && strcmp(choice_type, "none") != 0)
-        fields_fail(&fields, "tool_choice", "tool_choice can only be auto or none");
+    tool_use_read_anthropic(exchange->server, &fields, &params.use);
+    if (params.use.list != NULL && params.constraint != NULL && params.answer_schema == NULL)
+        fields_fail(&fields, "tools", "tools: not together with regex or grammar");
     ImpStatus status = anthropic_prompt(exchange->server, &fields, &params, &prompt);
     if (status == IMP_OK && fields_good(&fields)) anthropic_read_pin(exchange, &fields, &params, &prompt);
+    if (status == IMP_OK && fields_good(&fields)) status = params_constrain_tools(exchange->server, &prompt, &params);
     Stream *stream = NULL;
     if (status == IMP_OK && fields_good(&fields)) {
         stream = stream_create(exchange, &anthropic_stream_format);
-        if (stream != NULL) stream_take_constraint(stream, &params);
+        if (stream != NULL) stream_take_parts(stream, &params);
         status = stream != NULL ? stream_submit(stream, &params, &prompt, false, 0) : IMP_ERR_OUT_OF_MEMORY;
     }
     prompt_free(&prompt);
@@ -217,9 +263,11 @@ enum MHD_Result route_count_tokens(Exchange *exchange)
     RequestParams params = {0};
     Prompt prompt;
     params_read_reasoning(exchange->server, &fields, &params);
+    tool_use_read_anthropic(exchange->server, &fields, &params.use);
     const ImpStatus status = anthropic_prompt(exchange->server, &fields, &params, &prompt);
     const int32_t n_tokens = prompt.n_tokens;
     prompt_free(&prompt);
+    params_free(&params);
     if (!fields_good(&fields)) return reply_error(exchange, 400, fields.param, "%s", fields.error);
     if (status != IMP_OK) return reply_imp_error(exchange, status);
     return reply_json(exchange, MHD_HTTP_OK, json_pack("{s:i}", "input_tokens", (int)n_tokens));

@@ -1,5 +1,5 @@
 /*
- * anthropic_prompt.c - Anthropic's system, messages and tools in the shape that chat templates know.
+ * anthropic_prompt.c - Anthropic's system and messages in the shape that chat templates know.
  *
  * A user's tool_result blocks become messages of the role "tool"; an assistant's tool_use blocks become tool_calls.
  */
@@ -50,6 +50,21 @@ static void add_message(json_t *list, const char *role, Bytes *text, json_t *too
     text->length = 0;
 }
 
+/* A message of the role "tool". Templates have no place for is_error: the text says it. */
+static void add_result(Fields *fields, json_t *list, const json_t *block)
+{
+    const char *id = json_string_value(json_object_get(block, "tool_use_id"));
+    json_t *content = plain_text(fields, "messages", json_object_get(block, "content"));
+    if (id == NULL) fields_fail(fields, "messages", "messages: a tool_result block has no tool_use_id");
+    if (json_is_true(json_object_get(block, "is_error"))) {
+        json_t *told = json_pack("s+", "Error: ", json_string_value(content));
+        json_decref(content);
+        content = told;
+    }
+    (void)json_array_append_new(list, json_pack("{s:s, s:s, s:o}", "role", "tool", "tool_call_id", id != NULL ? id : "",
+                                                "content", content != NULL ? content : json_string("")));
+}
+
 /* One message's blocks, as one or several messages. */
 static void add_blocks(Fields *fields, json_t *list, const char *role, const json_t *blocks)
 {
@@ -68,14 +83,14 @@ static void add_blocks(Fields *fields, json_t *list, const char *role, const jso
             const char *name = json_string_value(json_object_get(block, "name"));
             json_t *input = json_object_get(block, "input");
             if (name == NULL) fields_fail(fields, "messages", "messages: a tool_use block has no name");
+            if (id == NULL) fields_fail(fields, "messages", "messages: a tool_use block has no id");
+            if (input != NULL && !json_is_object(input))
+                fields_fail(fields, "messages", "messages: the input of a tool_use block must be an object");
             (void)json_array_append_new(calls, json_pack("{s:s, s:s, s:{s:s, s:O}}", "id", id != NULL ? id : "", "type",
                                                          "function", "function", "name", name != NULL ? name : "",
                                                          "arguments", input != NULL ? input : empty));
         } else if (strcmp(type, "tool_result") == 0) {
-            const char *id = json_string_value(json_object_get(block, "tool_use_id"));
-            (void)json_array_append_new(
-                list, json_pack("{s:s, s:s, s:o}", "role", "tool", "tool_call_id", id != NULL ? id : "", "content",
-                                plain_text(fields, "messages", json_object_get(block, "content"))));
+            add_result(fields, list, block);
         } else {
             fields_fail(fields, "messages", "messages: blocks of the type %.40s cannot be read by this model", type);
         }
@@ -109,25 +124,4 @@ json_t *anthropic_messages(Fields *fields)
     if (fields_good(fields)) return list;
     json_decref(list);
     return NULL;
-}
-
-json_t *anthropic_tools(Fields *fields)
-{
-    const json_t *tools = fields_member(fields, "tools", JSON_ARRAY, "a list of tools");
-    if (json_array_size(tools) == 0) return json_null();
-    json_t *list = json_array();
-    for (size_t i = 0; i < json_array_size(tools); i++) {
-        const json_t *tool = json_array_get(tools, i);
-        json_t *schema = json_object_get(tool, "input_schema");
-        const char *name = json_string_value(json_object_get(tool, "name"));
-        const char *description = json_string_value(json_object_get(tool, "description"));
-        if (name == NULL || !json_is_object(schema)) {
-            fields_fail(fields, "tools", "tools: entry %zu needs a name and an input_schema", i);
-            break;
-        }
-        (void)json_array_append_new(list, json_pack("{s:s, s:{s:s, s:s, s:O}}", "type", "function", "function", "name",
-                                                    name, "description", description != NULL ? description : "",
-                                                    "parameters", schema));
-    }
-    return list;
 }

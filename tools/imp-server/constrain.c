@@ -5,6 +5,8 @@
 
 #include "imp/constrain.h"
 
+#include "reasoning.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,7 +28,8 @@ static void compile_schema(Fields *fields, const char *name, const json_t *schem
         fields_fail(fields, name, "%s: the schema is missing", name);
     else
         compile(fields, name, IMP_CONSTRAINT_SCHEMA, text, strlen(text), out);
-    free(text);
+    free(out->answer_schema);
+    out->answer_schema = text;
 }
 
 /* {"type": "text" | "json_object" | "json_schema", "json_schema": {"name": …, "schema": …, "strict": …}} */
@@ -37,6 +40,8 @@ static void read_response_format(Fields *fields, RequestParams *out)
     if (format == NULL || (type != NULL && strcmp(type, "text") == 0)) return;
     if (type != NULL && strcmp(type, "json_object") == 0) {
         compile(fields, "response_format", IMP_CONSTRAINT_JSON, NULL, 0, out);
+        free(out->answer_schema);
+        out->answer_schema = strdup("{\"type\": \"object\"}");
     } else if (type != NULL && strcmp(type, "json_schema") == 0) {
         compile_schema(fields, "response_format", json_object_get(json_object_get(format, "json_schema"), "schema"),
                        out);
@@ -67,4 +72,28 @@ void params_read_constraint(Fields *fields, RequestParams *out)
     fields_string(fields, "grammar", &grammar);
     if (regex != NULL) compile(fields, "regex", IMP_CONSTRAINT_REGEX, regex, IMP_NUL_TERMINATED, out);
     if (grammar != NULL) compile(fields, "grammar", IMP_CONSTRAINT_GRAMMAR, grammar, IMP_NUL_TERMINATED, out);
+}
+
+/* Whether the model's template knows the tags of the server's reasoning. */
+static bool may_reason(const Server *server, const Prompt *prompt, const RequestParams *params)
+{
+    const char *source = server->defaults.chat_template != NULL ? server->defaults.chat_template : imp_model_template(server->model);
+    return !prompt->inside_reasoning && params->thinking != THINKING_OFF && source != NULL &&
+           strstr(source, server->tags->close) != NULL;
+}
+
+ImpStatus params_constrain_tools(const Server *server, const Prompt *prompt, RequestParams *params)
+{
+    ImpConstraint constraint = NULL;
+    ToolUse *use = &params->use;
+    params->sampling.keep_special = params->sampling.keep_special || (tool_use_reads(use) && imp_tools_need_special(use->tools));
+    if (use->list == NULL) return IMP_OK;
+    use->rules.answer_schema = params->answer_schema;
+    use->rules.reasoning_open = may_reason(server, prompt, params) ? server->tags->open : NULL;
+    use->rules.no_reasoning = params->thinking == THINKING_OFF;
+    const ImpStatus status = imp_tools_constrain(use->tools, &use->rules, &constraint);
+    if (status != IMP_OK || constraint == NULL) return status;
+    imp_constraint_free(params->constraint);
+    params->constraint = params->sampling.constraint = constraint;
+    return IMP_OK;
 }

@@ -44,6 +44,7 @@ typedef struct Job {
     /* The connection's own. */
     ReasoningSplitter splitter;
     Bytes moved;  /* what job_take gave last; it and `text` trade places */
+    int32_t n_calls; /* of tools, read out of the answer */
     Bytes answer; /* all text so far, for the log */
 } Job;
 

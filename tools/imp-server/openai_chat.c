@@ -86,10 +86,9 @@ json_t *openai_messages(Fields *fields)
 }
 
 /* Everything that the template sees. A new reference. */
-static json_t *template_variables(Fields *fields, const RequestParams *params)
+static json_t *template_variables(Server *server, Fields *fields, const RequestParams *params)
 {
     json_t *messages = openai_messages(fields);
-    const json_t *tools = fields_member(fields, "tools", JSON_ARRAY, "a list of tools");
     const json_t *documents = fields_member(fields, "documents", JSON_ARRAY, "a list of documents");
     const json_t *extra = fields_member(fields, "chat_template_kwargs", JSON_OBJECT, "an object");
     bool add_prompt = true;
@@ -98,28 +97,22 @@ static json_t *template_variables(Fields *fields, const RequestParams *params)
         json_decref(messages);
         return NULL;
     }
-    json_t *variables = json_pack("{s:o, s:b}", "messages", messages, "add_generation_prompt", add_prompt);
-    (void)json_object_set(variables, "tools", json_array_size(tools) > 0 ? (json_t *)(uintptr_t)tools : json_null());
+    tool_use_adapt(server, &params->use, params->use.list, messages);
+    json_t *variables = json_pack("{s:o, s:O?, s:b}", "messages", messages, "tools", params->use.list,
+                                  "add_generation_prompt", add_prompt);
     (void)json_object_set(variables, "documents", documents != NULL ? (json_t *)(uintptr_t)documents : json_null());
     if (extra != NULL) (void)json_object_update_missing(variables, (json_t *)(uintptr_t)extra);
     params_template_variables(params, variables);
     return variables;
 }
 
-/* Fields whose mechanism is not there are refused by name, never ignored. */
-static void refuse_unbuilt(Fields *fields)
-{
-    if (json_array_size(json_object_get(fields->object, "tools")) > 0) {
-        const json_t *choice = json_object_get(fields->object, "tool_choice");
-        const char *name = json_string_value(choice);
-        if (choice != NULL && (name == NULL || (strcmp(name, "auto") != 0 && strcmp(name, "none") != 0)))
-            fields_fail(fields, "tool_choice", "tool_choice can only be auto or none");
-    }
-}
-
 static json_t *whole_choice(const Stream *stream, const WholeAnswer *answer, bool want_logprobs)
 {
     json_t *message = json_pack("{s:s, s:s%}", "role", "assistant", "content", answer->text.data, answer->text.length);
+    if (answer->calls != NULL) {
+        if (answer->text.length == 0) (void)json_object_set_new(message, "content", json_null());
+        (void)json_object_set(message, "tool_calls", answer->calls);
+    }
     if (answer->reasoning.length > 0)
         (void)json_object_set_new(message, "reasoning_content",
                                   json_stringn(answer->reasoning.data, answer->reasoning.length));
@@ -138,10 +131,12 @@ enum MHD_Result route_chat_completions(Exchange *exchange)
     params_read(server, &fields, "stop", &params);
     fields_bool(&fields, "logprobs", &want_logprobs);
     fields_int(&fields, "top_logprobs", 0, 20, &n_top);
-    refuse_unbuilt(&fields);
+    tool_use_read_openai(server, &fields, &params.use);
+    if (params.use.list != NULL && params.constraint != NULL && params.answer_schema == NULL)
+        fields_fail(&fields, "tools", "tools: not together with regex or grammar");
     const json_t *options = fields_member(&fields, "stream_options", JSON_OBJECT, "an object");
     include_usage = json_is_true(json_object_get(options, "include_usage"));
-    json_t *variables = template_variables(&fields, &params);
+    json_t *variables = template_variables(server, &fields, &params);
     if (!fields_good(&fields)) {
         json_decref(variables);
         params_free(&params);
@@ -149,15 +144,21 @@ enum MHD_Result route_chat_completions(Exchange *exchange)
     }
     ImpStatus status = prompt_from_chat(server, variables, &prompt);
     json_decref(variables);
+    const char *param = NULL;
+    if (status == IMP_OK) {
+        status = params_constrain_tools(server, &prompt, &params);
+        param = status != IMP_OK ? "tools" : NULL;
+    }
     Stream *stream = status == IMP_OK ? stream_create(exchange, &openai_stream_format) : NULL;
-    if (stream != NULL) stream_take_constraint(stream, &params);
+    if (stream != NULL) stream_take_parts(stream, &params);
     if (status == IMP_OK)
         status = stream == NULL ? IMP_ERR_OUT_OF_MEMORY
                                 : stream_submit(stream, &params, &prompt, want_logprobs, (int32_t)n_top);
     prompt_free(&prompt);
     params_free(&params);
     if (status != IMP_OK) {
-        const enum MHD_Result result = reply_imp_error(exchange, status);
+        const enum MHD_Result result = param != NULL ? reply_error(exchange, http_status_of(status), param, "%s", imp_last_error())
+                                                     : reply_imp_error(exchange, status);
         stream_free(stream);
         return result;
     }

@@ -75,7 +75,7 @@ enum MHD_Result route_completions(Exchange *exchange)
         fields_fail(&fields, "prompt", "prompts times n must be 1 to %d", MAX_CHOICES);
     Stream *stream = fields_good(&fields) ? stream_create(exchange, &openai_stream_format) : NULL;
     ImpStatus status = IMP_OK;
-    if (stream != NULL) stream_take_constraint(stream, &params);
+    if (stream != NULL) stream_take_parts(stream, &params);
     if (stream != NULL)
         status = submit_all(stream, &fields, &params, n_prompts, n_top >= 0, n_top > 0 ? (int32_t)n_top : 0);
     else if (fields_good(&fields))

@@ -12,7 +12,7 @@ const char *openai_finish_reason(const Job *job)
     case IMP_STOP_CANCELLED: /* ran into its time-out */
         return "length";
     default:
-        return "stop";
+        return job->n_calls > 0 ? "tool_calls" : "stop";
     }
 }
 
@@ -152,6 +152,24 @@ static void piece(Stream *stream, int32_t choice, bool is_reasoning, const char 
            bytes_puts(out, stream->include_usage ? ",\"usage\":null}\n\n" : "}\n\n"));
 }
 
+/* One entry of the delta's tool_calls. */
+static void send_call(Stream *stream, int32_t choice, json_t *entry)
+{
+    send_choice(stream, choice, json_pack("{s:{s:[o]}}", "delta", "tool_calls", entry), NULL);
+}
+
+static void call(Stream *stream, int32_t choice, const ImpToolEvent *event)
+{
+    send_call(stream, choice, json_pack("{s:i, s:s, s:s, s:{s:s, s:s}}", "index", (int)event->index, "id", event->id, "type",
+                                        "function", "function", "name", event->name, "arguments", ""));
+}
+
+static void arguments(Stream *stream, int32_t choice, const ImpToolEvent *event)
+{
+    send_call(stream, choice, json_pack("{s:i, s:{s:s%}}", "index", (int)event->index, "function", "arguments", event->text,
+                                        event->length));
+}
+
 static void tokens(Stream *stream, int32_t choice, const JobToken *list, size_t n_tokens)
 {
     if (stream->chat)
@@ -191,6 +209,8 @@ const StreamFormat openai_stream_format = {
     .begin = begin,
     .piece = piece,
     .tokens = tokens,
+    .call = call,
+    .arguments = arguments,
     .choice_end = choice_end,
     .end = end,
     .ping = ": ping\n\n",

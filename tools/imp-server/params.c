@@ -125,6 +125,9 @@ void params_free(RequestParams *params)
 {
     imp_constraint_free(params->constraint);
     params->constraint = NULL;
+    tool_use_free(&params->use);
+    free(params->answer_schema);
+    params->answer_schema = NULL;
     free(params->bias);
     params->bias = NULL;
 }

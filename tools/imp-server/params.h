@@ -7,6 +7,7 @@
 #include "fields.h"
 #include "prompt.h"
 #include "server.h"
+#include "tool_use.h"
 
 enum { MAX_STOP_STRINGS = 16, MAX_LOGIT_BIAS = 4096 };
 
@@ -18,6 +19,8 @@ typedef struct RequestParams {
     int32_t n_stop;
     ImpLogitBias *bias;
     ImpConstraint constraint; /* of response_format, regex or grammar; moves to the stream */
+    char *answer_schema;      /* of response_format */
+    ToolUse use;              /* of chats; moves to the stream */
     bool stream;
     int64_t n;
     int64_t priority;
@@ -32,6 +35,8 @@ typedef struct RequestParams {
  * stay the request's. */
 void params_read(const Server *server, Fields *fields, const char *stop_field, RequestParams *out);
 void params_free(RequestParams *params);
+/* Makes the constraint of a chat that may call tools, from its rules and from what its answer must be besides. */
+ImpStatus params_constrain_tools(const Server *server, const Prompt *prompt, RequestParams *params);
 /* What the answer must be: response_format, output_config, regex, grammar. Called by params_read. */
 void params_read_constraint(Fields *fields, RequestParams *out);
 

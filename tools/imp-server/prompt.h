@@ -31,8 +31,7 @@ ImpStatus prompt_from_chat(Server *server, const json_t *variables, Prompt *out)
 /* OpenAI's messages as templates want them: parts of text joined, tool arguments parsed, roles and shapes checked. A
  * new reference; NULL with the error in `fields`. */
 json_t *openai_messages(Fields *fields);
-/* Anthropic's system, messages and tools in OpenAI's shape. */
+/* Anthropic's system and messages in OpenAI's shape. */
 json_t *anthropic_messages(Fields *fields);
-json_t *anthropic_tools(Fields *fields);
 
 #endif

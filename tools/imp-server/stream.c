@@ -38,7 +38,9 @@ void stream_free(Stream *stream)
     write_log(stream);
     for (int32_t i = 0; i < stream->n_jobs; i++) job_close(&stream->jobs[i], stream->server);
     job_group_free(&stream->group);
+    for (int32_t i = 0; i < stream->n_jobs; i++) imp_tool_reader_free(stream->targets[i].reader);
     imp_constraint_free(stream->constraint);
+    imp_tools_free(stream->tools);
     bytes_free(&stream->out);
     bytes_free(&stream->head);
     free(stream->log_prompt);
@@ -46,10 +48,88 @@ void stream_free(Stream *stream)
     free(stream);
 }
 
-void stream_take_constraint(Stream *stream, RequestParams *params)
+void stream_take_parts(Stream *stream, RequestParams *params)
 {
     stream->constraint = params->constraint;
     params->constraint = NULL;
+    if (!tool_use_reads(&params->use)) return;
+    stream->tools = params->use.tools;
+    stream->single_call = params->use.rules.single;
+    params->use.tools = NULL;
+}
+
+/* ---- what an answer says, piece by piece ---- */
+
+static void take_text(AnswerTarget *target, bool is_reasoning, const char *text, size_t length)
+{
+    WholeAnswer *whole = target->whole;
+    if (whole != NULL)
+        (void)bytes_append(is_reasoning ? &whole->reasoning : &whole->text, text, length);
+    else
+        target->stream->format->piece(target->stream, target->choice, is_reasoning, text, length);
+}
+
+/* A call of a whole answer. */
+static void collect_call(WholeAnswer *whole, const ImpToolEvent *event)
+{
+    if (event->kind == IMP_TOOL_ARGUMENTS) {
+        (void)bytes_append(&whole->arguments, event->text, event->length);
+    } else if (event->kind == IMP_TOOL_CALL) {
+        if (whole->calls == NULL) whole->calls = json_array();
+        (void)json_array_append_new(whole->calls, json_pack("{s:s, s:s, s:{s:s, s:s}}", "id", event->id, "type", "function",
+                                                            "function", "name", event->name, "arguments", ""));
+    } else {
+        json_t *call = json_array_get(whole->calls, json_array_size(whole->calls) - 1);
+        json_t *text = json_stringn(whole->arguments.data != NULL ? whole->arguments.data : "", whole->arguments.length);
+        if (text != NULL) (void)json_object_set_new(json_object_get(call, "function"), "arguments", text);
+        whole->arguments.length = 0;
+    }
+}
+
+static void on_tool_event(void *user, const ImpToolEvent *event)
+{
+    AnswerTarget *target = user;
+    Stream *stream = target->stream;
+    if (event->kind == IMP_TOOL_TEXT || event->kind == IMP_TOOL_REASONING) {
+        take_text(target, event->kind == IMP_TOOL_REASONING && stream->server->split_reasoning, event->text, event->length);
+        return;
+    }
+    if (stream->single_call && event->index > 0) return;
+    if (event->kind == IMP_TOOL_CALL) stream->jobs[target->choice].n_calls++;
+    if (target->whole != NULL)
+        collect_call(target->whole, event);
+    else if (event->kind == IMP_TOOL_CALL)
+        stream->format->call(stream, target->choice, event);
+    else if (event->kind == IMP_TOOL_ARGUMENTS)
+        stream->format->arguments(stream, target->choice, event);
+}
+
+static void on_piece(void *user, bool is_reasoning, const char *text, size_t length)
+{
+    AnswerTarget *target = user;
+    if (is_reasoning || target->reader == NULL)
+        take_text(target, is_reasoning, text, length);
+    else if (imp_tool_reader_push(target->reader, text, length, false) != IMP_OK)
+        target->stream->jobs[target->choice].memory_short = true;
+}
+
+/* Text of a choice, which may be its last. False without memory. */
+static bool take_answer(AnswerTarget *target, const Bytes *text, bool last)
+{
+    Job *job = &target->stream->jobs[target->choice];
+    bool good = reasoning_push(&job->splitter, text->data != NULL ? text->data : "", text->length, last, on_piece, target);
+    if (last && target->reader != NULL) good = imp_tool_reader_push(target->reader, "", 0, true) == IMP_OK && good;
+    return good;
+}
+
+static ImpStatus open_target(Stream *stream, int32_t choice)
+{
+    AnswerTarget *target = &stream->targets[choice];
+    *target = (AnswerTarget){.stream = stream, .choice = choice};
+    if (stream->tools == NULL) return IMP_OK;
+    uint64_t seed = 0xcbf29ce484222325U + (uint64_t)choice;
+    for (const char *c = stream->exchange->id; *c != '\0'; c++) seed = (seed ^ (uint64_t)(unsigned char)*c) * 0x100000001b3U;
+    return imp_tool_reader_create(stream->tools, seed, on_tool_event, target, &target->reader);
 }
 
 ImpStatus stream_submit(Stream *stream, const RequestParams *params, const Prompt *prompt, bool want_logprobs,
@@ -70,7 +150,8 @@ ImpStatus stream_submit(Stream *stream, const RequestParams *params, const Promp
         reasoning_init(&job->splitter, split ? server->tags : NULL, prompt->inside_reasoning);
         request.n_pinned = prompt->n_pinned;
         request.pin_seconds = prompt->pin_seconds;
-        const ImpStatus status = job_submit(job, &stream->group, server, &request);
+        ImpStatus status = open_target(stream, stream->n_jobs - 1);
+        if (status == IMP_OK) status = job_submit(job, &stream->group, server, &request);
         if (status != IMP_OK) return status;
     }
     return IMP_OK;
@@ -89,17 +170,6 @@ void stream_event(Stream *stream, const char *name, json_t *data)
 
 /* ---- streaming ---- */
 
-typedef struct PieceTarget {
-    Stream *stream;
-    int32_t choice;
-} PieceTarget;
-
-static void on_piece(void *user, bool is_reasoning, const char *text, size_t length)
-{
-    const PieceTarget *target = user;
-    target->stream->format->piece(target->stream, target->choice, is_reasoning, text, length);
-}
-
 /* Takes what one job has and formats it; true when there was something. */
 static bool drain_job(Stream *stream, int32_t choice)
 {
@@ -110,11 +180,8 @@ static bool drain_job(Stream *stream, int32_t choice)
     bool done;
     if (stream->ended_choice[choice]) return false;
     job_take(job, &tokens, &n_tokens, &done);
-    PieceTarget target = {stream, choice};
     if (n_tokens > 0) stream->format->tokens(stream, choice, tokens, n_tokens);
-    if (text->length > 0 || done)
-        (void)reasoning_push(&job->splitter, text->data != NULL ? text->data : "", text->length, done, on_piece,
-                             &target);
+    if (text->length > 0 || done) (void)take_answer(&stream->targets[choice], text, done);
     if (stream->log_prompt != NULL && text->length > 0) (void)bytes_append(&job->answer, text->data, text->length);
     if (done) {
         stream->format->choice_end(stream, choice);
@@ -185,12 +252,6 @@ enum MHD_Result stream_reply(Stream *stream)
 
 bool stream_wait(Stream *stream) { return jobs_wait_done(stream->jobs, stream->n_jobs, &stream->group, stream->peer); }
 
-static void collect_piece(void *user, bool is_reasoning, const char *text, size_t length)
-{
-    WholeAnswer *answer = user;
-    (void)bytes_append(is_reasoning ? &answer->reasoning : &answer->text, text, length);
-}
-
 bool stream_collect(Stream *stream, int32_t choice, WholeAnswer *out)
 {
     Job *job = &stream->jobs[choice];
@@ -198,9 +259,8 @@ bool stream_collect(Stream *stream, int32_t choice, WholeAnswer *out)
     bool done;
     *out = (WholeAnswer){0};
     job_take(job, &out->tokens, &out->n_tokens, &done);
-    const bool good =
-        bytes_append(&out->text, "", 0) &&
-        reasoning_push(&job->splitter, text->data != NULL ? text->data : "", text->length, true, collect_piece, out);
+    stream->targets[choice].whole = out;
+    const bool good = bytes_append(&out->text, "", 0) && take_answer(&stream->targets[choice], text, true);
     if (stream->log_prompt != NULL && text->length > 0) (void)bytes_append(&job->answer, text->data, text->length);
     return good && !job->memory_short;
 }
@@ -209,6 +269,8 @@ void whole_answer_free(WholeAnswer *answer)
 {
     bytes_free(&answer->text);
     bytes_free(&answer->reasoning);
+    bytes_free(&answer->arguments);
+    json_decref(answer->calls);
     free(answer->tokens);
     *answer = (WholeAnswer){0};
 }

@@ -17,10 +17,30 @@ typedef struct StreamFormat {
     void (*piece)(Stream *stream, int32_t choice, bool is_reasoning, const char *text, size_t length);
     /* Probabilities of tokens whose text may come with them or later. */
     void (*tokens)(Stream *stream, int32_t choice, const JobToken *tokens, size_t n_tokens);
+    /* A call begins; its arguments follow as JSON text, never empty. NULL where answers hold no calls. */
+    void (*call)(Stream *stream, int32_t choice, const ImpToolEvent *event);
+    void (*arguments)(Stream *stream, int32_t choice, const ImpToolEvent *event);
     void (*choice_end)(Stream *stream, int32_t choice);
     void (*end)(Stream *stream);
     const char *ping;
 } StreamFormat;
+
+/* Everything of one choice at once, for answers that are no streams: text and reasoning as one string each. */
+typedef struct WholeAnswer {
+    Bytes text, reasoning;
+    json_t *calls;   /* [{"id", "type": "function", "function": {"name", "arguments": text}}] */
+    Bytes arguments; /* of the call at hand */
+    JobToken *tokens;
+    size_t n_tokens;
+} WholeAnswer;
+
+/* Where what one choice says goes. */
+typedef struct AnswerTarget {
+    Stream *stream;
+    int32_t choice;
+    ImpToolReader reader; /* NULL: text is text */
+    WholeAnswer *whole;   /* NULL: it is streamed */
+} AnswerTarget;
 
 struct Stream {
     const StreamFormat *format;
@@ -43,6 +63,9 @@ struct Stream {
     int32_t block_index;
     char *log_prompt;         /* NULL: not logged */
     ImpConstraint constraint; /* of all jobs; NULL: none */
+    ImpTools tools;           /* read calls out of the answers; NULL: there are none to read */
+    bool single_call;         /* of several calls only the first counts */
+    AnswerTarget targets[MAX_CHOICES];
 };
 
 /* An empty stream of an exchange; NULL without memory. */
@@ -50,8 +73,8 @@ Stream *stream_create(Exchange *exchange, const StreamFormat *format);
 /* Closes its jobs. */
 void stream_free(Stream *stream);
 
-/* Makes the constraint of the parameters the stream's, so that it lives as long as the jobs. */
-void stream_take_constraint(Stream *stream, RequestParams *params);
+/* Makes the constraint and the tools of the parameters the stream's, so that they live as long as the jobs. */
+void stream_take_parts(Stream *stream, RequestParams *params);
 
 /* Submits one job a choice. On failure the stream's jobs are closed by stream_free. */
 ImpStatus stream_submit(Stream *stream, const RequestParams *params, const Prompt *prompt, bool want_logprobs,
@@ -62,13 +85,6 @@ enum MHD_Result stream_reply(Stream *stream);
 
 /* data: {…} and, with a name, event: before it. Takes the reference. */
 void stream_event(Stream *stream, const char *name, json_t *data);
-
-/* Everything of one choice at once, for answers that are no streams: text and reasoning as one string each. */
-typedef struct WholeAnswer {
-    Bytes text, reasoning;
-    JobToken *tokens;
-    size_t n_tokens;
-} WholeAnswer;
 
 /* Waits for all jobs; false when the client has gone. */
 bool stream_wait(Stream *stream);

@@ -393,12 +393,14 @@ static ImpStatus some_space(Composer *composer, ConstraintPart *out)
 }
 
 /* What may stand before an answer: reasoning. Of the engine's blocks only the opening tag reaches the constraint. */
-static ImpStatus reasoning_part(Composer *composer, const char *open, ConstraintPart *out)
+static ImpStatus reasoning_part(Composer *composer, const ToolRules *rules, ConstraintPart *out)
 {
+    const char *open = rules->no_reasoning ? NULL : rules->reasoning_open;
     const ToolFormat *format = composer->format;
     ConstraintPart parts[2];
     *out = composer->nothing;
     if (format->channels) {
+        if (rules->no_reasoning) return IMP_OK;
         IMP_TRY(literal(composer, "<|channel|>analysis<|message|>", &parts[0]));
         IMP_TRY(text_until(composer, "<|end|><|start|>assistant", &parts[1]));
         IMP_TRY(sequence(composer, parts, 2, &parts[0]));
@@ -407,7 +409,7 @@ static ImpStatus reasoning_part(Composer *composer, const char *open, Constraint
     if (open != NULL) {
         IMP_TRY(literal(composer, open, &parts[0]));
         IMP_TRY(either(composer, parts[0], composer->nothing, out));
-    } else if (format->think_open != NULL) {
+    } else if (format->think_open != NULL && !rules->no_reasoning) {
         IMP_TRY(literal(composer, format->think_open, &parts[0]));
         IMP_TRY(text_until(composer, format->think_close, &parts[1]));
         IMP_TRY(sequence(composer, parts, 2, &parts[0]));
@@ -462,7 +464,7 @@ static ImpStatus compose(Composer *composer, const ToolList *tools, const ToolRu
 {
     ConstraintPart parts[2];
     IMP_TRY(constraint_add_text(composer->builder, "", 0, &composer->nothing));
-    IMP_TRY(reasoning_part(composer, rules->reasoning_open, &parts[0]));
+    IMP_TRY(reasoning_part(composer, rules, &parts[0]));
     IMP_TRY(all_calls(composer, tools, rules, &parts[1]));
     if (!rules->required) IMP_TRY(text_or_calls(composer, rules->answer, parts[1], &parts[1]));
     return sequence(composer, parts, 2, out);

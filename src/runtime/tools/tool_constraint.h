@@ -16,6 +16,7 @@ typedef struct ToolRules {
     const OfferedTool *only; /* NULL: any of the list */
     bool single;             /* one call at most */
     const char *reasoning_open; /* tag of a block that may come first, whose inside does not reach the constraint; NULL: none */
+    bool no_reasoning;       /* also where the format has tags of its own for it */
     const json_t *answer;    /* not required: the schema of an answer without calls; NULL: any text */
 } ToolRules;
 

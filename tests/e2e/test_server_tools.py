@@ -1,0 +1,309 @@
+"""Calls of tools through the official clients: asked for, streamed, answered, and always of an offered tool with valid arguments."""
+
+import asyncio
+import json
+
+import anthropic
+import httpx
+import jsonschema
+import openai
+import pydantic
+import pytest
+
+from server import serving
+
+WEATHER = {
+    "type": "object",
+    "properties": {
+        "city": {"type": "string", "maxLength": 20},
+        "unit": {"type": "string", "enum": ["celsius", "fahrenheit"]},
+        "days": {"type": "integer", "minimum": 1, "maximum": 14},
+    },
+    "required": ["city", "unit", "days"],
+    "additionalProperties": False,
+}
+SEARCH = {
+    "type": "object",
+    "properties": {"query": {"type": "string", "maxLength": 30}, "exact": {"type": "boolean"}},
+    "required": ["query"],
+    "additionalProperties": False,
+}
+SCHEMAS = {"get_weather": WEATHER, "search": SEARCH}
+DESCRIPTIONS = {"get_weather": "Weather of a city in the coming days", "search": "Searches the web"}
+OPENAI_TOOLS = [
+    {"type": "function", "function": {"name": name, "description": DESCRIPTIONS[name], "parameters": schema}}
+    for name, schema in SCHEMAS.items()
+]
+ANTHROPIC_TOOLS = [
+    {"name": name, "description": DESCRIPTIONS[name], "input_schema": schema} for name, schema in SCHEMAS.items()
+]
+QUESTION = [{"role": "user", "content": "What will the weather be in Paris this week?"}]
+NAMED = {"type": "function", "function": {"name": "get_weather"}}
+FORMATS = (
+    "harmony qwen3_coder glm deepseek_v3 deepseek_v31 gemma4 function_gemma mistral mistral_json nemotron lfm2 granite hermes "
+    "llama4 llama3 gemma3 json"
+).split()
+
+
+def assert_valid(name, arguments):
+    assert name in SCHEMAS
+    jsonschema.validate(arguments, SCHEMAS[name])
+
+
+@pytest.fixture(scope="module", params=["smollm2", "gemma3"])
+def server(request):
+    arguments = ["--chat-template", "gemma"] if request.param == "gemma3" else []
+    with serving(request.getfixturevalue(request.param), "--max-seq-len", 2048, *arguments) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def client(server):
+    return openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0)
+
+
+@pytest.fixture(scope="module")
+def claude(server):
+    return anthropic.Anthropic(base_url=server.url, api_key="none", max_retries=0)
+
+
+@pytest.mark.parametrize("choice", ["required", NAMED], ids=["required", "named"])
+@pytest.mark.parametrize("temperature", [0, 1.2])
+def test_openai_must_call(client, choice, temperature):
+    reply = client.chat.completions.create(
+        model="any", messages=QUESTION, tools=OPENAI_TOOLS, tool_choice=choice, temperature=temperature, seed=5,
+        parallel_tool_calls=False, max_tokens=300,
+    )
+    (chosen,) = reply.choices
+    assert chosen.finish_reason == "tool_calls"
+    assert chosen.message.content is None
+    (call,) = chosen.message.tool_calls
+    assert call.type == "function" and call.id.startswith("call_")
+    assert_valid(call.function.name, json.loads(call.function.arguments))
+    if choice == NAMED:
+        assert call.function.name == "get_weather"
+
+
+def test_openai_stream_says_the_same(client):
+    request = dict(model="any", messages=QUESTION, tools=OPENAI_TOOLS, tool_choice="required", temperature=0.8, seed=11,
+                   parallel_tool_calls=False, max_tokens=300)
+    whole = client.chat.completions.create(**request).choices[0]
+    names, ids, pieces, reasons, text = [], [], [], [], ""
+    for chunk in client.chat.completions.create(stream=True, **request):
+        (choice,) = chunk.choices
+        text += choice.delta.content or ""
+        reasons.append(choice.finish_reason)
+        for call in choice.delta.tool_calls or []:
+            assert call.index == 0
+            if call.id:
+                ids.append(call.id)
+                names.append(call.function.name)
+            pieces.append(call.function.arguments)
+    assert text == "" and reasons[-1] == "tool_calls" and not any(reasons[:-1])
+    assert len(ids) == 1 and len([piece for piece in pieces if piece]) > 3
+    assert names == [whole.message.tool_calls[0].function.name]
+    assert "".join(pieces) == whole.message.tool_calls[0].function.arguments
+
+
+def test_openai_round_trip(client):
+    messages = list(QUESTION)
+    for answer in ("Sunny, 21 degrees.", "Rain."):
+        reply = client.chat.completions.create(
+            model="any", messages=messages, tools=OPENAI_TOOLS, tool_choice="required", temperature=0.7, seed=3, max_tokens=400,
+            parallel_tool_calls=False,
+        )
+        message = reply.choices[0].message
+        messages.append(message)
+        messages += [{"role": "tool", "tool_call_id": call.id, "content": answer} for call in message.tool_calls]
+    final = client.chat.completions.create(
+        model="any", messages=messages, tools=OPENAI_TOOLS, tool_choice="none", temperature=0, max_tokens=40
+    )
+    assert isinstance(final.choices[0].message.content, str) and not final.choices[0].message.tool_calls
+    auto = client.chat.completions.create(model="any", messages=messages, tools=OPENAI_TOOLS, temperature=0, max_tokens=60)
+    assert auto.choices[0].finish_reason in ("stop", "length", "tool_calls")
+
+
+def test_openai_strict_models(client):
+    class Weather(pydantic.BaseModel):
+        """Weather of a city"""
+
+        model_config = pydantic.ConfigDict(extra="forbid")
+        city: str = pydantic.Field(max_length=20)
+        days: int = pydantic.Field(ge=1, le=9)
+
+    reply = client.chat.completions.parse(
+        model="any", messages=QUESTION, tools=[openai.pydantic_function_tool(Weather)], tool_choice="required", temperature=1.0,
+        seed=2, max_tokens=200, parallel_tool_calls=False,
+    )
+    (call,) = reply.choices[0].message.tool_calls
+    assert isinstance(call.function.parsed_arguments, Weather)
+
+
+def test_openai_several_calls_and_choices(client):
+    reply = client.chat.completions.create(
+        model="any", messages=QUESTION, tools=OPENAI_TOOLS, tool_choice="required", temperature=1.1, seed=8, n=2, max_tokens=250
+    )
+    for choice in reply.choices:
+        calls = choice.message.tool_calls
+        assert len({call.id for call in calls}) == len(calls) >= 1
+        whole = calls if choice.finish_reason == "tool_calls" else calls[:-1]
+        for call in whole:
+            assert_valid(call.function.name, json.loads(call.function.arguments))
+
+
+def test_openai_async(server):
+    async def one(client, seed):
+        reply = await client.chat.completions.create(
+            model="any", messages=QUESTION, tools=OPENAI_TOOLS, tool_choice="required", temperature=1.0, seed=seed,
+            parallel_tool_calls=False, max_tokens=300,
+        )
+        (call,) = reply.choices[0].message.tool_calls
+        assert_valid(call.function.name, json.loads(call.function.arguments))
+
+    async def all_of_them():
+        async with openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as client:
+            await asyncio.gather(*(one(client, seed) for seed in range(6)))
+
+    asyncio.run(all_of_them())
+
+
+@pytest.mark.parametrize(
+    "field, value, param",
+    [
+        ("tool_choice", "sometimes", "tool_choice"),
+        ("tool_choice", {"type": "function", "function": {"name": "format_disk"}}, "tool_choice"),
+        ("tool_choice", {"type": "function"}, "tool_choice"),
+        ("tools", [{"type": "function", "function": {"description": "nameless"}}], "tools"),
+        ("tools", [{"type": "retrieval"}], "tools"),
+        ("tools", "all", "tools"),
+        ("tools", [OPENAI_TOOLS[0], OPENAI_TOOLS[0]], "tools"),
+        ("tools", [{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "minProperties": "x"}}}], "tools"),
+        ("parallel_tool_calls", "no", "parallel_tool_calls"),
+        ("functions", [{"name": "f"}], "functions"),
+        ("function_call", "auto", "function_call"),
+    ],
+)
+def test_openai_bad_fields(client, field, value, param):
+    request = dict(model="any", messages=QUESTION, tools=OPENAI_TOOLS, tool_choice="required", max_tokens=5)
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.chat.completions.create(extra_body={field: value}, **request)
+    assert caught.value.param == param and caught.value.type == "invalid_request_error"
+
+
+def test_openai_choice_without_tools(client):
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.chat.completions.create(model="any", messages=QUESTION, tool_choice="required", max_tokens=5)
+    assert caught.value.param == "tool_choice"
+
+
+@pytest.mark.parametrize("choice", [{"type": "any"}, {"type": "tool", "name": "search"}], ids=["any", "tool"])
+def test_anthropic_must_call(claude, choice):
+    reply = claude.messages.create(
+        model="any", max_tokens=300, messages=QUESTION, tools=ANTHROPIC_TOOLS,
+        tool_choice={**choice, "disable_parallel_tool_use": True}, extra_body={"seed": 4, "temperature": 0.9},
+    )
+    assert reply.stop_reason == "tool_use"
+    (block,) = reply.content
+    assert block.type == "tool_use" and block.id
+    assert_valid(block.name, block.input)
+    assert choice["type"] == "any" or block.name == "search"
+
+
+def test_anthropic_stream(claude):
+    request = dict(model="any", max_tokens=300, messages=QUESTION, tools=ANTHROPIC_TOOLS,
+                   tool_choice={"type": "any", "disable_parallel_tool_use": True},
+                   extra_body={"seed": 6, "temperature": 0.9})
+    whole = claude.messages.create(**request)
+    kinds, partial = [], ""
+    with claude.messages.stream(**request) as stream:
+        for event in stream:
+            kinds.append(event.type)
+            if event.type == "input_json":
+                partial += event.partial_json
+        final = stream.get_final_message()
+    assert final.stop_reason == "tool_use" == whole.stop_reason
+    assert [(block.name, block.input) for block in final.content] == [(block.name, block.input) for block in whole.content]
+    assert json.loads(partial) == whole.content[0].input
+    assert kinds.count("content_block_start") == kinds.count("content_block_stop") == 1
+    assert kinds.count("input_json") > 3
+
+
+def test_anthropic_round_trip(claude):
+    first = claude.messages.create(
+        model="any", max_tokens=300, messages=QUESTION, tools=ANTHROPIC_TOOLS,
+        tool_choice={"type": "any", "disable_parallel_tool_use": True}, extra_body={"seed": 1, "temperature": 0.5},
+    )
+    results = [
+        {"type": "tool_result", "tool_use_id": block.id, "content": [{"type": "text", "text": "no network"}], "is_error": True}
+        for block in first.content
+    ]
+    messages = [*QUESTION, {"role": "assistant", "content": first.content},
+                {"role": "user", "content": [*results, {"type": "text", "text": "And now?"}]}]
+    counted = claude.messages.count_tokens(model="any", messages=messages, tools=ANTHROPIC_TOOLS)
+    again = claude.messages.create(model="any", max_tokens=60, messages=messages, tools=ANTHROPIC_TOOLS)
+    assert again.content and again.stop_reason in ("end_turn", "max_tokens", "tool_use")
+    usage = again.usage
+    assert counted.input_tokens == usage.input_tokens + usage.cache_read_input_tokens + usage.cache_creation_input_tokens
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"tool_choice": {"type": "tool", "name": "format_disk"}},
+        {"tool_choice": {"type": "must"}},
+        {"tools": [{"name": "f"}]},
+        {"tools": [{"type": "bash_20250124", "name": "bash"}]},
+    ],
+)
+def test_anthropic_bad_fields(claude, fields):
+    request = dict(model="any", max_tokens=5, messages=QUESTION, tools=ANTHROPIC_TOOLS)
+    with pytest.raises(anthropic.BadRequestError) as caught:
+        claude.messages.create(**{**request, **fields})
+    assert caught.value.body["error"]["type"] == "invalid_request_error"
+    assert next(iter(fields)) in caught.value.body["error"]["message"]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_is_enforced(smollm2, name):
+    """The same small model is made to write each format; what it writes is read back as calls that validate."""
+    request = dict(model="any", messages=QUESTION, reasoning_effort="none", temperature=1.0)
+    strict = [{**tool, "function": {**tool["function"], "strict": True}} for tool in OPENAI_TOOLS]
+    with serving(smollm2, "--max-seq-len", 1024, "--set", f"generation.tool_format={name}") as running:
+        client = openai.OpenAI(base_url=f"{running.url}/v1", api_key="none", max_retries=0)
+        replies = [
+            client.chat.completions.create(tools=OPENAI_TOOLS, tool_choice="required", n=2, seed=3, max_tokens=120, **request),
+            client.chat.completions.create(tools=strict, seed=1, max_tokens=40, **request),
+        ]
+    for choice in [choice for reply in replies for choice in reply.choices]:
+        calls = choice.message.tool_calls or []
+        if choice.finish_reason == "length":
+            calls = calls[:-1]
+        for call in calls:
+            assert_valid(call.function.name, json.loads(call.function.arguments))
+    ended = [choice for choice in replies[0].choices if choice.finish_reason == "tool_calls"]
+    assert all(choice.message.content is None and choice.message.tool_calls for choice in ended)
+    assert ended or any(choice.message.tool_calls for choice in replies[0].choices)
+
+
+def test_template_sees_tools_and_results(smollm2, tmp_path):
+    """A template of its own: what it gets is what transformers would give it."""
+    template = tmp_path / "probe.jinja"
+    template.write_text(
+        "{% for tool in tools or [] %}<tool_call>{{ tool.function.name }};{% endfor %}"
+        "{% for m in messages %}[{{ m.role }}|{{ m.content }}|{{ m.name or '' }}"
+        "{% for c in m.tool_calls or [] %}|{{ c.function.name }} {{ c.function.arguments | tojson }}{% endfor %}]{% endfor %}"
+        "{# 'tool' tool_calls #}"
+    )
+    messages = [
+        {"role": "user", "content": "hi"},
+        {"role": "assistant", "content": None,
+         "tool_calls": [{"id": "a1", "type": "function", "function": {"name": "search", "arguments": '{"query": "x"}'}}]},
+        {"role": "tool", "tool_call_id": "a1", "content": [{"type": "text", "text": "found"}]},
+    ]
+    log = tmp_path / "log.jsonl"
+    with serving(smollm2, "--max-seq-len", 512, "--chat-template-file", template, "--log-requests", log) as running:
+        body = {"messages": messages, "tools": OPENAI_TOOLS, "max_tokens": 1}
+        assert httpx.post(f"{running.url}/v1/chat/completions", json=body, timeout=60).status_code == 200
+    prompt = json.loads(log.read_text().splitlines()[0])["prompt"]
+    assert prompt == '<tool_call>get_weather;<tool_call>search;[user|hi|][assistant||search|search {"query": "x"}][tool|found|search]' \
+        or prompt == '<tool_call>get_weather;<tool_call>search;[user|hi|][assistant|||search {"query": "x"}][tool|found|search]'
