@@ -129,6 +129,8 @@ def fitting_type(name, columns):
 
 # ---- random blocks ----
 
+REPEATED_ELEMENTS = 1 << 24  # of --repeat
+
 # Half-precision scales in a block: offset, and the value relative to the first that makes the mean 0.
 HALF_SCALES = {
     Type.Q4_0: {0: 1}, Type.Q4_1: {0: 1, 2: -7.5}, Type.Q5_0: {0: 1}, Type.Q5_1: {0: 1, 2: -15.5}, Type.Q8_0: {0: 1},
@@ -140,9 +142,10 @@ HALF_SCALES = {
 class Blocks:
     """Random blocks of any type with a given standard deviation."""
 
-    def __init__(self, seed):
+    def __init__(self, seed, repeat=False):
         self.rng = np.random.default_rng(seed)
         self.unit_deviation = {}
+        self.repeated = {} if repeat else None
 
     def random_bytes(self, n_blocks, block_bytes):
         n = n_blocks * block_bytes
@@ -168,6 +171,15 @@ class Blocks:
 
     def matrix(self, kind, rows, columns, deviation):
         """(bytes [rows][row bytes], factor): the matrix is factor times what the bytes decode to."""
+        if self.repeated is None:
+            return self.fresh_matrix(kind, rows, columns, deviation)
+        if (kind, columns) not in self.repeated:
+            some_rows = max(1, REPEATED_ELEMENTS // columns)
+            self.repeated[kind, columns] = self.fresh_matrix(kind, some_rows, columns, deviation)
+        data, factor = self.repeated[kind, columns]
+        return np.resize(data, (rows, data.shape[1])), factor
+
+    def fresh_matrix(self, kind, rows, columns, deviation):
         elems, size = gguf.GGML_QUANT_SIZES[kind]
         n_blocks = rows * columns // elems
         if kind == Type.F32:
@@ -361,8 +373,7 @@ def declare(writer, name, dims, kind):
         writer.add_tensor_info(name, byte_dims, np.dtype(np.uint8), n_bytes, raw_dtype=kind)
 
 
-def write_model(path, shape, mix, overrides, with_vocabulary, seed):
-    blocks = Blocks(seed)
+def write_model(path, shape, mix, overrides, with_vocabulary, blocks):
     writer = gguf.GGUFWriter(path, shape.arch)
     writer.add_name(f"random {mix}")
     write_metadata(writer, shape, mix, with_vocabulary)
@@ -404,6 +415,8 @@ def main():
                         help="another type for the tensors whose name matches; repeatable, the last match counts")
     parser.add_argument("--vocab", choices=["bpe", "none"], default="bpe", help="none: ids only")
     parser.add_argument("--layers", type=int, help="another number of layers")
+    parser.add_argument("--repeat", action="store_true",
+                        help="repeat a few rows of each matrix: a large file at the speed of the disk")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", required=True)
     options = parser.parse_args()
@@ -412,7 +425,8 @@ def main():
     shape = SHAPES[options.shape]
     if options.layers is not None:
         shape = dataclasses.replace(shape, layers=options.layers)
-    write_model(options.out, shape, options.type, options.tensor_type, options.vocab == "bpe", options.seed)
+    write_model(options.out, shape, options.type, options.tensor_type, options.vocab == "bpe",
+                Blocks(options.seed, options.repeat))
 
 
 if __name__ == "__main__":

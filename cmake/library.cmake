@@ -9,10 +9,6 @@ foreach(room IN LISTS IMP_ROOM_LIBRARIES)
   list(APPEND IMP_OBJECTS $<TARGET_OBJECTS:${room}>)
 endforeach()
 
-if(IMP_CUDA)
-  list(APPEND IMP_OBJECTS $<TARGET_OBJECTS:imp_kernels>)
-endif()
-
 add_library(imp_shared SHARED ${IMP_OBJECTS})
 target_link_libraries(imp_shared PRIVATE imp_settings)
 target_link_options(imp_shared PRIVATE -Wl,--exclude-libs,ALL)
@@ -23,12 +19,15 @@ set_target_properties(imp_shared PROPERTIES OUTPUT_NAME imp VERSION ${PROJECT_VE
                                             SOVERSION ${PROJECT_VERSION_MAJOR} LINKER_LANGUAGE C)
 
 # Hidden symbols hide in a shared library only; in an archive they would meet the program's own.
+if(IMP_CUDA)
+  set(IMP_KERNEL_ARCHIVES $<TARGET_FILE:imp_kernels> ${IMP_CUDA_RUNTIME})
+endif()
 set(IMP_ONE_OBJECT ${CMAKE_BINARY_DIR}/imp_all.o)
 add_custom_command(
   OUTPUT ${IMP_ONE_OBJECT}
-  COMMAND ${CMAKE_LINKER} -r -o ${IMP_ONE_OBJECT} ${IMP_OBJECTS} ${IMP_CUDA_RUNTIME}
+  COMMAND ${CMAKE_LINKER} -r -o ${IMP_ONE_OBJECT} ${IMP_OBJECTS} ${IMP_KERNEL_ARCHIVES}
   COMMAND ${CMAKE_OBJCOPY} --localize-hidden ${IMP_ONE_OBJECT}
-  DEPENDS ${IMP_ROOM_LIBRARIES} ${IMP_OBJECTS}
+  DEPENDS ${IMP_ROOM_LIBRARIES} ${IMP_OBJECTS} ${IMP_KERNEL_ARCHIVES}
   COMMAND_EXPAND_LISTS VERBATIM)
 add_library(imp_static STATIC ${IMP_ONE_OBJECT})
 set_source_files_properties(${IMP_ONE_OBJECT} PROPERTIES EXTERNAL_OBJECT ON GENERATED ON)

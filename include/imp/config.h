@@ -28,15 +28,26 @@ typedef enum ImpCpuIsa {
 /* Whether weights are laid out anew in memory for the processor: faster prompts for a longer start and more memory. */
 typedef enum ImpRepack { IMP_REPACK_AUTO = 0, IMP_REPACK_ALWAYS = 1, IMP_REPACK_NEVER = 2 } ImpRepack;
 
+/* Which kernels a GPU runs; above what it has is an error. */
+typedef enum ImpCudaTier {
+    IMP_CUDA_AUTO = 0,
+    IMP_CUDA_PORTABLE = 1, /* compute capability 8.0 and up */
+    IMP_CUDA_HOPPER = 2,
+    IMP_CUDA_BLACKWELL = 3,
+} ImpCudaTier;
+
+/* Whether a GPU's decode steps are recorded once and replayed. */
+typedef enum ImpCudaGraphs { IMP_GRAPHS_AUTO = 0, IMP_GRAPHS_ALWAYS = 1, IMP_GRAPHS_NEVER = 2 } ImpCudaGraphs;
+
 typedef struct ImpConfig {
     size_t size;
-    const char *device;         /* NULL or "auto": the best there is; else a name of imp_device_info */
+    const char *device;         /* NULL or "auto": the best there is; else a name of imp_device_info: "cpu", "0" */
     int32_t gpu_layers;         /* layers on the GPU; -1: as many as fit */
     int32_t n_threads;          /* 0: one for each physical core */
     int32_t max_seq_len;        /* tokens that a sequence may hold; 0: as many as the model was trained for */
     int32_t max_sequences;      /* sequences alive together, the context's own included (imp/inspect.h); 1 */
     int32_t min_kv_tokens;      /* fail unless keys and values of this many tokens fit; 0: do not ask */
-    int32_t prefill_chunk_size; /* prompt tokens computed at once */
+    int32_t prefill_chunk_size; /* prompt tokens computed at once; 0: 512 on a CPU, 4096 on a GPU */
     int32_t max_logits;         /* rows of logits that one step may give (imp/inspect.h); 0: chosen */
     float kv_memory_fraction;   /* 0.5: of the free memory, for keys and values where max_seq_len does not size them */
     ImpKvType kv_type;
@@ -46,6 +57,9 @@ typedef struct ImpConfig {
     bool deterministic;            /* bit-equal results in any batch also on devices where that costs speed */
     ImpProgressCallback *progress; /* loading and prompts; NULL: nobody watches */
     void *progress_user;
+    ImpCudaTier cuda_tier;
+    ImpCudaGraphs cuda_graphs;
+    bool cuda_no_overlap; /* a GPU's kernels start only when their predecessor has ended */
 } ImpConfig;
 
 /* The links of the sampler chain, which begins with the logits of all tokens and ends with one drawn token. */

@@ -46,6 +46,26 @@ typedef struct ImpPerplexity {
 IMP_API ImpStatus imp_perplexity(ImpContext context, const int32_t *tokens, size_t n_tokens, int32_t window,
                                  ImpPerplexity *result);
 
+/* ---- Memory ---- */
+
+/* Bytes that a context and its model's weights took from its device. */
+typedef struct ImpMemory {
+    size_t size;
+    const char *device;        /* "NVIDIA H200 (Hopper kernels)"; as long as the model */
+    uint64_t weight_bytes;     /* beside the mapped file */
+    uint64_t page_bytes;       /* keys and values */
+    uint64_t state_bytes;      /* recurrent states and their snapshots */
+    uint64_t activation_bytes; /* rows between the operations of a step, and its logits */
+    uint64_t workspace_bytes;
+    uint64_t free_bytes; /* what is left; 0: unknown */
+    int32_t max_tokens;  /* of a sequence */
+    int32_t max_sequences;
+    int32_t chunk; /* rows of a step */
+} ImpMemory;
+
+/* Set memory->size first. */
+IMP_API ImpStatus imp_context_memory(ImpContext context, ImpMemory *memory);
+
 /* ---- Vocabulary ---- */
 
 /* A token's content as text, special tokens included ("<|im_end|>"): NUL-terminated and as long as the model; "" for

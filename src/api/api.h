@@ -5,6 +5,7 @@
 #define IMP_API_API_H
 
 #include "compute/cpu/cpu_backend.h"
+#include "compute/cuda/cuda_backend.h"
 #include "core/arena.h"
 #include "core/strbuf.h"
 #include "format/model_file.h"
@@ -26,11 +27,18 @@
         if (!(argument)) return imp_fail(IMP_ERR_INVALID_ARGUMENT, "%s: %s is NULL", __func__, #argument);             \
     } while (0)
 
-/* A backend is lent to one context at a time, because its threads serve one caller. */
+/* Where a context runs and how. */
+typedef struct DeviceOptions {
+    bool gpu;
+    CpuOptions cpu;
+    CudaOptions cuda;
+} DeviceOptions;
+
+/* A CPU backend is lent to one context at a time, because its threads serve one caller; a GPU's serves any number. */
 typedef struct ModelBackend {
     Backend *backend;
-    CpuOptions options;
-    bool in_use;
+    DeviceOptions options;
+    int32_t n_users;
     struct ModelBackend *next;
 } ModelBackend;
 
@@ -46,7 +54,7 @@ struct ImpModelObject {
     pthread_mutex_t lock; /* of everything below */
     ModelBackend *backends;
     Backend *preparer; /* the one that prepared the weights; NULL: not yet */
-    CpuOptions prepared_with;
+    DeviceOptions prepared_with;
     ChatTemplate *chat_template; /* compiled at its first use */
     ConstraintVocab *constraint_vocab; /* built at its first use */
 };
@@ -77,8 +85,9 @@ void api_init_sized(void *out, size_t size, const void *defaults, size_t known);
 
 /* A configuration's ranges; what it means for the backend and for a runner of this model. */
 ImpStatus api_check_config(const ImpConfig *config);
-CpuOptions api_cpu_options(const ImpConfig *config);
-ImpStatus api_runner_options(const Model *model, const ImpConfig *config, RunnerOptions *out);
+ImpStatus api_device_options(const ImpConfig *config, DeviceOptions *out);
+ImpStatus api_runner_options(const Model *model, const ImpConfig *config, const ModelBackend *backend,
+                             RunnerOptions *out);
 /* Bytes of keys and values of one token in all layers that keep everything. */
 uint64_t api_kv_bytes_per_token(const Model *model, DType type);
 
@@ -95,7 +104,7 @@ ImpModel api_model_keep(ImpModel model);
 ImpStatus api_need_tokenizer(ImpModel model);
 
 /* Lends a backend with these options; the first one prepares the weights. */
-ImpStatus api_backend_take(ImpModel model, const CpuOptions *options, const Progress *progress, ModelBackend **out);
+ImpStatus api_backend_take(ImpModel model, const DeviceOptions *options, const Progress *progress, ModelBackend **out);
 void api_backend_return(ImpModel model, ModelBackend *backend);
 
 /* Sampler parameters out of public ones; lists from `arena`. */
@@ -118,7 +127,7 @@ uint64_t api_random_seed(void);
 
 /* Bytes that could be taken without swapping; 0: unknown. */
 uint64_t api_memory_available(void);
-/* The share of it that keys and values may take; 0 when it is not known. */
-uint64_t api_kv_memory(const ImpConfig *config);
+/* The share of what is free on the backend's device that keys and values may take; 0 when it is not known. */
+uint64_t api_kv_memory(const ImpConfig *config, const ModelBackend *backend);
 
 #endif

@@ -52,7 +52,7 @@ static ImpStatus create_bench(Bench *bench, ImpContext context, const ImpBenchTe
     bench->sequences = calloc(n_sequences, sizeof *bench->sequences);
     bench->tokens = calloc(n_tokens, sizeof *bench->tokens);
     bench->inputs = calloc(n_sequences, sizeof *bench->inputs);
-    bench->logits = calloc(n_sequences, n_vocab * sizeof *bench->logits);
+    bench->logits = runner_logits_alloc(context->runner, test->n_sequences);
     if (bench->sequences == NULL || bench->tokens == NULL || bench->inputs == NULL || bench->logits == NULL)
         return imp_fail_memory(n_sequences * n_vocab * sizeof *bench->logits);
     uint64_t state = 1; /* a linear congruential generator; its upper half is even enough */
@@ -71,7 +71,7 @@ static void free_bench(Bench *bench)
     free(bench->sequences);
     free(bench->tokens);
     free(bench->inputs);
-    free(bench->logits);
+    if (bench->context) runner_logits_free(bench->context->runner, bench->logits);
 }
 
 /* Computes tokens first … first + count - 1 of every sequence in steps as full as the chunk allows; logits of each last

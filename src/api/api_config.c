@@ -16,7 +16,6 @@ static ImpConfig default_config(void)
         .size = sizeof(ImpConfig),
         .gpu_layers = -1,
         .max_sequences = 1,
-        .prefill_chunk_size = 512,
         .kv_memory_fraction = 0.5f,
     };
 }

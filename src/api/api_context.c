@@ -19,6 +19,8 @@ enum {
     LEAST_CONTEXT = 512,
     MAX_THREADS = 1024,
     MAX_CONTEXT = 1 << 28,
+    CPU_CHUNK = 512,  /* rows of a step: enough to reuse what is in the caches, */
+    GPU_CHUNK = 4096, /* or to keep a GPU's tensor cores busy */
 };
 
 /* ---- Configuration ---- */
@@ -36,7 +38,7 @@ ImpStatus api_check_config(const ImpConfig *config)
     IMP_TRY(check_range("max_seq_len", config->max_seq_len, 0, MAX_CONTEXT));
     IMP_TRY(check_range("max_sequences", config->max_sequences, 1, 1 << 16));
     IMP_TRY(check_range("min_kv_tokens", config->min_kv_tokens, 0, INT32_MAX));
-    IMP_TRY(check_range("prefill_chunk_size", config->prefill_chunk_size, 1, 1 << 16));
+    IMP_TRY(check_range("prefill_chunk_size", config->prefill_chunk_size, 0, 1 << 16));
     IMP_TRY(check_range("max_logits", config->max_logits, 0, 1 << 16));
     IMP_TRY(check_range("gpu_layers", config->gpu_layers, -1, INT32_MAX));
     if (!(config->kv_memory_fraction > 0.0f && config->kv_memory_fraction <= 1.0f))
@@ -45,29 +47,9 @@ ImpStatus api_check_config(const ImpConfig *config)
     IMP_TRY(check_range("kv_type", (int64_t)config->kv_type, IMP_KV_F16, IMP_KV_F32));
     IMP_TRY(check_range("cpu_isa", (int64_t)config->cpu_isa, IMP_CPU_AUTO, IMP_CPU_AMX));
     IMP_TRY(check_range("repack", (int64_t)config->repack, IMP_REPACK_AUTO, IMP_REPACK_NEVER));
-    if (config->device && strcmp(config->device, "auto") != 0 && strcmp(config->device, "cpu") != 0)
-        return imp_fail(IMP_ERR_UNSUPPORTED, "there is no device '%s' here, only 'cpu'", config->device);
-    if (config->gpu_layers > 0)
-        return imp_fail(IMP_ERR_UNSUPPORTED, "%d layers are to go on a GPU, but there is no device but 'cpu' here",
-                        (int)config->gpu_layers);
+    IMP_TRY(check_range("cuda_tier", (int64_t)config->cuda_tier, IMP_CUDA_AUTO, IMP_CUDA_BLACKWELL));
+    IMP_TRY(check_range("cuda_graphs", (int64_t)config->cuda_graphs, IMP_GRAPHS_AUTO, IMP_GRAPHS_NEVER));
     return IMP_OK;
-}
-
-CpuOptions api_cpu_options(const ImpConfig *config)
-{
-    static const CpuIsa levels[] = {
-        [IMP_CPU_AUTO] = CPU_ISA_AUTO,     [IMP_CPU_PORTABLE] = CPU_ISA_PORTABLE, [IMP_CPU_AVX2] = CPU_ISA_AVX2,
-        [IMP_CPU_AVX512] = CPU_ISA_AVX512, [IMP_CPU_AMX] = CPU_ISA_AMX,
-    };
-    static const CpuRepack layouts[] = {
-        [IMP_REPACK_AUTO] = CPU_REPACK_AUTO,
-        [IMP_REPACK_ALWAYS] = CPU_REPACK_ALWAYS,
-        [IMP_REPACK_NEVER] = CPU_REPACK_NEVER,
-    };
-    return (CpuOptions){.n_threads = config->n_threads,
-                        .isa = levels[config->cpu_isa],
-                        .repack = layouts[config->repack],
-                        .pin_threads = config->pin_threads};
 }
 
 static DType kv_dtype(ImpKvType type)
@@ -88,15 +70,9 @@ uint64_t api_kv_bytes_per_token(const Model *model, DType type)
     return elements * dtype_info(type)->block_bytes;
 }
 
-uint64_t api_kv_memory(const ImpConfig *config)
-{
-    return (uint64_t)((double)api_memory_available() * (double)config->kv_memory_fraction);
-}
-
-static int32_t default_context(const Model *model, const ImpConfig *config)
+static int32_t default_context(const Model *model, const ImpConfig *config, uint64_t available)
 {
     const uint64_t bytes = api_kv_bytes_per_token(model, kv_dtype(config->kv_type)) * (uint64_t)config->max_sequences;
-    const uint64_t available = api_kv_memory(config);
     int32_t n_tokens = model->n_ctx_train > 0 ? model->n_ctx_train : UNKNOWN_CONTEXT;
     if (n_tokens > MAX_CONTEXT) n_tokens = MAX_CONTEXT;
     if (bytes == 0 || available == 0 || available / bytes >= (uint64_t)n_tokens) return n_tokens;
@@ -110,24 +86,27 @@ static int32_t default_context(const Model *model, const ImpConfig *config)
     return fits;
 }
 
-static int32_t default_logit_rows(const Model *model, const ImpConfig *config)
+static int32_t default_logit_rows(const Model *model, int32_t chunk)
 {
     const int32_t fit = DEFAULT_LOGIT_BYTES / (int32_t)sizeof(float) / model->n_vocab;
-    const int32_t most = config->prefill_chunk_size < fit ? config->prefill_chunk_size : fit;
+    const int32_t most = chunk < fit ? chunk : fit;
     return most > LEAST_LOGIT_ROWS ? most : LEAST_LOGIT_ROWS;
 }
 
-ImpStatus api_runner_options(const Model *model, const ImpConfig *config, RunnerOptions *out)
+ImpStatus api_runner_options(const Model *model, const ImpConfig *config, const ModelBackend *backend,
+                             RunnerOptions *out)
 {
     *out = runner_default_options();
-    out->max_tokens = config->max_seq_len > 0 ? config->max_seq_len : default_context(model, config);
+    out->max_tokens = config->max_seq_len > 0 ? config->max_seq_len
+                                              : default_context(model, config, api_kv_memory(config, backend));
     if (model->n_ctx_train > 0 && out->max_tokens > model->n_ctx_train)
         log_line(LOG_WARNING, "the context is %d tokens, but the model was trained for %d", (int)out->max_tokens,
                  (int)model->n_ctx_train);
     out->max_sequences = config->max_sequences;
     out->chunk = config->prefill_chunk_size;
+    if (out->chunk == 0) out->chunk = backend->options.gpu ? GPU_CHUNK : CPU_CHUNK;
     out->kv_type = kv_dtype(config->kv_type);
-    out->max_logits = config->max_logits > 0 ? config->max_logits : default_logit_rows(model, config);
+    out->max_logits = config->max_logits > 0 ? config->max_logits : default_logit_rows(model, out->chunk);
     if (out->max_logits < out->max_sequences) out->max_logits = out->max_sequences;
     /* Where a sequence alone cannot go back, the index can; where it can, it goes back further by itself. */
     bool has_window = false;
@@ -146,10 +125,11 @@ static ImpStatus create_parts(ImpContext context, const ImpConfig *config)
 {
     ImpModel model = context->model;
     const Progress progress = {config->progress, config->progress_user};
-    const CpuOptions cpu = api_cpu_options(config);
+    DeviceOptions device;
     RunnerOptions options;
-    IMP_TRY(api_runner_options(model->model, config, &options));
-    IMP_TRY(api_backend_take(model, &cpu, &progress, &context->backend));
+    IMP_TRY(api_device_options(config, &device));
+    IMP_TRY(api_backend_take(model, &device, &progress, &context->backend));
+    IMP_TRY(api_runner_options(model->model, config, context->backend, &options));
     IMP_TRY(runner_create(context->backend->backend, model->model, &options, &context->runner));
     IMP_TRY(session_create(context->runner, model->model->n_vocab, model->tokenizer, &context->session));
     session_watch(context->session, &progress);

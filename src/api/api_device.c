@@ -54,9 +54,10 @@ static uint64_t memory_value(const char *key)
 
 uint64_t api_memory_available(void) { return memory_value("MemAvailable"); }
 
-size_t imp_device_count(void) { return 1; }
+/* GPUs first, then the processor. */
+size_t imp_device_count(void) { return (size_t)cuda_device_count() + 1; }
 
-/* Text of the one device that there always is; found once, then read by all threads. */
+/* Text of the device that there always is; found once, then read by all threads. */
 static struct {
     char description[128];
     const char *features;
@@ -72,12 +73,46 @@ static void find_cpu(void)
     cpu.n_cores = cpu_physical_cores();
 }
 
+enum { MAX_GPUS = 64 };
+
+static struct {
+    char name[8];
+    CudaDevice device;
+    ImpStatus status;
+} gpus[MAX_GPUS];
+
+static void find_gpus(void)
+{
+    for (int32_t i = 0; i < cuda_device_count() && i < MAX_GPUS; i++) {
+        (void)snprintf(gpus[i].name, sizeof gpus[i].name, "%d", (int)i);
+        gpus[i].status = cuda_device_info(i, &gpus[i].device);
+    }
+}
+
+static ImpStatus gpu_info(size_t index, ImpDeviceInfo *info)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    (void)pthread_once(&once, find_gpus);
+    IMP_TRY(gpus[index].status);
+    const CudaDevice *device = &gpus[index].device;
+    const ImpDeviceInfo value = {
+        .name = gpus[index].name,
+        .description = device->name,
+        .features = device->features,
+        .n_cores = device->n_sms,
+        .memory_bytes = device->memory_bytes,
+        .memory_free_bytes = device->memory_free_bytes,
+    };
+    return api_write_sized(info, &value, sizeof value, "ImpDeviceInfo");
+}
+
 ImpStatus imp_device_info(size_t index, ImpDeviceInfo *info)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     API_REQUIRE(info);
     if (index >= imp_device_count())
         return imp_fail(IMP_ERR_INVALID_ARGUMENT, "there is no device %zu: there are %zu", index, imp_device_count());
+    if (index < (size_t)cuda_device_count()) return gpu_info(index, info);
     (void)pthread_once(&once, find_cpu);
     const ImpDeviceInfo value = {
         .name = "cpu",

@@ -34,11 +34,10 @@ void imp_engine_config_init(ImpEngineConfig *config, size_t size)
 }
 
 /* Pages for every sequence at its longest, or for what their share of the free memory holds. */
-static int32_t choose_kv_tokens(const Model *model, const ImpConfig *config, const RunnerOptions *runner)
+static int32_t choose_kv_tokens(const Model *model, uint64_t available, const RunnerOptions *runner)
 {
     const int64_t most = (int64_t)runner->max_tokens * runner->max_sequences;
     const uint64_t per_token = api_kv_bytes_per_token(model, runner->kv_type);
-    const uint64_t available = api_kv_memory(config);
     int64_t fits = most;
     if (per_token > 0 && available > 0 && available / per_token < (uint64_t)most)
         fits = (int64_t)(available / per_token);
@@ -46,20 +45,21 @@ static int32_t choose_kv_tokens(const Model *model, const ImpConfig *config, con
     return fits < INT32_MAX / 2 ? (int32_t)fits : INT32_MAX / 2;
 }
 
-static ImpStatus engine_options(ImpModel model, const ImpEngineConfig *config, EngineOptions *out)
+static ImpStatus engine_options(ImpModel model, const ImpEngineConfig *config, const ModelBackend *backend,
+                                EngineOptions *out)
 {
     ImpConfig context = config->context;
     /* How long one sequence may be is decided as for a context of its own; how many there are is the pages' business.
      */
     context.max_sequences = 1;
     *out = (EngineOptions){.max_waiting = config->max_waiting};
-    IMP_TRY(api_runner_options(model->model, &context, &out->runner));
+    IMP_TRY(api_runner_options(model->model, &context, backend, &out->runner));
     out->runner.max_sequences = out->runner.max_logits = config->context.max_sequences;
     out->runner.prefix_index = config->prefix_cache;
     out->runner.pin_percent = config->pin_percent;
     out->runner.n_snapshots = config->prefix_cache && model->model->has_state ? SNAPSHOTS : 0;
     out->runner.kv_tokens =
-        config->kv_tokens > 0 ? config->kv_tokens : choose_kv_tokens(model->model, &context, &out->runner);
+        config->kv_tokens > 0 ? config->kv_tokens : choose_kv_tokens(model->model, api_kv_memory(&context, backend), &out->runner);
     return IMP_OK;
 }
 
@@ -91,9 +91,10 @@ ImpStatus imp_engine_create(ImpModel model, const ImpEngineConfig *config, ImpEn
     if (!created) return imp_fail_memory(sizeof *created);
     created->model = api_model_keep(model);
     const Progress progress = {full.context.progress, full.context.progress_user};
-    const CpuOptions cpu = api_cpu_options(&full.context);
-    IMP_GOTO(engine_options(model, &full, &options));
-    IMP_GOTO(api_backend_take(model, &cpu, &progress, &created->backend));
+    DeviceOptions device;
+    IMP_GOTO(api_device_options(&full.context, &device));
+    IMP_GOTO(api_backend_take(model, &device, &progress, &created->backend));
+    IMP_GOTO(engine_options(model, &full, created->backend, &options));
     IMP_GOTO(engine_create(created->backend->backend, model->model, model->tokenizer, &options, &created->engine));
     *engine = created;
     return IMP_OK;

@@ -33,6 +33,7 @@ typedef struct ComputeSizes {
     int32_t max_rows;      /* of a batch */
     int32_t max_sequences; /* of a batch */
     int32_t max_logits;    /* rows whose logits one step may want */
+    int32_t max_tokens;    /* of a sequence */
     int32_t n_pages[MODEL_MAX_PAGE_GROUPS]; /* pages of KV_PAGE_TOKENS tokens in each group's pool */
     int32_t n_state_slots; /* recurrent states: running sequences and snapshots */
     DType kv_type;         /* DT_F32, DT_F16, DT_BF16, … what the backend supports */
@@ -53,8 +54,15 @@ typedef struct ComputeOps {
     /* Copies rows to host memory as float32 [n_rows][width]; waits for queued work. For dumps and embeddings. */
     ImpStatus (*act_read)(Compute *compute, Act act, int32_t first_row, int32_t n_rows, float *out);
 
+    /* Host memory that logits reach without a detour, zeroed; freed by its owner, before destroy. NULL: memory is short. */
+    void *(*host_alloc)(Compute *compute, size_t bytes);
+    void (*host_free)(Compute *compute, void *memory);
+
     /* Announces the batch that the following operations work on. The batch outlives `finish`. */
     void (*begin)(Compute *compute, const Batch *batch);
+    /* Queues the whole step from a recording of an earlier one of this shape: true, and only `finish` is left to call.
+     * Else the step is walked, and may be recorded on the way. NULL: the backend records nothing. */
+    bool (*replay)(Compute *compute, float *logits);
     /* Waits for the step; the first error of its operations. */
     ImpStatus (*finish)(Compute *compute);
 
@@ -77,8 +85,9 @@ typedef struct ComputeOps {
      * out: [rows][n_heads * head_dim_v]. */
     void (*attention)(Compute *compute, const Attention *spec, Act q, Act out);
 
-    /* out = activation(gate) * up; gate.data NULL: out = activation(up). out may be one of the inputs. */
-    void (*activate)(Compute *compute, Activation activation, float limit, Act gate, Act up, Act out);
+    /* up = activation(w_gate x + b_gate) * (w_up x + b_up); without a gate up = activation(w_up x + b_up). `gate` is
+     * scratch of the same width. */
+    void (*gated)(Compute *compute, const FeedForward *spec, Act x, Act gate, Act up);
 
     /* Routing and the chosen experts' feed-forward (the shared expert too): out = sum of weight * expert(x), summed in a
      * fixed order. */
@@ -98,10 +107,16 @@ typedef struct ComputeOps {
     void (*page_copy)(Compute *compute, int32_t group, int32_t from_page, int32_t to_page);
 } ComputeOps;
 
+/* Bytes that a compute took, by what they are for. */
+typedef struct ComputeMemory {
+    uint64_t pages, states, activations, workspace;
+} ComputeMemory;
+
 struct Compute {
     const ComputeOps *ops;
     const Model *model;
     ComputeSizes sizes;
+    ComputeMemory memory;
 };
 
 /* Called now and then during long work; `done` of `total` units. Returning false cancels with IMP_ERR_CANCELLED. */
@@ -114,6 +129,8 @@ typedef struct Progress {
 
 typedef struct BackendOps {
     void (*destroy)(Backend *backend);
+    /* Bytes of its own memory that a compute could still take, 0: unknown. NULL: it lives in the host's memory. */
+    uint64_t (*memory_available)(Backend *backend);
     /* Re-lays or uploads the weights of a model, once. Weight.prepared and Vector.prepared are the backend's. */
     ImpStatus (*prepare)(Backend *backend, Model *model, const Progress *progress);
     /* Undoes prepare. */
@@ -123,7 +140,8 @@ typedef struct BackendOps {
 
 struct Backend {
     const BackendOps *ops;
-    const char *name; /* "cpu (AVX-512)" */
+    const char *name;      /* "cpu (AVX-512)" */
+    uint64_t weight_bytes; /* that it took for the model it prepared, beside the mapped file */
 };
 
 #endif

@@ -184,15 +184,7 @@ static void run_dense(Forward *forward, const FeedForward *spec)
 {
     Compute *compute = forward->compute;
     const Act up = narrow(forward->up, spec->n_ff);
-    Act gate = {0};
-    LinearOutput projections[2] = {{&spec->up, &spec->up_bias, up}};
-    int32_t count = 1;
-    if (weight_present(&spec->gate)) {
-        gate = narrow(forward->gate, spec->n_ff);
-        projections[count++] = (LinearOutput){&spec->gate, &spec->gate_bias, gate};
-    }
-    compute->ops->linear(compute, forward->h, projections, count);
-    compute->ops->activate(compute, spec->activation, spec->limit, gate, up, up);
+    compute->ops->gated(compute, spec, forward->h, narrow(forward->gate, spec->n_ff), up);
     compute->ops->linear(compute, up, &(LinearOutput){&spec->down, &spec->down_bias, forward->y}, 1);
 }
 
@@ -231,6 +223,7 @@ ImpStatus forward_run(Forward *forward, const Batch *batch, float *logits)
     const Model *model = forward->model;
 
     ops->begin(compute, batch);
+    if (ops->replay != NULL && forward->watch == NULL && ops->replay(compute, logits)) return ops->finish(compute);
     ops->embed(compute, &model->embedding, model->embedding_multiplier, forward->x);
     if (model->embedding_norm.kind != NORM_NONE)
         ops->residual_norm(compute, forward->x, none, NULL, 1.0f, 1.0f, &model->embedding_norm, forward->x);

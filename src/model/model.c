@@ -66,10 +66,7 @@ void model_free(Model *model)
     free(model);
 }
 
-/* The matrices of a layer outside of its experts; room for all of them. */
-enum { LAYER_MATRICES = 14 };
-
-static int32_t layer_matrices(Layer *layer, Weight *out[LAYER_MATRICES])
+int32_t layer_matrices(Layer *layer, Weight *out[LAYER_MATRICES])
 {
     Attention *attention = &layer->attention;
     Weight *const candidates[LAYER_MATRICES] = {
@@ -114,6 +111,50 @@ ImpStatus model_visit_weights(Model *model, WeightVisitor *visit, void *context)
     for (int32_t i = 0; i < model->n_layers; i++) IMP_TRY(visit_layer(&model->layers[i], visit, context));
     IMP_TRY(visit(&model->embedding, context));
     return visit(&model->head, context);
+}
+
+static ImpStatus visit_vectors(Vector *const *vectors, size_t count, VectorVisitor *visit, void *context)
+{
+    for (size_t i = 0; i < count; i++)
+        if (vector_present(vectors[i])) IMP_TRY(visit(vectors[i], context));
+    return IMP_OK;
+}
+
+static ImpStatus visit_expert_vectors(Experts *experts, VectorVisitor *visit, void *context)
+{
+    Vector *const lists[] = {experts->gate_bias, experts->up_bias, experts->down_bias};
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
+        for (int32_t e = 0; lists[i] != NULL && e < experts->n_experts; e++)
+            if (vector_present(&lists[i][e])) IMP_TRY(visit(&lists[i][e], context));
+    return IMP_OK;
+}
+
+static ImpStatus visit_layer_vectors(Layer *layer, VectorVisitor *visit, void *context)
+{
+    Attention *attention = &layer->attention;
+    ShortConv *conv = &layer->short_conv;
+    FeedForward *shared = &layer->experts.shared;
+    Vector *const vectors[] = {
+        &layer->mixer_norm.weight, &layer->mixer_norm.bias, &layer->mixer_post_norm.weight, &layer->mixer_post_norm.bias,
+        &layer->ffn_norm.weight, &layer->ffn_norm.bias, &layer->ffn_post_norm.weight, &layer->ffn_post_norm.bias,
+        &attention->bq, &attention->bk, &attention->bv, &attention->bo,
+        &attention->q_norm, &attention->k_norm, &attention->sinks,
+        &conv->in_bias, &conv->taps, &conv->conv_bias, &conv->out_bias,
+        &layer->dense.gate_bias, &layer->dense.up_bias, &layer->dense.down_bias,
+        &layer->experts.router_bias, &layer->experts.choice_bias,
+        &shared->gate_bias, &shared->up_bias, &shared->down_bias,
+    };
+    IMP_TRY(visit_vectors(vectors, sizeof vectors / sizeof vectors[0], visit, context));
+    return layer->ffn == FFN_EXPERTS ? visit_expert_vectors(&layer->experts, visit, context) : IMP_OK;
+}
+
+ImpStatus model_visit_vectors(Model *model, VectorVisitor *visit, void *context)
+{
+    Vector *const vectors[] = {&model->embedding_norm.weight, &model->embedding_norm.bias, &model->final_norm.weight,
+                               &model->final_norm.bias, &model->head_bias};
+    IMP_TRY(visit_vectors(vectors, sizeof vectors / sizeof vectors[0], visit, context));
+    for (int32_t i = 0; i < model->n_layers; i++) IMP_TRY(visit_layer_vectors(&model->layers[i], visit, context));
+    return IMP_OK;
 }
 
 static uint64_t weight_bytes(const Weight *weight) { return (uint64_t)weight->rows * weight->row_bytes; }

@@ -51,4 +51,12 @@ uint64_t model_parameter_count(const Model *model);
 typedef ImpStatus WeightVisitor(Weight *weight, void *context);
 ImpStatus model_visit_weights(Model *model, WeightVisitor *visit, void *context);
 
+/* The matrices of a layer outside of its experts, present ones only; returns how many. */
+enum { LAYER_MATRICES = 14 };
+int32_t layer_matrices(Layer *layer, Weight *out[LAYER_MATRICES]);
+
+/* Calls `visit` on every vector (present ones only): norms, biases, sinks, taps; those of the experts included. */
+typedef ImpStatus VectorVisitor(Vector *vector, void *context);
+ImpStatus model_visit_vectors(Model *model, VectorVisitor *visit, void *context);
+
 #endif

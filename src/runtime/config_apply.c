@@ -46,6 +46,11 @@ ImpStatus imp_settings_apply_config(const ImpSettings *settings, ImpConfig *conf
     config->kv_type = kv_types[choice(settings, "kv_cache.dtype")];
     config->cpu_isa = levels[choice(settings, "cpu.isa")];
     config->repack = repacks[choice(settings, "cpu.repack")];
+    static const ImpCudaTier tiers[] = {IMP_CUDA_AUTO, IMP_CUDA_PORTABLE, IMP_CUDA_HOPPER, IMP_CUDA_BLACKWELL};
+    static const ImpCudaGraphs graphs[] = {IMP_GRAPHS_AUTO, IMP_GRAPHS_ALWAYS, IMP_GRAPHS_NEVER};
+    config->cuda_tier = tiers[choice(settings, "cuda.tier")];
+    config->cuda_graphs = graphs[choice(settings, "runtime.cuda_graphs")];
+    config->cuda_no_overlap = imp_settings_bool(settings, "runtime.no_pdl");
     config->pin_threads = imp_settings_bool(settings, "cpu.pin_threads");
     config->deterministic = imp_settings_bool(settings, "runtime.deterministic") ||
                             imp_settings_bool(settings, "runtime.deterministic_gemm");

@@ -423,7 +423,7 @@ static ImpStatus create_arrays(Engine *engine)
     engine->running = calloc(n, sizeof(Request *));
     engine->stepping = calloc(n, sizeof(Request *));
     engine->inputs = calloc(n, sizeof *engine->inputs);
-    engine->logits = malloc(n * (size_t)engine->model->n_vocab * sizeof *engine->logits);
+    engine->logits = runner_logits_alloc(engine->runner, (int32_t)n);
     engine->hidden = malloc((size_t)engine->budget * (size_t)engine->model->n_embd * sizeof *engine->hidden);
     const bool good = engine->running && engine->stepping && engine->inputs && engine->logits && engine->hidden;
     return good ? IMP_OK : imp_fail_memory(n * (size_t)engine->model->n_vocab * sizeof(float));
@@ -477,13 +477,13 @@ void engine_free(Engine *engine)
         engine_stop(engine);
         (void)pthread_join(engine->thread, NULL);
     }
+    if (engine->runner) runner_logits_free(engine->runner, engine->logits);
     runner_free(engine->runner);
     (void)pthread_mutex_destroy(&engine->mutex);
     (void)pthread_cond_destroy(&engine->wake);
     free(engine->running);
     free(engine->stepping);
     free(engine->inputs);
-    free(engine->logits);
     free(engine->hidden);
     free(engine);
 }

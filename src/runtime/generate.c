@@ -47,7 +47,7 @@ ImpStatus session_create(Runner *runner, int32_t n_vocab, const Tokenizer *token
     session->result.stop_index = -1;
     atomic_init(&session->cancelled, false);
     session->tokens = calloc((size_t)session->capacity, sizeof *session->tokens);
-    session->logits = calloc((size_t)n_vocab, sizeof *session->logits);
+    session->logits = runner_logits_alloc(runner, 1);
     strbuf_puts(&session->text, "");
     if (!session->tokens || !session->logits || session->text.failed) {
         status = imp_fail_memory((size_t)session->capacity * sizeof(int32_t) + (size_t)n_vocab * sizeof(float));
@@ -69,7 +69,7 @@ void session_free(Session *session)
     token_list_free(&session->generated);
     strbuf_free(&session->text);
     free(session->tokens);
-    free(session->logits);
+    runner_logits_free(session->runner, session->logits);
     free(session);
 }
 

@@ -61,6 +61,7 @@ static ComputeSizes compute_sizes(const Model *model, const RunnerOptions *optio
     ComputeSizes sizes = {.max_rows = options->chunk,
                           .max_sequences = options->max_sequences,
                           .max_logits = options->max_logits,
+                          .max_tokens = options->max_tokens,
                           .kv_type = options->kv_type};
     if (model->has_state) sizes.n_state_slots = options->max_sequences + options->n_snapshots;
     for (int32_t g = 0; g < model->n_page_groups; g++) sizes.n_pages[g] = group_pages(&model->page_groups[g], options);
@@ -198,6 +199,19 @@ ImpStatus runner_step(Runner *runner, const StepInput *inputs, int32_t n_inputs,
         if (slot >= 0) runner->compute->ops->state_copy(runner->compute, inputs[i].sequence, slot);
     }
     return IMP_OK;
+}
+
+ComputeMemory runner_memory(const Runner *runner) { return runner->compute->memory; }
+
+float *runner_logits_alloc(Runner *runner, int32_t n_rows)
+{
+    return runner->compute->ops->host_alloc(runner->compute,
+                                            (size_t)n_rows * (size_t)runner->model->n_vocab * sizeof(float));
+}
+
+void runner_logits_free(Runner *runner, float *logits)
+{
+    if (logits != NULL) runner->compute->ops->host_free(runner->compute, logits);
 }
 
 int32_t runner_start(Runner *runner, int32_t sequence, const int32_t *tokens, int32_t n_tokens)

@@ -52,6 +52,13 @@ int32_t runner_chunk(const Runner *runner, int32_t sequence, int32_t n_left, int
  * On IMP_ERR_CONTEXT_FULL nothing has changed. */
 ImpStatus runner_step(Runner *runner, const StepInput *inputs, int32_t n_inputs, float *logits);
 
+/* What its compute took. */
+ComputeMemory runner_memory(const Runner *runner);
+
+/* Where a step's logits go fastest: [n_rows][n_vocab], zeroed. NULL: memory is short. */
+float *runner_logits_alloc(Runner *runner, int32_t n_rows);
+void runner_logits_free(Runner *runner, float *logits);
+
 /* Feeds a prompt of any length in chunks; logits of the last token only ([n_vocab], NULL: none). */
 ImpStatus runner_prefill(Runner *runner, int32_t sequence, const int32_t *tokens, int32_t n_tokens, float *logits,
                          const Progress *progress);

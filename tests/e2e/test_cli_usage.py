@@ -86,12 +86,12 @@ def test_argument_forms(cli):
     ("--max-tokens", "-1", "out of range: 0 to"),
     ("--max-seq-len", "x", "expects a whole number"),
     ("--min-kv-tokens", "-5", "out of range: 0 to"),
-    ("--prefill-chunk-size", "0", "out of range: 1 to"),
+    ("--prefill-chunk-size", "65537", "out of range: 0 to"),
     ("--gpu-layers", "-2", "out of range: -1 to"),
     ("--threads", "9999", "out of range: 0 to 1024"),
     ("--bench-pp", "-1", "out of range: 0 to"),
     ("--bench-reps", "0", "out of range: 1 to"),
-    ("--device", "gpu", "is none of auto or cpu"),
+    ("--device", "gpu", "is none of auto, cpu,"),
     ("--chat-template", "chatlm", "the nearest is chatml"),
 ])
 def test_bad_values(cli, flag, value, sentence):

@@ -25,6 +25,10 @@ typedef struct Options {
     Values prompt, generate, depth, sequences, threads;
     int32_t reps, chunk;
     ImpKvType kv_type;
+    const char *device; /* NULL: auto */
+    ImpCudaTier cuda_tier;
+    ImpCudaGraphs cuda_graphs;
+    bool deterministic;
     ImpCpuIsa cpu_isa;
     OutputForm output;
     bool measure_machine, processor_time;

@@ -75,9 +75,13 @@ static int measure_combination(ImpModel model, const Options *options, Report *r
     config.max_seq_len = largest(&options->depth) + (prompt > generate ? prompt : generate);
     config.max_sequences = sequences + 1;
     config.max_logits = sequences;
-    config.prefill_chunk_size = options->chunk > sequences ? options->chunk : sequences;
+    config.prefill_chunk_size = options->chunk;
     config.kv_type = options->kv_type;
     config.cpu_isa = options->cpu_isa;
+    config.device = options->device;
+    config.cuda_tier = options->cuda_tier;
+    config.cuda_graphs = options->cuda_graphs;
+    config.deterministic = options->deterministic;
     ImpContext context;
     if (imp_context_create(model, &config, &context) != IMP_OK) return fail();
     Line line = {.threads = threads, .test = {.n_sequences = sequences, .reps = options->reps, .processor_time = options->processor_time}};

@@ -18,16 +18,29 @@ static const char *const usage =
     "  -s, --sequences LIST    sequences that run together (1)\n"
     "  -t, --threads LIST      threads; 0: one for each physical core (0)\n"
     "  -r, --reps N            runs that count, after one that does not (5)\n"
-    "  -c, --chunk N           most tokens of one step (512)\n"
+    "  -c, --chunk N           most tokens of one step; 0: 512 on a processor, 4096 on a GPU (0)\n"
     "  -k, --kv-type TYPE      f16, bf16 or f32 (f16)\n"
+    "      --device NAME       auto, cpu, or a GPU's number (auto)\n"
     "      --cpu-isa ISA       auto, portable, avx2, avx512 or amx (auto)\n"
+    "      --cuda-tier TIER    auto, portable, hopper or blackwell (auto)\n"
+    "      --cuda-graphs WHEN  auto, always or never (auto)\n"
+    "      --deterministic     bit-equal results in any batch, on a GPU too\n"
     "  -o, --output FORM       table, json or csv (table)\n"
     "      --no-machine        do not measure what the machine could do\n"
     "      --processor-time    time processors instead of the clock: for one thread on a busy machine\n"
     "  -h, --help\n"
     "      --version\n";
 
-enum { OPTION_NO_MACHINE = 256, OPTION_VERSION, OPTION_ISA, OPTION_PROCESSOR_TIME };
+enum {
+    OPTION_NO_MACHINE = 256,
+    OPTION_VERSION,
+    OPTION_PROCESSOR_TIME,
+    OPTION_DETERMINISTIC,
+    OPTION_DEVICE,
+    OPTION_ISA,
+    OPTION_TIER,
+    OPTION_GRAPHS,
+};
 
 static const struct option long_options[] = {
     {"model", required_argument, NULL, 'm'},
@@ -39,7 +52,11 @@ static const struct option long_options[] = {
     {"reps", required_argument, NULL, 'r'},
     {"chunk", required_argument, NULL, 'c'},
     {"kv-type", required_argument, NULL, 'k'},
+    {"device", required_argument, NULL, OPTION_DEVICE},
     {"cpu-isa", required_argument, NULL, OPTION_ISA},
+    {"cuda-tier", required_argument, NULL, OPTION_TIER},
+    {"cuda-graphs", required_argument, NULL, OPTION_GRAPHS},
+    {"deterministic", no_argument, NULL, OPTION_DETERMINISTIC},
     {"output", required_argument, NULL, 'o'},
     {"no-machine", no_argument, NULL, OPTION_NO_MACHINE},
     {"processor-time", no_argument, NULL, OPTION_PROCESSOR_TIME},
@@ -91,6 +108,8 @@ static bool apply(int flag, const char *value, Options *options)
 {
     static const char *const kv_types[] = {"f16", "bf16", "f32", NULL};
     static const char *const isas[] = {"auto", "portable", "avx2", "avx512", "amx", NULL};
+    static const char *const tiers[] = {"auto", "portable", "hopper", "blackwell", NULL};
+    static const char *const graphs[] = {"auto", "always", "never", NULL};
     static const char *const forms[] = {"table", "json", "csv", NULL};
     int word = 0;
     bool good = true;
@@ -117,7 +136,7 @@ static bool apply(int flag, const char *value, Options *options)
         good = read_one(value, 1, &options->reps);
         break;
     case 'c':
-        good = read_one(value, 1, &options->chunk);
+        good = read_one(value, 0, &options->chunk);
         break;
     case 'k':
         good = read_word(value, kv_types, &word);
@@ -126,6 +145,17 @@ static bool apply(int flag, const char *value, Options *options)
     case 'o':
         good = read_word(value, forms, &word);
         options->output = (OutputForm)word;
+        break;
+    case OPTION_DEVICE:
+        options->device = value;
+        break;
+    case OPTION_TIER:
+        good = read_word(value, tiers, &word);
+        options->cuda_tier = (ImpCudaTier)word;
+        break;
+    case OPTION_GRAPHS:
+        good = read_word(value, graphs, &word);
+        options->cuda_graphs = (ImpCudaGraphs)word;
         break;
     default:
         good = read_word(value, isas, &word);
@@ -144,7 +174,6 @@ bool options_read(int argc, char **argv, Options *options, int *exit_code)
                          .sequences = {{1}, 1},
                          .threads = {{0}, 1},
                          .reps = 5,
-                         .chunk = 512,
                          .kv_type = IMP_KV_F16,
                          .measure_machine = true};
     *exit_code = 0;
@@ -161,6 +190,8 @@ bool options_read(int argc, char **argv, Options *options, int *exit_code)
             options->measure_machine = false;
         } else if (flag == OPTION_PROCESSOR_TIME) {
             options->processor_time = true;
+        } else if (flag == OPTION_DETERMINISTIC) {
+            options->deterministic = true;
         } else if (flag == '?' || !apply(flag, optarg, options)) {
             *exit_code = 2;
             return false;

@@ -126,6 +126,7 @@ static int check_combination(const Options *options)
         {options->check_constraint, "--check-constraint"},
         {options->render_chat != NULL, "--render-chat"},
         {options->perplexity != NULL, "--perplexity"},
+        {options->mem_report, "--mem-report"},
         {options->list_devices, "--list-devices"},
     };
     const char *mode = NULL;

@@ -84,7 +84,6 @@ static int prepare(Bench *bench)
         session->config.max_seq_len = int32_of(session, "bench.depth") + larger(n_prompt, n_generate);
     session->config.max_sequences = n_sequences + 1;
     session->config.max_logits = n_sequences;
-    session->config.prefill_chunk_size = larger(session->config.prefill_chunk_size, n_sequences);
     return session_start(session);
 }
 

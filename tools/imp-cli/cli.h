@@ -27,7 +27,7 @@ enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 typedef struct Options {
     const char *config, *prompt, *ids, *render_chat, *dump_logits, *perplexity, *print_reference;
     const char *json_schema, *regex, *grammar;
-    bool help, version, list_devices, json, quiet;
+    bool help, version, list_devices, mem_report, json, quiet;
     bool interactive, bench, tokenize, detokenize, check_constraint, jsonl, add_special, no_parse_special;
     bool max_tokens_given;
 } Options;
@@ -199,6 +199,8 @@ int chat_run(Session *session);
 int bench_run(Session *session);
 int dump_run(Session *session);
 int perplexity_run(Session *session);
+/* Prints what the context took from its device. */
+int memory_run(Session *session);
 int tokenize_run(Session *session);
 int detokenize_run(Session *session);
 int check_constraint_run(Session *session);

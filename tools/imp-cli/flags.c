@@ -108,6 +108,7 @@ static const Flag flags[] = {
     TEXT("--perplexity", 0, GROUP_INSPECT, "FILE", perplexity,
          "Perplexity of a text, in windows of 512 tokens or --max-seq-len; the second half of each is scored."),
 
+    SWITCH("--mem-report", 0, GROUP_INSPECT, mem_report, "Print what the model takes from its device and what for."),
     SWITCH("--list-devices", 0, GROUP_GENERAL, list_devices, "List what models can run on."),
     SWITCH("--quiet", 'q', GROUP_GENERAL, quiet, "Only errors on standard error."),
     SWITCH("--version", 'V', GROUP_GENERAL, version, "Show the version."),

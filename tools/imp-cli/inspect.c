@@ -265,3 +265,40 @@ int devices_run(const Options *options)
     if (options->json) (void)output_printf("]\n");
     return code;
 }
+
+/* ---- --mem-report ---- */
+
+int memory_run(Session *session)
+{
+    const int code = session_start(session);
+    if (code != EXIT_OK) return code;
+    ImpMemory memory = {.size = sizeof memory};
+    if (imp_context_memory(session->context, &memory) != IMP_OK) return fail_imp();
+    const struct {
+        const char *name, *key;
+        uint64_t bytes;
+    } parts[] = {
+        {"weights", "weight_bytes", memory.weight_bytes},
+        {"keys and values", "page_bytes", memory.page_bytes},
+        {"recurrent states", "state_bytes", memory.state_bytes},
+        {"activations, logits", "activation_bytes", memory.activation_bytes},
+        {"workspace", "workspace_bytes", memory.workspace_bytes},
+        {"free", "free_bytes", memory.free_bytes},
+    };
+    const bool json = session->options->json;
+    if (json) {
+        (void)output_printf("{\"device\": \"%s\", \"max_tokens\": %d, \"max_sequences\": %d, \"chunk\": %d", memory.device,
+                            memory.max_tokens, memory.max_sequences, memory.chunk);
+    } else {
+        (void)output_printf("%s: %d sequence%s of %d tokens, steps of up to %d rows\n", memory.device,
+                            memory.max_sequences, memory.max_sequences == 1 ? "" : "s", memory.max_tokens, memory.chunk);
+    }
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        if (json)
+            (void)output_printf(", \"%s\": %llu", parts[i].key, (unsigned long long)parts[i].bytes);
+        else
+            (void)output_printf("%-20s %10.1f MB\n", parts[i].name, (double)parts[i].bytes * 1e-6);
+    }
+    if (json) (void)output_printf("}\n");
+    return output_status();
+}

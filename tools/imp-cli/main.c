@@ -48,6 +48,8 @@ static int run_model(const Options *options, ImpSettings *settings)
         code = session_open(&session, options, settings);
         if (code == EXIT_OK && options->bench) {
             code = bench_run(&session);
+        } else if (code == EXIT_OK && options->mem_report) {
+            code = memory_run(&session);
         } else if (code == EXIT_OK && options->perplexity != NULL) {
             code = perplexity_run(&session);
         } else if (code == EXIT_OK && dumps) {

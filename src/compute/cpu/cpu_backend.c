@@ -29,6 +29,7 @@ ImpStatus cpu_alloc(CpuCompute *compute, size_t count, size_t size, void *out_po
     if (block == NULL) return imp_fail_memory(bytes);
     block->next = compute->blocks;
     compute->blocks = block;
+    compute->base.memory.workspace += bytes;
     const uintptr_t aligned = ((uintptr_t)block->bytes + 63) & ~(uintptr_t)63;
     void *result = (void *)aligned;
     memcpy(out_pointer, &result, sizeof result);
@@ -50,6 +51,8 @@ static void compute_destroy(Compute *base)
 static ImpStatus act_create(Compute *base, int32_t width, Act *out)
 {
     *out = (Act){.width = width};
+    base->memory.activations += (uint64_t)base->sizes.max_rows * (uint64_t)width * sizeof(float);
+    base->memory.workspace -= (uint64_t)base->sizes.max_rows * (uint64_t)width * sizeof(float);
     return cpu_alloc(cpu_compute(base), (size_t)base->sizes.max_rows, (size_t)width * sizeof(float), &out->data);
 }
 
@@ -58,6 +61,18 @@ static ImpStatus act_read(Compute *base, Act act, int32_t first_row, int32_t n_r
     (void)base;
     memcpy(out, act_row(act, first_row), (size_t)n_rows * (size_t)act.width * sizeof *out);
     return IMP_OK;
+}
+
+static void *host_alloc(Compute *base, size_t bytes)
+{
+    (void)base;
+    return calloc(1, bytes);
+}
+
+static void host_free(Compute *base, void *memory)
+{
+    (void)base;
+    free(memory);
 }
 
 static void begin(Compute *base, const Batch *batch)
@@ -87,6 +102,8 @@ static const ComputeOps compute_ops = {
     .destroy = compute_destroy,
     .act_create = act_create,
     .act_read = act_read,
+    .host_alloc = host_alloc,
+    .host_free = host_free,
     .begin = begin,
     .finish = finish,
     .embed = cpu_embed,
@@ -94,7 +111,7 @@ static const ComputeOps compute_ops = {
     .linear = cpu_linear,
     .attention_store = cpu_attention_store,
     .attention = cpu_attention,
-    .activate = cpu_activate,
+    .gated = cpu_gated,
     .experts = cpu_experts,
     .short_conv = cpu_short_conv,
     .logits = cpu_logits,

@@ -137,6 +137,7 @@ void cpu_norm_row(const CpuKernels *kernels, const Norm *norm, const float *x, f
 void cpu_residual_norm(Compute *compute, Act x, Act y, const Norm *post_norm, float multiplier, float scale,
                        const Norm *norm, Act out);
 void cpu_activate(Compute *compute, Activation activation, float limit, Act gate, Act up, Act out);
+void cpu_gated(Compute *compute, const FeedForward *spec, Act x, Act gate, Act up);
 
 /* ---- rope.c ---- */
 

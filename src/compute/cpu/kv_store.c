@@ -33,11 +33,15 @@ ImpStatus kv_store_create(CpuCompute *compute)
     const Model *model = compute->base.model;
     IMP_TRY(cpu_alloc(compute, (size_t)model->n_layers, sizeof *compute->kv, &compute->kv));
     IMP_TRY(cpu_alloc(compute, (size_t)model->n_layers, sizeof *compute->conv, &compute->conv));
+    ComputeMemory *memory = &compute->base.memory;
     for (int32_t i = 0; i < model->n_layers; i++) {
         const Layer *layer = &model->layers[i];
+        const uint64_t before = memory->workspace;
         if (layer->mixer == MIXER_ATTENTION && layer->attention.kv_layer == i)
             IMP_TRY(create_pages(compute, &layer->attention, &compute->kv[i]));
         if (layer->mixer == MIXER_SHORT_CONV) IMP_TRY(create_state(compute, &layer->short_conv, &compute->conv[i]));
+        *(layer->mixer == MIXER_SHORT_CONV ? &memory->states : &memory->pages) += memory->workspace - before;
+        memory->workspace = before;
     }
     return IMP_OK;
 }

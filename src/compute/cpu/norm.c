@@ -78,3 +78,11 @@ void cpu_activate(Compute *base, Activation activation, float limit, Act gate, A
     ActivateRun run = {compute->kernels, activation, limit, gate, up, out, blocks_of(out.width, ACTIVATE_COLUMNS)};
     thread_pool_run(compute->pool, activate_task, &run, compute->batch->n_rows * run.blocks);
 }
+
+void cpu_gated(Compute *base, const FeedForward *spec, Act x, Act gate, Act up)
+{
+    const LinearOutput projections[] = {{&spec->up, &spec->up_bias, up}, {&spec->gate, &spec->gate_bias, gate}};
+    const bool has_gate = weight_present(&spec->gate);
+    cpu_linear(base, x, projections, has_gate ? 2 : 1);
+    cpu_activate(base, spec->activation, spec->limit, has_gate ? gate : (Act){0}, up, up);
+}

@@ -91,7 +91,7 @@ static void documented_defaults_hold(void **state)
     assert_int_equal(params.order[0], IMP_SAMPLER_PENALTIES);
     assert_int_equal(params.order[6], IMP_SAMPLER_TEMPERATURE);
     const ImpConfig config = imp_config_default();
-    assert_int_equal(config.prefill_chunk_size, 512);
+    assert_int_equal(config.prefill_chunk_size, 0);
     assert_int_equal(config.max_sequences, 1);
     assert_int_equal(config.gpu_layers, -1);
 }
@@ -177,7 +177,7 @@ static void impossible_configurations_are_named(void **state)
     REFUSED(c.n_threads = -1, IMP_ERR_INVALID_ARGUMENT, "n_threads is -1, but must be 0 to 1024");
     REFUSED(c.max_seq_len = -5, IMP_ERR_INVALID_ARGUMENT, "max_seq_len");
     REFUSED(c.max_sequences = 0, IMP_ERR_INVALID_ARGUMENT, "max_sequences");
-    REFUSED(c.prefill_chunk_size = 0, IMP_ERR_INVALID_ARGUMENT, "prefill_chunk_size");
+    REFUSED(c.prefill_chunk_size = -1, IMP_ERR_INVALID_ARGUMENT, "prefill_chunk_size");
     REFUSED(c.max_logits = -1, IMP_ERR_INVALID_ARGUMENT, "max_logits");
     REFUSED(c.kv_type = (ImpKvType)9, IMP_ERR_INVALID_ARGUMENT, "kv_type");
     REFUSED(c.cpu_isa = (ImpCpuIsa)-1, IMP_ERR_INVALID_ARGUMENT, "cpu_isa");

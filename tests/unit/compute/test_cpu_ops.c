@@ -5,7 +5,7 @@
 #include "cmocka_all.h"
 #include "compute/random_data.h"
 
-#include "compute/cpu/cpu_backend.h"
+#include "compute/cpu/cpu_compute.h"
 
 #include <math.h>
 #include <string.h>
@@ -327,7 +327,7 @@ static void activations_match_their_formulas(void **state)
         for (int gated = 0; gated < 2; gated++) {
             const float limit = gated != 0 ? 4.0f : 0.0f;
             rig_begin(&rig, 3, 0);
-            rig.compute->ops->activate(rig.compute, (Activation)act, limit, gated != 0 ? gate : (Act){0}, up, out);
+            cpu_activate(rig.compute, (Activation)act, limit, gated != 0 ? gate : (Act){0}, up, out);
             for (int i = 0; i < 3 * WIDE; i++) {
                 const double expected = ref_activation((Activation)act, (double)limit, (double)gate0[i],
                                                        (double)up0[i], gated != 0);

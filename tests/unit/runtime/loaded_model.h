@@ -1,5 +1,8 @@
 /*
  * loaded_model.h - a golden model (tests/oracle/golden) from file to runner, with its tokens and the logits it must give.
+ *
+ * Tests that include it are built twice where there is a CUDA compiler: for the processor, and with IMP_TEST_GPU for the first
+ * GPU, whose tier of kernels the environment may lower (IMP_TEST_TIER=portable).
  */
 #ifndef IMP_TESTS_LOADED_MODEL_H
 #define IMP_TESTS_LOADED_MODEL_H
@@ -7,6 +10,7 @@
 #include "cmocka_all.h"
 
 #include "compute/cpu/cpu_backend.h"
+#include "compute/cuda/cuda_backend.h"
 #include "core/strbuf.h"
 #include "core/file_map.h"
 #include "runtime/runner.h"
@@ -19,7 +23,7 @@
 
 #define GOLDEN_DIR IMP_TEST_DATA "/oracle/golden"
 
-enum { MAX_GOLDENS = 1024, GOLDEN_TOKENS = 60 };
+enum { MAX_GOLDENS = 1024, GOLDEN_TOKENS = 60, TEST_SKIPPED = 77 };
 
 #define assert_ok(expression)                                                                                          \
     do {                                                                                                               \
@@ -50,10 +54,49 @@ static inline size_t golden_names(const char *directory, char *names[MAX_GOLDENS
     return n;
 }
 
-static inline void loaded_runner(LoadedModel *loaded, CpuIsa isa, int32_t n_threads, const RunnerOptions *options)
+static bool loaded_deterministic; /* what a GPU is asked for; the processor always is */
+
+#ifdef IMP_TEST_GPU
+
+static inline bool loaded_device_exists(void) { return cuda_device_count() > 0; }
+static inline bool loaded_level_exists(CpuIsa isa) { return isa == CPU_ISA_PORTABLE; }
+static inline bool loaded_type_exists(DType type) { return type != DT_F64; }
+
+static inline ImpStatus loaded_backend(CpuIsa isa, int32_t n_threads, Backend **out)
+{
+    const char *tier = getenv("IMP_TEST_TIER");
+    const CudaOptions cuda = {.tier = tier != NULL && strcmp(tier, "portable") == 0 ? CUDA_USE_PORTABLE : CUDA_USE_AUTO,
+                              .deterministic = loaded_deterministic};
+    (void)isa;
+    (void)n_threads;
+    return cuda_backend_create(&cuda, out);
+}
+
+#else
+
+static inline bool loaded_device_exists(void) { return true; }
+static inline bool loaded_type_exists(DType type) { return type < DT_COUNT; }
+
+static inline ImpStatus loaded_backend(CpuIsa isa, int32_t n_threads, Backend **out)
 {
     const CpuOptions cpu = {.n_threads = n_threads, .isa = isa};
-    assert_ok(cpu_backend_create(&cpu, &loaded->backend));
+    (void)loaded_deterministic;
+    return cpu_backend_create(&cpu, out);
+}
+
+static inline bool loaded_level_exists(CpuIsa isa)
+{
+    Backend *backend;
+    if (loaded_backend(isa, 1, &backend) != IMP_OK) return false;
+    backend->ops->destroy(backend);
+    return true;
+}
+
+#endif
+
+static inline void loaded_runner(LoadedModel *loaded, CpuIsa isa, int32_t n_threads, const RunnerOptions *options)
+{
+    assert_ok(loaded_backend(isa, n_threads, &loaded->backend));
     assert_ok(loaded->backend->ops->prepare(loaded->backend, loaded->model, NULL));
     assert_ok(runner_create(loaded->backend, loaded->model, options, &loaded->runner));
 }

@@ -92,6 +92,7 @@ int main(int argc, char **argv)
     char *names[MAX_GOLDENS];
     static Golden goldens[2 * MAX_GOLDENS];
     static struct CMUnitTest tests[2 * MAX_GOLDENS];
+    if (!loaded_device_exists()) return TEST_SKIPPED;
     if (argc > 1) golden_dir = argv[1];
     const size_t n_names = golden_names(golden_dir, names);
     for (size_t i = 0; i < n_names; i++) {
