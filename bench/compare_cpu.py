@@ -5,12 +5,12 @@
 
 VENV holds llama-cpp-python, built from source for this machine. Three things are timed: a prompt (--prompt tokens, one
 sequence), decoding (--generate tokens behind an empty context), and decoding by --sequences sequences together. A round
-times imp and the peer one right after the other, and who goes first changes with the round; a ratio is the median of the
-rounds' ratios, its spread the least and the greatest. Writes OUT.json and OUT.svg and prints a table. --merge keeps the
-files of an earlier OUT.json that this run does not measure.
+times imp and the peer one right after the other, and who goes first changes with the round; a ratio is the median of
+the rounds' ratios, its spread the least and the greatest. Writes OUT.json and OUT.svg and prints a table. --merge keeps
+the files of an earlier OUT.json that this run does not measure.
 
-On a machine that others use too, --threads 1 --processor-time is what can be trusted: no thread waits for another that does
-not run.
+On a machine that others use too, --threads 1 --processor-time is what can be trusted: no thread waits for another that
+does not run.
 """
 import sys
 

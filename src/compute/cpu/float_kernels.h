@@ -488,8 +488,8 @@ static void quantize_block(const float *x, float max, bool fine, ActBlock *out)
     const F32x16 inverse = v_set1(zero ? 0.0f : top / max), byte = v_set1(256.0f);
     const float unit = zero ? 0.0f : max / top;
     out->fine = fine;
-    out->fine_scale = fine ? unit : unit * 0x1p-8f;
-    out->scale = fine ? unit * 256.0f : unit;
+    const float low_unit = fine ? unit : unit * 0x1p-8f;
+    out->scale = unit;
     int32_t total[2] = {0, 0};
     for (int half = 0; half < 2; half++) {
         const F32x16 q = v_round(v_mul(v_load(x + half * 16), inverse));
@@ -505,11 +505,11 @@ static void quantize_block(const float *x, float max, bool fine, ActBlock *out)
         out->minus_high[half] = -sum_high;
         out->minus_low[half] = -sum_low;
         total[half] = 256 * sum_high + sum_low;
-        out->sum[half] = (float)total[half] * out->fine_scale;
+        out->sum[half] = (float)total[half] * low_unit;
     }
     out->minus_high[2] = out->minus_high[0] + out->minus_high[1];
     out->minus_low[2] = out->minus_low[0] + out->minus_low[1];
-    out->sum[2] = (float)(total[0] + total[1]) * out->fine_scale;
+    out->sum[2] = (float)(total[0] + total[1]) * low_unit;
 }
 
 static void quantize_row(const float *x, int32_t n, float fine_threshold, ActBlock *out)
@@ -532,7 +532,7 @@ static void quantize_row(const float *x, int32_t n, float fine_threshold, ActBlo
             quantize_block(x + b * BLOCK_COLS, out[b].scale, out[b].scale > limit, &out[b]);
         } else {
             memset(&out[b], 0, sizeof out[b]);
-            out[b].scale = out[b].fine_scale = out[b].sum[0] = out[b].sum[1] = out[b].sum[2] = NAN;
+            out[b].scale = out[b].sum[0] = out[b].sum[1] = out[b].sum[2] = NAN;
         }
     }
 }

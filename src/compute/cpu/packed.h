@@ -20,7 +20,8 @@
  * and its numbers).
  *
  * A sum over k: integers inside a block (or half a block where scales cover 16 columns), exact in any order; then
- * sum = fma(float(integer) * weight scale, activation scale, sum), and the minima likewise, blocks ascending.
+ * sum = fma(float(integer) * weight scale, activation scale, sum), the halves' scaled integers added by fma before that,
+ * and the minima likewise, blocks ascending.
  */
 #ifndef IMP_COMPUTE_CPU_PACKED_H
 #define IMP_COMPUTE_CPU_PACKED_H
@@ -109,18 +110,17 @@ typedef struct PlainBlock {
 /* Expands block `block` of a panel: the reference. */
 void packed_expand(const PackedFormat *format, const uint8_t *panel, int64_t block, PlainBlock *out);
 
-/* 32 activations of a row: value = fine_scale * (256 * high + low). The first 64 bytes are all that a block without low
- * plane needs. Sums are over the first half, the second half and the whole. */
+/* 32 activations of a row: value = scale * (256 * high + low), of a block without low plane scale * high. The first 64
+ * bytes are all that such a block needs. Sums are over the first half, the second half and the whole. */
 typedef struct ActBlock {
     int8_t high[BLOCK_COLS];
-    float scale;         /* 256 * fine_scale */
+    float scale;
     int32_t minus_high[3]; /* minus the sums of `high` */
     float sum[3];        /* sums of the values */
-    uint32_t fine;       /* whether `low` holds something */
+    uint32_t fine;       /* 1: there is a low plane */
     int8_t low[BLOCK_COLS];
-    float fine_scale;
     int32_t minus_low[3];
-    uint32_t unused[4];
+    uint32_t unused[5];
 } ActBlock;
 
 #endif

@@ -3,7 +3,7 @@
  *
  * A few activation rows: a block is expanded in registers and used at once; its bytes are read exactly once, in order,
  * which is what a decode step lives on. Many: two panels are expanded to memory that the second cache holds, and tiles of
- * 6 activation rows pass over them: 12 integer and 12 float sums in registers, two products for each activation loaded.
+ * up to 6 activation rows pass over them: integer and float sums in registers, two products for each activation loaded.
  * Every format is the same code with its constants folded in.
  */
 #ifndef IMP_COMPUTE_CPU_PACKED_AVX512_H
@@ -144,20 +144,22 @@ KERNEL_INLINE __m512i plane_dot(const PackedFormat *f, const __m512i *codes, con
 
 KERNEL_INLINE __m512 add_block(const PackedFormat *f, const VectorBlock *block, const ActBlock *act, __m512 total)
 {
+    __m512 scaled = _mm512_setzero_ps();
     for (int half = 0; half < f->halves; half++) {
         const __m512i *codes = block->codes + half * 4;
         const int which = f->halves == 1 ? 2 : half;
         __m512i sum = plane_dot(f, codes, act->high + half * 16, act->minus_high[which]);
-        float scale = act->scale;
         if (act->fine != 0) {
             const __m512i low = plane_dot(f, codes, act->low + half * 16, act->minus_low[which]);
             sum = _mm512_add_epi32(_mm512_slli_epi32(sum, 8), low);
-            scale = act->fine_scale;
         }
-        const __m512 scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), block->scale[half]);
-        total = _mm512_fmadd_ps(scaled, _mm512_set1_ps(scale), total);
-        if (f->has_min) total = _mm512_fmadd_ps(block->minimum[half], _mm512_set1_ps(act->sum[which]), total);
+        const __m512 value = _mm512_cvtepi32_ps(sum);
+        scaled = half == 0 ? _mm512_mul_ps(value, block->scale[half])
+                           : _mm512_fmadd_ps(value, block->scale[half], scaled);
     }
+    total = _mm512_fmadd_ps(scaled, _mm512_set1_ps(act->scale), total);
+    for (int half = 0; half < f->halves && f->has_min; half++)
+        total = _mm512_fmadd_ps(block->minimum[half], _mm512_set1_ps(act->sum[f->halves == 1 ? 2 : half]), total);
     return total;
 }
 
@@ -200,13 +202,14 @@ KERNEL_INLINE void expand_panel(const PackedFormat *f, const uint8_t *panel, int
 }
 
 /* One plane of a tile: its independent sums hide the latency. */
-KERNEL_INLINE void tile_plane(int n_panels, int groups, const uint8_t *const codes[2],
+KERNEL_INLINE void tile_plane(int n_panels, int n_acts, int groups, const uint8_t *const codes[2],
                               const int8_t *const planes[TILE_ACTS], __m512i sums[2][TILE_ACTS])
 {
+#pragma GCC unroll 8
     for (int g = 0; g < groups; g++) {
         __m512i vector[2];
         for (int p = 0; p < n_panels; p++) vector[p] = _mm512_load_si512(codes[p] + 64 * g);
-        for (int a = 0; a < TILE_ACTS; a++) {
+        for (int a = 0; a < n_acts; a++) {
             const __m512i act = four_acts(planes[a] + 4 * g);
             for (int p = 0; p < n_panels; p++) sums[p][a] = _mm512_dpbusd_epi32(sums[p][a], vector[p], act);
         }
@@ -215,49 +218,85 @@ KERNEL_INLINE void tile_plane(int n_panels, int groups, const uint8_t *const cod
 
 /* What a tile is made of, constant in each instance but for the amount of the offset. */
 typedef struct TileShape {
-    int n_panels, halves;
+    int n_panels, n_acts, halves;
     bool has_min, has_offset;
     unsigned offset_shift;
 } TileShape;
 
-/* One half (or the whole) of a block: integers, then the float sums. */
-KERNEL_INLINE void tile_half(TileShape shape, const PlainBlock *const block[2], int half,
-                             const ActBlock *const act[TILE_ACTS], bool fine, __m512 total[2][TILE_ACTS])
+/* Minus the offset times the sum of a plane. */
+KERNEL_INLINE __m512i tile_start(TileShape shape, int32_t minus)
 {
-    const int which = shape.halves == 1 ? 2 : half, groups = 8 / shape.halves;
-    const uint8_t *codes[2];
+    return shape.has_offset ? _mm512_slli_epi32(_mm512_set1_epi32(minus), shape.offset_shift) : _mm512_setzero_si512();
+}
+
+/* The low planes of a tile in which every block has one. */
+KERNEL_INLINE void tile_all_low(TileShape shape, const uint8_t *const codes[2], const ActBlock *const act[], int half,
+                                __m512i sums[2][TILE_ACTS])
+{
     const int8_t *planes[TILE_ACTS];
-    __m512i sums[2][TILE_ACTS];
-    for (int p = 0; p < shape.n_panels; p++) codes[p] = block[p]->codes + half * (BLOCK_CODES / 2);
-    for (int a = 0; a < TILE_ACTS; a++) {
-        planes[a] = act[a]->high + half * 16;
-        sums[0][a] = shape.has_offset
-                         ? _mm512_slli_epi32(_mm512_set1_epi32(act[a]->minus_high[which]), shape.offset_shift)
-                         : _mm512_setzero_si512();
-        sums[1][a] = sums[0][a];
+    for (int a = 0; a < shape.n_acts; a++) {
+        planes[a] = act[a]->low + half * 16;
+        const __m512i start = tile_start(shape, act[a]->minus_low[shape.halves == 1 ? 2 : half]);
+        for (int p = 0; p < shape.n_panels; p++)
+            sums[p][a] = _mm512_add_epi32(_mm512_slli_epi32(sums[p][a], 8), start);
     }
-    tile_plane(shape.n_panels, groups, codes, planes, sums);
-    if (fine) {
-        /* Rows whose block has no low plane multiply zeros: 256 times the sum with a 256th of the scale. */
-        for (int a = 0; a < TILE_ACTS; a++) {
-            planes[a] = act[a]->low + half * 16;
-            const __m512i low = _mm512_slli_epi32(_mm512_set1_epi32(act[a]->minus_low[which]), shape.offset_shift);
-            for (int p = 0; p < shape.n_panels; p++) {
-                sums[p][a] = _mm512_slli_epi32(sums[p][a], 8);
-                if (shape.has_offset) sums[p][a] = _mm512_add_epi32(sums[p][a], low);
-            }
+    tile_plane(shape.n_panels, shape.n_acts, 8 / shape.halves, codes, planes, sums);
+}
+
+/* The low planes of the few blocks that have one, by way of memory. */
+KERNEL_INLINE void tile_some_low(TileShape shape, const uint8_t *const codes[2], const ActBlock *const act[], int half,
+                                 __m512i sums[2][TILE_ACTS])
+{
+    __m512i kept[TILE_ACTS][2];
+    for (int a = 0; a < shape.n_acts; a++)
+        for (int p = 0; p < shape.n_panels; p++) kept[a][p] = sums[p][a];
+#pragma GCC unroll 1
+    for (int a = 0; a < shape.n_acts; a++) {
+        if (act[a]->fine == 0) continue;
+        const int8_t *low = act[a]->low + half * 16;
+        const __m512i start = tile_start(shape, act[a]->minus_low[shape.halves == 1 ? 2 : half]);
+        for (int p = 0; p < shape.n_panels; p++) {
+            __m512i sum[2] = {start, _mm512_slli_epi32(kept[a][p], 8)};
+            for (int g = 0; g < 8 / shape.halves; g++)
+                sum[g % 2] = _mm512_dpbusd_epi32(sum[g % 2], _mm512_load_si512(codes[p] + 64 * g), four_acts(low + 4 * g));
+            kept[a][p] = _mm512_add_epi32(sum[0], sum[1]);
         }
-        tile_plane(shape.n_panels, groups, codes, planes, sums);
     }
-    for (int p = 0; p < shape.n_panels; p++) {
-        const __m512 scale = _mm512_load_ps(block[p]->scale[half]);
-        for (int a = 0; a < TILE_ACTS; a++) {
-            const __m512 scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(sums[p][a]), scale);
-            const __m512 act_scale = _mm512_set1_ps(fine ? act[a]->fine_scale : act[a]->scale);
-            total[p][a] = _mm512_fmadd_ps(scaled, act_scale, total[p][a]);
-            if (shape.has_min)
-                total[p][a] = _mm512_fmadd_ps(_mm512_load_ps(block[p]->minimum[half]),
-                                              _mm512_set1_ps(act[a]->sum[which]), total[p][a]);
+    for (int a = 0; a < shape.n_acts; a++)
+        for (int p = 0; p < shape.n_panels; p++) sums[p][a] = kept[a][p];
+}
+
+/* One block: the integers of each half (or the whole), scaled and added up, then the float sums. n_fine: how many of the
+ * activations have a low plane. */
+KERNEL_INLINE void tile_block(TileShape shape, const PlainBlock *const block[2], const ActBlock *const act[],
+                              uint32_t n_fine, __m512 total[2][TILE_ACTS])
+{
+    __m512 scaled[2][TILE_ACTS];
+#pragma GCC unroll 2
+    for (int half = 0; half < shape.halves; half++) {
+        const uint8_t *codes[2];
+        const int8_t *planes[TILE_ACTS];
+        __m512i sums[2][TILE_ACTS];
+        for (int p = 0; p < shape.n_panels; p++) codes[p] = block[p]->codes + half * (BLOCK_CODES / 2);
+        for (int a = 0; a < shape.n_acts; a++) {
+            planes[a] = act[a]->high + half * 16;
+            sums[0][a] = tile_start(shape, act[a]->minus_high[shape.halves == 1 ? 2 : half]);
+            sums[1][a] = sums[0][a];
+        }
+        tile_plane(shape.n_panels, shape.n_acts, 8 / shape.halves, codes, planes, sums);
+        if (n_fine == (uint32_t)shape.n_acts) tile_all_low(shape, codes, act, half, sums);
+        else if (n_fine != 0) tile_some_low(shape, codes, act, half, sums);
+        for (int p = 0; p < shape.n_panels; p++) {
+            const __m512 scale = _mm512_load_ps(block[p]->scale[half]);
+            for (int a = 0; a < shape.n_acts; a++) {
+                const __m512 sum = _mm512_cvtepi32_ps(sums[p][a]);
+                scaled[p][a] = half == 0 ? _mm512_mul_ps(sum, scale) : _mm512_fmadd_ps(sum, scale, scaled[p][a]);
+                if (half + 1 < shape.halves) continue;
+                total[p][a] = _mm512_fmadd_ps(scaled[p][a], _mm512_set1_ps(act[a]->scale), total[p][a]);
+                for (int h = 0; h < shape.halves && shape.has_min; h++)
+                    total[p][a] = _mm512_fmadd_ps(_mm512_load_ps(block[p]->minimum[h]),
+                                                  _mm512_set1_ps(act[a]->sum[shape.halves == 1 ? 2 : h]), total[p][a]);
+            }
         }
     }
 }
@@ -266,21 +305,18 @@ KERNEL_INLINE void multiply_tile(TileShape shape, const PlainBlock *const panels
                                  const ActBlock *const acts[TILE_ACTS], int32_t n_acts, float *out)
 {
     __m512 total[2][TILE_ACTS];
-    for (int a = 0; a < TILE_ACTS; a++) total[0][a] = total[1][a] = _mm512_setzero_ps();
+    for (int a = 0; a < shape.n_acts; a++) total[0][a] = total[1][a] = _mm512_setzero_ps();
     for (int64_t b = 0; b < n_blocks; b++) {
         const PlainBlock *block[2] = {&panels[0][b], &panels[1][b]};
         const ActBlock *act[TILE_ACTS];
-        uint32_t fine = 0;
-        for (int a = 0; a < TILE_ACTS; a++) {
+        uint32_t n_fine = 0;
+        for (int a = 0; a < shape.n_acts; a++) {
             act[a] = &acts[a][b];
-            fine |= act[a]->fine;
+            n_fine += act[a]->fine;
         }
-        for (int half = 0; half < shape.halves; half++) {
-            if (fine != 0) tile_half(shape, block, half, act, true, total);
-            else tile_half(shape, block, half, act, false, total);
-        }
+        tile_block(shape, block, act, n_fine, total);
     }
-    for (int a = 0; a < TILE_ACTS; a++) {
+    for (int a = 0; a < shape.n_acts; a++) {
         if (a >= n_acts) break;
         for (int p = 0; p < shape.n_panels; p++)
             _mm512_storeu_ps(out + a * PACKED_ROWS + p * PANEL_ROWS, total[p][a]);
@@ -290,38 +326,47 @@ KERNEL_INLINE void multiply_tile(TileShape shape, const PlainBlock *const panels
 typedef void MultiplyTile(const PlainBlock *const panels[2], int64_t n_blocks, const ActBlock *const acts[TILE_ACTS],
                           int32_t n_acts, unsigned offset_shift, float *out);
 
-#define TILE(name, n_panels, halves, has_min, has_offset)                                                              \
+#define TILE(name, n_panels, n, halves, has_min)                                                                       \
     static void name(const PlainBlock *const panels[2], int64_t n_blocks, const ActBlock *const acts[TILE_ACTS],       \
                      int32_t n_acts, unsigned offset_shift, float *out)                                                \
     {                                                                                                                  \
-        const TileShape shape = {n_panels, halves, has_min, has_offset, offset_shift};                                 \
+        const TileShape shape = {n_panels, n, halves, has_min, !(has_min), offset_shift};                              \
         multiply_tile(shape, panels, n_blocks, acts, n_acts, out);                                                     \
     }
-TILE(tile_one_offset, 1, 1, false, true)
-TILE(tile_one_min, 1, 1, true, false)
-TILE(tile_one_halves_offset, 1, 2, false, true)
-TILE(tile_one_halves_min, 1, 2, true, false)
-TILE(tile_two_offset, 2, 1, false, true)
-TILE(tile_two_min, 2, 1, true, false)
-TILE(tile_two_halves_offset, 2, 2, false, true)
-TILE(tile_two_halves_min, 2, 2, true, false)
+/* A format has either minima or an offset. */
+#define TILES(name, n_panels, n, halves) TILE(name, n_panels, n, halves, false) TILE(name##_min, n_panels, n, halves, true)
+TILES(tile_one_4, 1, 4, 1)
+TILES(tile_one_6, 1, 6, 1)
+TILES(tile_two_4, 2, 4, 1)
+TILES(tile_two_6, 2, 6, 1)
+TILES(tile_one_halves, 1, 4, 2)
+TILES(tile_two_halves, 2, 4, 2)
+#undef TILES
 #undef TILE
 
-/* By panels - 1, halves - 1, has_min: a format has either minima or an offset. */
-static MultiplyTile *const tiles[2][2][2] = {
-    {{tile_one_offset, tile_one_min}, {tile_one_halves_offset, tile_one_halves_min}},
-    {{tile_two_offset, tile_two_min}, {tile_two_halves_offset, tile_two_halves_min}},
+/* By panels - 1, halves - 1, has_min and whether 6 activation rows are wanted: sums of halves take more registers. */
+static const struct {
+    MultiplyTile *multiply;
+    int n_acts;
+} tiles[2][2][2][2] = {
+    {{{{tile_one_4, 4}, {tile_one_6, 6}}, {{tile_one_4_min, 4}, {tile_one_6_min, 6}}},
+     {{{tile_one_halves, 4}, {tile_one_halves, 4}}, {{tile_one_halves_min, 4}, {tile_one_halves_min, 4}}}},
+    {{{{tile_two_4, 4}, {tile_two_6, 6}}, {{tile_two_4_min, 4}, {tile_two_6_min, 6}}},
+     {{{tile_two_halves, 4}, {tile_two_halves, 4}}, {{tile_two_halves_min, 4}, {tile_two_halves_min, 4}}}},
 };
 
 static void multiply_many(const PackedFormat *f, const PlainBlock *const panels[2], int n_panels, int64_t cols,
                           const ActBlock *const acts[], int32_t n_acts, float *out)
 {
-    MultiplyTile *multiply = tiles[n_panels - 1][f->halves - 1][f->has_min];
-    for (int32_t first = 0; first < n_acts; first += TILE_ACTS) {
+    for (int32_t first = 0, n; first < n_acts; first += n) {
+        const int32_t left = n_acts - first;
+        /* 6 together, but 8 as 4 and 4. */
+        const int which = left > 4 && left != 8, size = tiles[n_panels - 1][f->halves - 1][f->has_min][which].n_acts;
         const ActBlock *tile[TILE_ACTS];
-        const int32_t n = n_acts - first < TILE_ACTS ? n_acts - first : TILE_ACTS;
-        for (int32_t a = 0; a < TILE_ACTS; a++) tile[a] = acts[first + (a < n ? a : n - 1)];
-        multiply(panels, cols / BLOCK_COLS, tile, n, f->offset_shift, out + first * PACKED_ROWS);
+        n = left < size ? left : size;
+        for (int32_t a = 0; a < size; a++) tile[a] = acts[first + (a < n ? a : n - 1)];
+        tiles[n_panels - 1][f->halves - 1][f->has_min][which].multiply(panels, cols / BLOCK_COLS, tile, n,
+                                                                        f->offset_shift, out + first * PACKED_ROWS);
     }
 }
 

@@ -28,7 +28,7 @@ static void packed_dot(const uint8_t *codes, const int8_t *acts, int groups, int
 static void packed_add_block(const PackedFormat *format, const PlainBlock *block, const ActBlock *act, float *out)
 {
     const int groups = 8 / format->halves, offset = format->offset_shift != 0 ? 1 << format->offset_shift : 0;
-    F32x16 total = v_load(out);
+    F32x16 total = v_load(out), scaled = v_set1(0.0f);
     for (int half = 0; half < format->halves; half++) {
         const uint8_t *codes = block->codes + half * (BLOCK_CODES / 2);
         const int which = format->halves == 1 ? 2 : half;
@@ -39,10 +39,12 @@ static void packed_add_block(const PackedFormat *format, const PlainBlock *block
             PACKED_DOT(codes, act->low + half * 16, groups, low);
             for (int r = 0; r < PANEL_ROWS; r++) sums[r] = sums[r] * 256 + low[r] + act->minus_low[which] * offset;
         }
-        const F32x16 scaled = v_mul(v_load_s32(sums), v_load(block->scale[half]));
-        total = v_fma(scaled, v_set1(act->fine != 0 ? act->fine_scale : act->scale), total);
-        if (format->has_min) total = v_fma(v_load(block->minimum[half]), v_set1(act->sum[which]), total);
+        const F32x16 value = v_load_s32(sums), scale = v_load(block->scale[half]);
+        scaled = half == 0 ? v_mul(value, scale) : v_fma(value, scale, scaled);
     }
+    total = v_fma(scaled, v_set1(act->scale), total);
+    for (int half = 0; half < format->halves && format->has_min; half++)
+        total = v_fma(v_load(block->minimum[half]), v_set1(act->sum[format->halves == 1 ? 2 : half]), total);
     v_store(out, total);
 }
 

@@ -7,8 +7,8 @@
 
 #include <string.h>
 
-/* The exponent, as in a float's bits, of what a block's codes count: its largest element has 13 bits then. Nothing smaller
- * than 2^-126 is counted; 255 stands for a block with an element that is no finite number. */
+/* The exponent, as in a float's bits, of what a block's codes count: its largest element has 13 bits then. Nothing
+ * smaller than 2^-126 is counted; 255 stands for a block with an element that is no finite number. */
 static uint8_t block_exponent(const float *x)
 {
     uint32_t most = 0;
@@ -32,7 +32,8 @@ static void block_codes(const float *x, uint8_t exponent, int16_t *codes)
     for (int i = 0; i < WIDE_COLS; i++) codes[i] = (int16_t)(f32_to_bits(x[i] * inverse + 0x1.8p23f) - 0x4B400000u);
 }
 
-void wide_pack(DTypeDecode *decode, const uint8_t *rows, size_t row_bytes, int32_t n_rows, int64_t cols, uint8_t *panel)
+void wide_pack(DTypeDecode *decode, const uint8_t *rows, size_t row_bytes, int32_t n_rows, int64_t cols,
+               uint8_t *panel)
 {
     const size_t element = sizeof(uint16_t);
     uint8_t *exponents = panel, *block = panel + wide_exponent_bytes(cols);

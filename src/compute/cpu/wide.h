@@ -2,14 +2,13 @@
  * wide.h - half-precision weights and their activations as 16-bit integers, because integer products are twice as many
  * an instruction as float32 products, on every level, and come out the same on every level.
  *
- * Weights: a panel is 16 rows side by side, cut into blocks of 64 columns. A block of a row shares a power of two, and its
- * elements are 14-bit integers beside it: BF16 down to a 32nd of the block's largest element is exact, F16 down to a quarter,
- * and what is smaller is off by a 16,384th of the largest at most.
+ * Weights: a panel is 16 rows side by side, cut into blocks of 64 columns. A block of a row shares a power of two, and
+ * its elements are 14-bit integers beside it: BF16 down to a 32nd of the block's largest element is exact, F16 down to a
+ * quarter, and what is smaller is off by an 8,192th of the largest at most.
  *
  *     panel = [exponents: 16 bytes a block, padded to 64] [codes: for each block [32][row][2] int16]
  *
- * Activations: 13-bit integers with a float32 scale a block of 64, sixteen times as fine as the 8 bits that other engines
- * give a BF16 activation.
+ * Activations: 13-bit integers with a float32 scale a block of 64, where a BF16 product of others has 8 bits each.
  *
  * A sum over k: 64 * 8191 * 4095 < 2^31, so that a block's integers are exact in any order; then
  * sum = fma(float(integer) * weight scale, activation scale, sum), blocks ascending.
@@ -53,8 +52,9 @@ static inline size_t wide_panel_bytes(int64_t cols)
     return wide_exponent_bytes(cols) + (size_t)(cols / WIDE_COLS) * WIDE_BLOCK_CODES * sizeof(int16_t);
 }
 
-/* Re-lays `n_rows` <= WIDE_ROWS rows of a file, `row_bytes` apart, which `decode` makes floats of; missing rows repeat the
- * last. */
-void wide_pack(DTypeDecode *decode, const uint8_t *rows, size_t row_bytes, int32_t n_rows, int64_t cols, uint8_t *panel);
+/* Re-lays `n_rows` <= WIDE_ROWS rows of a file, `row_bytes` apart, which `decode` makes floats of; missing rows repeat
+ * the last. */
+void wide_pack(DTypeDecode *decode, const uint8_t *rows, size_t row_bytes, int32_t n_rows, int64_t cols,
+               uint8_t *panel);
 
 #endif

@@ -1,8 +1,8 @@
 /*
  * wide_avx512.h - products with panels of 16-bit integers by VNNI: 32 products an instruction.
  *
- * Few activation rows: a panel is read once, in order. Many: tiles of up to 6 activation rows and two panels, 12 integer
- * and 12 float sums in registers, pass over the panels in pieces that the second cache holds.
+ * Few activation rows: a panel is read once, in order. Many: tiles of up to 6 activation rows and two panels, 12
+ * integer and 12 float sums in registers, pass over the panels in pieces that the second cache holds.
  */
 #ifndef IMP_COMPUTE_CPU_WIDE_AVX512_H
 #define IMP_COMPUTE_CPU_WIDE_AVX512_H
@@ -111,8 +111,8 @@ WIDE_TILES(6)
 #undef WIDE_TILES
 #undef WIDE_TILE_OF
 
-static void wide_multiply_avx512(const uint8_t *const panels[2], int n_panels, int64_t cols, const WideAct *const acts[],
-                                 int32_t n_acts, float *out)
+static void wide_multiply_avx512(const uint8_t *const panels[2], int n_panels, int64_t cols,
+                                 const WideAct *const acts[], int32_t n_acts, float *out)
 {
     /* By panels - 1, activation rows - 1. */
     static WideTile *const wide_tiles[2][WIDE_TILE] = {

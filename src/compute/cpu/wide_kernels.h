@@ -1,5 +1,5 @@
 /*
- * wide_kernels.h - products with panels of 16-bit integers, for levels that do without a 16-bit dot product of their own.
+ * wide_kernels.h - products with panels of 16-bit integers, for levels without a 16-bit dot product of their own.
  *
  * The level may define WIDE_DOT, a function that writes 16 sums for each of n <= WIDE_TOGETHER activation rows.
  */

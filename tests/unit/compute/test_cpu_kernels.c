@@ -240,7 +240,6 @@ static void assert_same_acts(const ActBlock *a, const ActBlock *b, int32_t block
 {
     for (int32_t i = 0; i < blocks; i++) {
         assert_same(&a[i].scale, &b[i].scale, 1, "quantize_row's scale");
-        assert_same(&a[i].fine_scale, &b[i].fine_scale, 1, "quantize_row's fine scale");
         assert_same(a[i].sum, b[i].sum, 3, "quantize_row's sums");
         assert_int_equal(a[i].fine, b[i].fine);
         assert_memory_equal(a[i].high, b[i].high, sizeof a[i].high);
@@ -274,9 +273,9 @@ static void fixed_point_is_close_and_the_same_everywhere(void **state)
             const ActBlock *block = &expected[b];
             n_fine += block->fine != 0;
             for (int i = 0; i < BLOCK_COLS; i++) {
-                const double value = (double)block->fine_scale * (256.0 * block->high[i] + block->low[i]);
-                const double step = (double)(block->fine != 0 ? block->fine_scale : block->scale);
-                assert_true(fabs(value - (double)x[b * BLOCK_COLS + i]) <= 0.51 * step);
+                const double code = block->fine != 0 ? 256.0 * block->high[i] + block->low[i] : block->high[i];
+                assert_true(fabs((double)block->scale * code - (double)x[b * BLOCK_COLS + i]) <=
+                            0.51 * (double)block->scale);
             }
         }
         if (round % 4 != 3 && round > 0) {
@@ -391,7 +390,8 @@ static void wide_products_agree(void **state)
         if (round == 10) memset(rows, 0xFF, 2); /* no number */
         uint8_t *second = panel + wide_panel_bytes(PACKED_COLS);
         wide_pack(dtype_info(type)->decode, rows, row_bytes, WIDE_ROWS, PACKED_COLS, panel);
-        wide_pack(dtype_info(type)->decode, rows + WIDE_ROWS * row_bytes, row_bytes, ROWS - WIDE_ROWS, PACKED_COLS, second);
+        wide_pack(dtype_info(type)->decode, rows + WIDE_ROWS * row_bytes, row_bytes, ROWS - WIDE_ROWS, PACKED_COLS,
+                  second);
         const uint8_t *const panels[2] = {panel, second};
         const WideAct *pointers[MOST_ACTS];
         for (int a = 0; a < MOST_ACTS; a++) {
