@@ -162,6 +162,8 @@ static void add_calls(json_t *content, const json_t *calls)
         const json_t *call = json_array_get(calls, i), *function = json_object_get(call, "function");
         const char *arguments = json_string_value(json_object_get(function, "arguments"));
         json_t *input = json_loads(arguments != NULL ? arguments : "", 0, NULL);
+        /* Integers beyond 64 bits are valid, too. */
+        if (input == NULL) input = json_loads(arguments != NULL ? arguments : "", JSON_DECODE_INT_AS_REAL, NULL);
         if (!json_is_object(input)) {
             json_decref(input);
             input = json_object();

@@ -93,7 +93,7 @@ static void put_value(const char *text, size_t length, bool is_string, StrBuf *o
     size_t to = length;
     while (from < to && argument_is_space(text[from])) from++;
     while (to > from && argument_is_space(text[to - 1])) to--;
-    json_t *value = json_loadb(text + from, to - from, JSON_DECODE_ANY, NULL);
+    json_t *value = json_loadb(text + from, to - from, JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL, NULL);
     if (value != NULL && (!is_string || json_is_string(value))) strbuf_append(out, text + from, to - from);
     else if (to - from <= 5 && !is_string) argument_put_word(out, text + from, to - from); /* True, False, None */
     else argument_put_string(out, text, length);

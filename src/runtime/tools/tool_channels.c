@@ -99,28 +99,32 @@ static const char *find_end(const ToolParser *parser, const char *text, size_t l
     return NULL;
 }
 
-static void send_arguments(ToolParser *parser, const char *text, size_t length, bool whole)
+/* Arguments end by themselves: what looks like a mark inside of their strings is none. False when more text must come. */
+static bool step_message_arguments(ToolParser *parser)
 {
     ArgumentStatus status = ARGUMENT_MORE;
+    const size_t length = parser->held.length - parser->used;
     strbuf_clear(&parser->out);
-    (void)argument_reader_push(&parser->arguments, text, length, whole, &parser->out, &status);
+    parser->used += argument_reader_push(&parser->arguments, parser->held.data + parser->used, length, parser->last, &parser->out,
+                                         &status);
     parser_emit_arguments(parser, parser->out.data, parser->out.length);
-    if (status != ARGUMENT_MORE) parser->message_kind = IMP_TOOL_CALL_END; /* nothing more is asked of this message */
+    if (status == ARGUMENT_MORE && !parser->last) return false;
+    parser_end_call(parser);
+    parser->message_kind = IMP_TOOL_CALL_END; /* nothing more is asked of this message */
+    return true;
 }
 
 static bool step_message(ToolParser *parser)
 {
+    if (parser->message_kind == IMP_TOOL_ARGUMENTS) return step_message_arguments(parser);
     size_t sure = 0;
     size_t mark_length = 0;
     const char *text = parser->held.data + parser->used;
     const size_t length = parser->held.length - parser->used;
     const char *end = find_end(parser, text, length, &sure, &mark_length);
-    const bool is_call = parser->message_kind == IMP_TOOL_ARGUMENTS;
-    if (is_call) send_arguments(parser, text, sure, end != NULL || parser->last);
-    else if (parser->message_kind != IMP_TOOL_CALL_END) parser_emit_text(parser, parser->message_kind, text, sure);
+    if (parser->message_kind != IMP_TOOL_CALL_END) parser_emit_text(parser, parser->message_kind, text, sure);
     parser->used += sure + (end != NULL ? mark_length : 0);
     if (end == NULL && !parser->last) return false;
-    if (is_call || parser->message_kind == IMP_TOOL_CALL_END) parser_end_call(parser);
     parser->message_kind = IMP_TOOL_TEXT;
     parser->phase = PHASE_MESSAGE_HEAD;
     return end != NULL;

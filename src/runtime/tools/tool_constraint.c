@@ -11,7 +11,7 @@
 
 #include <string.h>
 
-enum { MAX_PARAMETERS = 256, MAX_TOKEN_TEXT = 48 };
+enum { MAX_PARAMETERS = 256, MAX_TOKEN_TEXT = 48, MAX_MARK = 64 };
 
 typedef struct Composer {
     ConstraintBuilder *builder;
@@ -83,16 +83,22 @@ static ImpStatus literal(Composer *composer, const char *text, ConstraintPart *o
     return sequence(composer, parts, 3, out);
 }
 
-/* Any text up to and with the mark. */
-static ImpStatus text_until(Composer *composer, const char *mark, ConstraintPart *out)
+/* Any text up to and with the first mark, in which none of the marks stands before. A special token's name may not be spelled out
+ * either: who reads the text could not tell it from the token. */
+static ImpStatus text_until_one_of(Composer *composer, const char *const *marks, size_t n, ConstraintPart *out)
 {
     size_t length = 0;
     ConstraintPart parts[2];
-    if (special_at(composer->tokenizer, mark, &length) < 0)
-        return constraint_add_text_until(composer->builder, &mark, 1, 0, out);
-    IMP_TRY(constraint_add_text_without(composer->builder, NULL, 0, &parts[0]));
-    IMP_TRY(literal(composer, mark, &parts[1]));
+    if (special_at(composer->tokenizer, marks[0], &length) < 0)
+        return constraint_add_text_until(composer->builder, marks, n, 0, out);
+    IMP_TRY(constraint_add_text_without(composer->builder, marks, n, &parts[0]));
+    IMP_TRY(literal(composer, marks[0], &parts[1]));
     return sequence(composer, parts, 2, out);
+}
+
+static ImpStatus text_until(Composer *composer, const char *mark, ConstraintPart *out)
+{
+    return text_until_one_of(composer, &mark, 1, out);
 }
 
 /* ---- arguments ---- */
@@ -392,18 +398,23 @@ static ImpStatus some_space(Composer *composer, ConstraintPart *out)
     return constraint_add_repeat(composer->builder, line, 0, 4, out);
 }
 
+/* What ends a message on a channel. */
+static const char *const channel_marks[] = {"<|end|>", "<|call|>", "<|return|>", "<|start|>", "<|channel|>"};
+enum { N_CHANNEL_MARKS = sizeof channel_marks / sizeof channel_marks[0] };
+
 /* What may stand before an answer: reasoning. Of the engine's blocks only the opening tag reaches the constraint. */
 static ImpStatus reasoning_part(Composer *composer, const ToolRules *rules, ConstraintPart *out)
 {
     const char *open = rules->no_reasoning ? NULL : rules->reasoning_open;
     const ToolFormat *format = composer->format;
-    ConstraintPart parts[2];
+    ConstraintPart parts[3];
     *out = composer->nothing;
     if (format->channels) {
         if (rules->no_reasoning) return IMP_OK;
         IMP_TRY(literal(composer, "<|channel|>analysis<|message|>", &parts[0]));
-        IMP_TRY(text_until(composer, "<|end|><|start|>assistant", &parts[1]));
-        IMP_TRY(sequence(composer, parts, 2, &parts[0]));
+        IMP_TRY(text_until_one_of(composer, channel_marks, N_CHANNEL_MARKS, &parts[1]));
+        IMP_TRY(literal(composer, "<|start|>assistant", &parts[2]));
+        IMP_TRY(sequence(composer, parts, 3, &parts[0]));
         return either(composer, parts[0], composer->nothing, out);
     }
     if (open != NULL) {
@@ -420,17 +431,17 @@ static ImpStatus reasoning_part(Composer *composer, const ToolRules *rules, Cons
     return sequence(composer, parts, 2, out);
 }
 
-/* The marks by which the format's calls begin, as far as they are text: an answer holds none of them but as a call. */
-static size_t text_marks(const Composer *composer, const char *marks[], char first[], size_t size)
+/* The marks by which the format's calls begin, up to their first white space: an answer holds none of them but as a call. */
+static size_t call_marks(const ToolFormat *format, char texts[TOOL_MAX_FORMS][MAX_MARK], const char *marks[])
 {
-    size_t n = 0, length = 0;
-    const ToolFormat *format = composer->format;
+    size_t n = 0;
     for (size_t i = 0; i < TOOL_MAX_FORMS && format->forms[i].call != NULL; i++) {
         const ToolForm *form = &format->forms[i];
         const char *mark = form->open[0] != '\0' ? form->open : form->call;
-        if (mark[0] == '\0' || form->only_at_start || special_at(composer->tokenizer, mark, &length) >= 0) continue;
-        if (n == 0 && i == 0) (void)snprintf(first, size, "%s", mark);
-        marks[n++] = mark;
+        if (mark[0] == '\0' || form->only_at_start) continue;
+        (void)snprintf(texts[n], MAX_MARK, "%.*s", (int)strcspn(mark, " \n"), mark);
+        marks[n] = texts[n];
+        n++;
     }
     return n;
 }
@@ -439,13 +450,13 @@ static size_t text_marks(const Composer *composer, const char *marks[], char fir
 static ImpStatus text_or_calls(Composer *composer, const json_t *answer, ConstraintPart calls, ConstraintPart *out)
 {
     const char *marks[TOOL_MAX_FORMS];
-    char first[64] = "";
-    size_t n = text_marks(composer, marks, first, sizeof first);
+    char texts[TOOL_MAX_FORMS][MAX_MARK];
+    const size_t n = call_marks(composer->format, texts, marks);
     ConstraintPart text, parts[2];
     if (composer->format->channels || answer != NULL) {
         IMP_TRY(literal(composer, composer->format->channels ? "<|channel|>final<|message|>" : "", &parts[0]));
         if (answer != NULL) IMP_TRY(constraint_add_schema(composer->builder, answer, &parts[1]));
-        else IMP_TRY(constraint_add_text_without(composer->builder, NULL, 0, &parts[1]));
+        else IMP_TRY(constraint_add_text_without(composer->builder, channel_marks, N_CHANNEL_MARKS, &parts[1]));
         IMP_TRY(sequence(composer, parts, 2, &text));
         return either(composer, text, calls, out);
     }

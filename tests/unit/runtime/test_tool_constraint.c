@@ -8,6 +8,7 @@
 
 #include "runtime/tools/tool_constraint.h"
 #include "runtime/tools/tool_parser.h"
+#include "text/tokenizer/tokenizer_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -26,25 +27,69 @@ static const char tools_json[] =
     "   \"required\": [\"where\", \"code\"], \"$defs\": {\"place\": {\"type\": \"object\", \"properties\": {\"x\": {\"type\": \"number\"}},"
     "    \"required\": [\"x\"], \"additionalProperties\": false}}, \"additionalProperties\": false}}]";
 
+/* Marks as ordinary words of a vocabulary that has all bytes besides, or as special tokens, which stand for no text. */
 static const char *const words[] = {
-    "\"", "</parameter>", "</arg_value>", "<escape>", "<|\"|>", "}", ")", "]", "\"}", "\n", "<tool_call>", "</tool_call>", "true",
-    "<|end|>", "<|start|>assistant", "[/THINK]", "<channel|>", "12", "look", "{\"", "\": ", ", ", "hello", " world", "city",
+    "\"", "</parameter>", "</arg_value>", "}", ")", "]", "\"}", "\n", "true", "12", "look", "{\"", "\": ", ", ", "hello", " world", "city",
 };
-enum { N_WORDS = sizeof words / sizeof words[0], END = 256 + N_WORDS, N_TOKENS };
+static const char *const marks[] = {
+    "<escape>", "<|\"|>", "<tool_call>", "</tool_call>", "<|end|>", "<|start|>", "[/THINK]", "<channel|>", "<|channel|>", "<|message|>",
+    "<|constrain|>", "<|return|>", "<|call|>", "[TOOL_CALLS]", "[ARGS]", "[THINK]", "<|channel>", "<|tool_call>", "<tool_call|>",
+    "<start_function_call>", "<end_function_call>", "<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>", "<｜tool▁call▁begin｜>",
+    "<｜tool▁call▁end｜>", "<｜tool▁sep｜>", "<|tool_call_start|>", "<|tool_call_end|>", "<|tool_call|>", "<TOOLCALL>", "</TOOLCALL>",
+    "<think>", "<|im_end|>",
+};
+enum {
+    N_WORDS = sizeof words / sizeof words[0],
+    N_MARKS = sizeof marks / sizeof marks[0],
+    FIRST_WORD = 256,
+    FIRST_MARK = FIRST_WORD + N_WORDS,
+    END = FIRST_MARK + N_MARKS - 1,
+    N_TOKENS,
+};
 
-static ConstraintVocab *make_vocab(void)
+static ConstraintVocab *make_vocab(bool special)
 {
     static char bytes[256];
     ConstraintToken tokens[N_TOKENS] = {{NULL, 0}};
-    const int32_t end = END;
+    const int32_t ends[] = {END, END - 20};
     ConstraintVocab *vocab = NULL;
     for (int i = 0; i < 256; i++) {
         bytes[i] = (char)i;
         tokens[i] = (ConstraintToken){&bytes[i], 1};
     }
-    for (int i = 0; i < N_WORDS; i++) tokens[256 + i] = (ConstraintToken){words[i], strlen(words[i])};
-    assert_int_equal(constraint_vocab_create(tokens, N_TOKENS, &end, 1, &vocab), IMP_OK);
+    for (int i = 0; i < N_WORDS; i++) tokens[FIRST_WORD + i] = (ConstraintToken){words[i], strlen(words[i])};
+    for (int i = 0; i + 1 < N_MARKS && !special; i++) tokens[FIRST_MARK + i] = (ConstraintToken){marks[i], strlen(marks[i])};
+    assert_string_equal(marks[END - 20 - FIRST_MARK], "<|call|>");
+    assert_int_equal(constraint_vocab_create(tokens, N_TOKENS, ends, special ? 2 : 1, &vocab), IMP_OK);
     return vocab;
+}
+
+/* A tokenizer with the same ids: bytes as byte-level BPE names them, special tokens, and something where the words are. */
+static Tokenizer *make_tokenizer(void)
+{
+    Tokenizer *tokenizer = NULL;
+    json_t *vocab = json_object(), *added = json_array();
+    for (int i = 0, next = 0; i < 256; i++) {
+        char name[8];
+        const bool printable = (i >= '!' && i <= '~') || (i >= 0xa1 && i <= 0xac) || i >= 0xae;
+        const int point = printable ? i : 256 + next++;
+        (void)snprintf(name, sizeof name, point < 128 ? "%c" : "%c%c", point < 128 ? point : 0xc0 | point >> 6, 0x80 | (point & 0x3f));
+        (void)json_object_set_new(vocab, name, json_integer(i));
+    }
+    for (int i = 0; i < N_WORDS; i++) {
+        char name[16];
+        (void)snprintf(name, sizeof name, "word%d", i);
+        (void)json_object_set_new(vocab, name, json_integer(FIRST_WORD + i));
+    }
+    for (int i = 0; i < N_MARKS; i++)
+        (void)json_array_append_new(added, json_pack("{s:i, s:s, s:b, s:b}", "id", FIRST_MARK + i, "content", marks[i], "special", 1,
+                                                     "normalized", 0));
+    json_t *json = json_pack("{s:{s:s, s:o, s:[]}, s:o, s:{s:s}, s:{s:s, s:b, s:b}}", "model", "type", "BPE", "vocab", vocab, "merges",
+                             "added_tokens", added, "decoder", "type", "ByteLevel", "pre_tokenizer", "type", "ByteLevel",
+                             "add_prefix_space", 0, "use_regex", 0);
+    if (tokenizer_create_json(json, NULL, NULL, NULL, &tokenizer) != IMP_OK) fail_msg("%s", imp_last_error());
+    json_decref(json);
+    return tokenizer;
 }
 
 static bool is_set(const uint32_t *bits, int32_t token) { return (bits[token / 32] >> token % 32 & 1) != 0; }
@@ -54,16 +99,15 @@ static int32_t choose(const uint32_t *bits)
 {
     int32_t allowed[N_TOKENS], n = 0;
     if (is_set(bits, END) && rand() % 3 == 0) return END;
-    for (int32_t token = N_TOKENS - 1; token >= 0; token--)
+    for (int32_t token = END; token-- > 0;)
         if (is_set(bits, token)) allowed[n++] = token;
-    assert_true(n > 0);
-    const int32_t first_byte = n > 1 && allowed[0] == END;
+    if (n == 0) return END;
     if (rand() % 2 == 0)
-        for (int32_t i = first_byte; i < n && allowed[i] >= 256; i++)
+        for (int32_t i = 0; i < n && allowed[i] >= FIRST_WORD; i++)
             if (rand() % 3 == 0) return allowed[i];
     for (int tries = 0; tries < 20; tries++) {
         const int32_t token = allowed[rand() % n];
-        if (token != END && (token >= 256 || (token >= 32 && token < 127))) return token;
+        if (token >= FIRST_WORD || (token >= 32 && token < 127)) return token;
     }
     return allowed[rand() % n];
 }
@@ -77,11 +121,13 @@ static bool walk(const Constraint *constraint, ConstraintVocab *vocab, StrBuf *t
     assert_int_equal(constraint_state_create(constraint, vocab, &state), IMP_OK);
     for (int step = 0; step < MAX_STEPS && !ended; step++) {
         assert_int_equal(constraint_mask(state, bits), IMP_OK);
+        const bool complete = constraint_complete(state);
         const int32_t token = choose(bits);
         assert_true(constraint_advance(state, token));
-        ended = token == END;
-        if (token < 256) strbuf_putc(text, (char)token);
-        else if (!ended) strbuf_puts(text, words[token - 256]);
+        ended = complete && is_set(bits, END) && (token == END || strcmp(token >= FIRST_MARK ? marks[token - FIRST_MARK] : "", "<|call|>") == 0);
+        if (ended) break;
+        if (token < FIRST_WORD) strbuf_putc(text, (char)token);
+        else strbuf_puts(text, token < FIRST_MARK ? words[token - FIRST_WORD] : marks[token - FIRST_MARK]);
     }
     constraint_state_free(state);
     return ended;
@@ -109,7 +155,7 @@ static void check_arguments(const OfferedTool *tool, const StrBuf *arguments, Co
     static const char nothing[] = "{\"type\": \"object\", \"maxProperties\": 0}";
     Constraint *schema = NULL;
     ConstraintState *state = NULL;
-    json_t *value = json_loadb(arguments->data != NULL ? arguments->data : "", arguments->length, 0, NULL);
+    json_t *value = json_loadb(arguments->data != NULL ? arguments->data : "", arguments->length, JSON_DECODE_INT_AS_REAL, NULL);
     if (!json_is_object(value)) fail_msg("%s\ngave the arguments %s", text, arguments->data);
     json_decref(value);
     if (tool->parameters != NULL) assert_int_equal(constraint_compile_schema(tool->parameters, &schema), IMP_OK);
@@ -139,9 +185,10 @@ static int32_t read_back(const ToolFormat *format, const ToolList *tools, const 
     return heard.n_calls;
 }
 
-static void run_walks(const ToolRules *rules, const char *json)
+static void run_walks(const ToolRules *rules, const char *json, bool special)
 {
-    ConstraintVocab *vocab = make_vocab();
+    ConstraintVocab *vocab = make_vocab(special);
+    Tokenizer *tokenizer = special ? make_tokenizer() : NULL;
     ToolList tools;
     int ended = 0;
     assert_int_equal(tool_list_parse(json, strlen(json), &tools), IMP_OK);
@@ -150,7 +197,7 @@ static void run_walks(const ToolRules *rules, const char *json)
         Constraint *constraint = NULL;
         ToolRules own = *rules;
         if (rules->only != NULL) own.only = &tools.tools[1];
-        if (tool_constraint_create(format, &tools, &own, NULL, &constraint) != IMP_OK)
+        if (tool_constraint_create(format, &tools, &own, tokenizer, &constraint) != IMP_OK)
             fail_msg("%s: %s", format->name, imp_last_error());
         for (int i = 0; i < WALKS; i++) {
             StrBuf text = {0};
@@ -166,6 +213,7 @@ static void run_walks(const ToolRules *rules, const char *json)
     }
     if (ended < 60) fail_msg("only %d walks came to an end", ended);
     tool_list_free(&tools);
+    tokenizer_free(tokenizer);
     constraint_vocab_free(vocab);
 }
 
@@ -173,28 +221,31 @@ static void test_required(void **state)
 {
     (void)state;
     srand(1);
-    run_walks(&(ToolRules){.required = true}, tools_json);
+    run_walks(&(ToolRules){.required = true}, tools_json, false);
+    run_walks(&(ToolRules){.required = true}, tools_json, true);
 }
 
 static void test_required_once(void **state)
 {
     (void)state;
     srand(2);
-    run_walks(&(ToolRules){.required = true, .single = true}, tools_json);
+    run_walks(&(ToolRules){.required = true, .single = true}, tools_json, false);
+    run_walks(&(ToolRules){.required = true, .single = true}, tools_json, true);
 }
 
 static void test_auto(void **state)
 {
     (void)state;
     srand(3);
-    run_walks(&(ToolRules){0}, tools_json);
+    run_walks(&(ToolRules){0}, tools_json, false);
+    run_walks(&(ToolRules){0}, tools_json, true);
 }
 
 /* Only the named tool can be called. */
 static void test_named(void **state)
 {
     ToolList tools;
-    ConstraintVocab *vocab = make_vocab();
+    ConstraintVocab *vocab = make_vocab(false);
     Constraint *constraint = NULL;
     ConstraintState *walk_state = NULL;
     char forced[64] = "";
@@ -219,7 +270,7 @@ static void test_beyond_parameters(void **state)
     static const char json[] = "[{\"name\": \"pick\", \"parameters\": {\"type\": \"object\", \"properties\": {\"a\": {\"type\": \"integer\"}, "
                                "\"b\": {\"type\": \"integer\"}}, \"minProperties\": 1, \"maxProperties\": 1, \"additionalProperties\": false}}]";
     ToolList tools;
-    ConstraintVocab *vocab = make_vocab();
+    ConstraintVocab *vocab = make_vocab(false);
     (void)state;
     srand(4);
     assert_int_equal(tool_list_parse(json, sizeof json - 1, &tools), IMP_OK);
@@ -246,7 +297,7 @@ static void test_written_calls(void **state)
 {
     static const char given[] = "{\"city\": \"Oslo\", \"days\": 3}";
     ToolList tools;
-    ConstraintVocab *vocab = make_vocab();
+    ConstraintVocab *vocab = make_vocab(false);
     json_t *arguments = json_loads(given, 0, NULL);
     (void)state;
     assert_int_equal(tool_list_parse(tools_json, sizeof tools_json - 1, &tools), IMP_OK);
