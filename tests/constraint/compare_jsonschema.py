@@ -86,8 +86,26 @@ class Generator:
             schema["minItems"] = self.r.randint(0, 3)
         if self.chance(0.25):
             schema["maxItems"] = self.r.randint(0, 4)
-        if self.chance(0.15):
+        if self.chance(0.2):
             schema["uniqueItems"] = True
+            if self.chance(0.5):
+                schema["items"] = self.small_object(depth, names)
+
+    def small_object(self, depth, names):
+        """Objects of few values, of which an array can use up all."""
+        part = [{"type": "boolean"}, {"enum": ["a", "ab", 1]}, {"type": "string", "maxLength": 1}, {"type": "integer", "minimum": 1, "maximum": 3},
+                {"type": "string"}, {"type": "array", "items": {"enum": [1, 2]}, "maxItems": 2}]
+        keys = self.r.sample(["a", "ab", "b"], self.r.randint(1, 3))
+        schema = {"type": "object", "properties": {key: self.r.choice(part) for key in keys}}
+        if self.chance(0.7):
+            schema["additionalProperties"] = False
+        if self.chance(0.6):
+            schema["required"] = self.r.sample(keys, self.r.randint(1, len(keys)))
+        if self.chance(0.15):
+            return {"anyOf": [schema, self.schema(depth, names)]}
+        if self.chance(0.1):
+            return {"enum": [{"a": 1}, {"a": 2}, {"a": 1, "b": 2}, "a"]}
+        return schema
 
     def objects(self, schema, depth, names):
         if self.chance(0.7):
@@ -291,7 +309,7 @@ def compare(schema, texts, answer, report, counts):
             report("lost at byte %d" % at if valid else "taken wrongly", schema, text)
     for walk in answer["walks"]:
         counts["walks " + walk["end"]] += 1
-        if walk["end"] == "stuck" or walk["text"] is None:
+        if walk["end"] == "stuck":
             report("stuck", schema, repr(walk["text"]))
         elif walk["end"] == "whole" and judge(validator, walk["text"]) is False:
             report("invalid walk", schema, repr(walk["text"]))

@@ -78,6 +78,8 @@ typedef void GrammarToken(void *context, int32_t token);
 bool grammar_tokens(const Grammar *grammar, Tape *tape, uint32_t state, GrammarToken *found, void *context);
 bool grammar_complete(const Grammar *grammar, Tape *tape, uint32_t state);
 uint64_t grammar_hash(const Grammar *grammar, const Tape *tape, uint32_t state);
+/* All JSON values that are being read may meet themselves (json_may_meet). */
+bool grammar_may_meet(const Tape *tape, uint32_t state);
 /* The JSON state of the only derivation, 0 when there are several or it is elsewhere. */
 uint32_t grammar_json_state(const Tape *tape, uint32_t state);
 

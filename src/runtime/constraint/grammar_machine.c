@@ -292,3 +292,13 @@ uint32_t grammar_json_state(const Tape *tape, uint32_t offset)
     const GrammarState *state = state_at(tape, offset);
     return state->n_threads == 1 ? threads_at(tape, offset)[0].json : 0;
 }
+
+bool grammar_may_meet(const Tape *tape, uint32_t offset)
+{
+    const GrammarState *state = state_at(tape, offset);
+    for (uint64_t i = 0; i < state->n_threads; i++) {
+        const uint32_t json = threads_at(tape, offset)[i].json;
+        if (json != 0 && !json_may_meet(tape, json)) return false;
+    }
+    return true;
+}

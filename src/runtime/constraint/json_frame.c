@@ -44,6 +44,7 @@ void json_seal_frame(const JsonMachine *machine, uint32_t offset)
     hash = json_mix(hash, (uint64_t)frame->is_object | frame->n_items << 1);
     hash = json_mix(hash, telling_count(frame, items));
     hash = json_mix(hash, frame->seen_hash);
+    if (frame->recorded) hash = json_mix(json_mix(hash, frame->children_hash), frame->key_hash);
     const uint64_t *keys = json_frame_keys(machine->tape, offset);
     for (size_t w = 0; frame->is_object && w < machine->shapes->words; w++) hash = json_mix(hash, keys[w]);
     for (uint32_t i = 0; i < frame->n_items; i++) {
@@ -65,6 +66,16 @@ static uint32_t copy_frame(const JsonMachine *machine, uint32_t from, uint32_t n
     memcpy(tape_at(machine->tape, offset), tape_at(machine->tape, from), sizeof(JsonFrame) + keys);
     json_frame(machine->tape, offset)->n_items = n_items;
     return offset;
+}
+
+static bool any_unique(const JsonMachine *machine, uint32_t offset)
+{
+    const JsonFrame *frame = json_frame(machine->tape, offset);
+    const JsonItem *items = json_frame_items(machine, offset);
+    for (uint32_t i = 0; i < frame->n_items && !frame->is_object; i++) {
+        if (((const ArrayShape *)items[i].shape)->unique != NULL) return true;
+    }
+    return false;
 }
 
 uint32_t json_open_container(const JsonMachine *machine, uint32_t state, bool is_object)
@@ -95,6 +106,10 @@ uint32_t json_open_container(const JsonMachine *machine, uint32_t state, bool is
     opened->parent = inside->frame;
     opened->depth = inside->frame == 0 ? 1 : json_frame(tape, inside->frame)->depth + 1;
     opened->text_start = inside->text;
+    opened->recorded = inside->frame != 0 && json_frame(tape, inside->frame)->keeps;
+    opened->keeps = opened->recorded || any_unique(machine, frame);
+    if (opened->recorded && !json_find_twins(machine, frame, inside->frame)) return 0;
+    inside = json_state(tape, next);
     json_seal_frame(machine, frame);
     inside->frame = frame;
     inside->mode = is_object ? MODE_FIRST_KEY : MODE_FIRST_ITEM;
@@ -141,8 +156,15 @@ uint32_t json_close_container(const JsonMachine *machine, uint32_t state)
     }
     if (!any) return 0;
     json_state(tape, outside)->frame = parent;
-    json_state(tape, outside)->text = frame->text_start;
-    return json_finish_value(machine, outside, accepted, NULL);
+    if (!frame->recorded) {
+        json_state(tape, outside)->text = frame->text_start;
+        return json_finish_value(machine, outside, accepted, NULL);
+    }
+    const JsonSeen seen = {.type = frame->is_object ? JSON_VALUE_OBJECT : JSON_VALUE_ARRAY,
+                           .length = frame->n_children,
+                           .children = frame->children,
+                           .hash = json_mix(frame->children_hash, frame->is_object)};
+    return json_finish_value(machine, outside, accepted, &seen);
 }
 
 bool json_was_seen(const JsonMachine *machine, uint32_t frame, const JsonSeen *seen)
@@ -170,7 +192,7 @@ static bool remember(const JsonMachine *machine, uint32_t frame, const JsonSeen 
     *kept = *seen;
     kept->next = json_frame(machine->tape, frame)->seen;
     json_frame(machine->tape, frame)->seen = node;
-    json_frame(machine->tape, frame)->seen_hash += json_mix(seen->hash, seen->type);
+    json_frame(machine->tape, frame)->seen_hash += json_mix(seen->hash, (uint64_t)seen->type + 1);
     return true;
 }
 
@@ -204,16 +226,6 @@ static uint32_t drop_dominated(JsonItem *items, uint32_t n, bool is_object)
     return kept;
 }
 
-static bool any_unique(const JsonMachine *machine, uint32_t offset)
-{
-    const JsonFrame *frame = json_frame(machine->tape, offset);
-    const JsonItem *items = json_frame_items(machine, offset);
-    for (uint32_t i = 0; i < frame->n_items && !frame->is_object; i++) {
-        if (((const ArrayShape *)items[i].shape)->unique != NULL) return true;
-    }
-    return false;
-}
-
 uint32_t json_finish_value(const JsonMachine *machine, uint32_t state, const bool *accepted, const JsonSeen *seen)
 {
     const Tape *tape = machine->tape;
@@ -229,20 +241,24 @@ uint32_t json_finish_value(const JsonMachine *machine, uint32_t state, const boo
     const uint32_t frame = copy_frame(machine, from, n_before);
     if (frame == 0) return 0;
     accepted = (const bool *)(tape->memory + flags);
+    const bool repeated = seen != NULL && any_unique(machine, from) && json_was_seen(machine, from, seen);
     const JsonItem *before = json_frame_items(machine, from);
     JsonItem *items = json_frame_items(machine, frame);
     uint32_t n = 0;
     for (uint32_t i = 0; i < n_before; i++) {
         if (!accepted[before[i].child]) continue;
+        if (repeated && ((const ArrayShape *)before[i].shape)->unique != NULL) continue;
         items[n] = before[i];
         items[n++].child = 0;
     }
+    if (n == 0) return 0;
     const bool is_object = json_frame(tape, frame)->is_object;
     json_frame(tape, frame)->n_items = drop_dominated(items, n, is_object);
     json_frame(tape, frame)->n_targets = 0;
     if (!is_object) json_frame(tape, frame)->count++;
-    if (seen != NULL && any_unique(machine, frame)) {
-        if (!remember(machine, frame, seen)) return 0;
+    if (seen != NULL) {
+        if (any_unique(machine, frame) && !remember(machine, frame, seen)) return 0;
+        if (json_frame(tape, frame)->recorded && !json_record(machine, frame, seen)) return 0;
         /* Its characters stay on the tape's text. */
         if (seen->type == JSON_VALUE_STRING) json_state(tape, next)->text = seen->start + seen->length;
     }

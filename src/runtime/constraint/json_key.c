@@ -343,6 +343,8 @@ uint32_t json_close_key(const JsonMachine *machine, uint32_t offset)
     opened->n_items = n;
     opened->n_targets = behind->n_leaves;
     opened->count++;
+    opened->key_hash = state->content_hash;
+    opened->key_id = named ? id + 1 : 0;
     if (named) {
         json_frame_keys(tape, frame)[id / 64] |= 1ULL << id % 64;
     } else {

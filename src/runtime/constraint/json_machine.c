@@ -240,14 +240,16 @@ static uint32_t string_byte(const JsonMachine *machine, uint32_t offset, unsigne
     return byte < 0x80 ? character(machine, offset, byte) : begin_utf8(machine, offset, byte);
 }
 
-uint32_t json_step(const ShapeSet *shapes, Tape *tape, uint32_t offset, unsigned char byte)
+static bool is_space(unsigned char byte) { return byte == ' ' || byte == '\n' || byte == '\r' || byte == '\t'; }
+
+static uint32_t step(const ShapeSet *shapes, Tape *tape, uint32_t offset, unsigned char byte)
 {
     const JsonMachine machine = {shapes, tape};
     const JsonMode mode = (JsonMode)json_state(tape, offset)->mode;
     if (mode == MODE_STRING || mode == MODE_KEY_STRING) return string_byte(&machine, offset, byte);
     if (mode == MODE_LITERAL) return json_literal_byte(&machine, offset, byte);
     if (mode == MODE_NUMBER) return json_number_byte(&machine, offset, byte);
-    if (byte == ' ' || byte == '\n' || byte == '\r' || byte == '\t') return space(&machine, offset);
+    if (is_space(byte)) return space(&machine, offset);
     switch (mode) {
     case MODE_VALUE: return begin_value(&machine, offset, byte);
     case MODE_FIRST_ITEM:
@@ -267,6 +269,15 @@ uint32_t json_step(const ShapeSet *shapes, Tape *tape, uint32_t offset, unsigned
     case MODE_KEY_STRING: break;
     }
     return 0;
+}
+
+uint32_t json_step(const ShapeSet *shapes, Tape *tape, uint32_t offset, unsigned char byte)
+{
+    const uint32_t next = step(shapes, tape, offset, byte);
+    const uint32_t frame = next == 0 || next == offset ? 0 : json_state(tape, next)->frame;
+    if (frame == 0 || json_frame(tape, frame)->n_twins == 0) return next;
+    const JsonMachine machine = {shapes, tape};
+    return json_can_differ(&machine, next) ? next : 0;
 }
 
 bool json_complete(const Tape *tape, uint32_t offset)
@@ -309,7 +320,7 @@ uint64_t json_hash(const Tape *tape, uint32_t offset)
         if (state->mode != MODE_STRING) continue;
         const StringShape *shape = leaves[i].shape;
         counted = counted || shape->listed || shape->min_length > 0 || shape->max_length != DFA_UNBOUNDED;
-        if (leaves[i].unique) hash = json_mix(hash, state->content_hash);
+        if (state->kept) hash = json_mix(hash, state->content_hash);
     }
     if (counted) hash = json_mix(hash, (uint64_t)state->characters | (uint64_t)state->bytes << 32);
     return hash;
@@ -355,7 +366,6 @@ size_t json_cursors(const Tape *tape, uint32_t offset, StringCursor *cursors, si
     if (state->mode != MODE_STRING || state->escape != JSON_PLAIN || state->n_leaves > capacity) return 0;
     for (uint32_t i = 0; i < state->n_leaves; i++) {
         const StringShape *shape = leaves[i].shape;
-        if (leaves[i].unique) return 0;
         cursors[i] = (StringCursor){.dfa = shape->dfa,
                                     .state = leaves[i].a,
                                     .least = shape->min_length > state->characters ? shape->min_length - state->characters : 0,
@@ -367,7 +377,35 @@ size_t json_cursors(const Tape *tape, uint32_t offset, StringCursor *cursors, si
     return state->n_leaves;
 }
 
-bool json_inside_key(const Tape *tape, uint32_t offset) { return json_state(tape, offset)->mode == MODE_KEY_STRING; }
+bool json_may_meet(const Tape *tape, uint32_t offset)
+{
+    const JsonState *state = json_state(tape, offset);
+    return state->mode != MODE_KEY_STRING && (state->frame == 0 || !json_frame(tape, state->frame)->keeps);
+}
+
+/* What is left of `seen` behind the string's beginning, if it begins so. The tape may move while `found` works. */
+static void tell_rest(const Tape *tape, uint32_t offset, const JsonSeen *seen, JsonOtherText *found, void *context)
+{
+    const JsonState *state = json_state(tape, offset);
+    if (seen->type != JSON_VALUE_STRING || seen->length < state->bytes) return;
+    if (memcmp(tape->text + seen->start, tape->text + state->text, state->bytes) != 0) return;
+    found(context, tape->text + seen->start + state->bytes, seen->length - state->bytes);
+}
+
+void json_other_texts(const Tape *tape, uint32_t offset, JsonOtherText *found, void *context)
+{
+    const JsonState *state = json_state(tape, offset);
+    if (state->mode != MODE_STRING || state->escape != JSON_PLAIN || !state->kept) return;
+    const JsonMachine machine = {NULL, (Tape *)(uintptr_t)tape};
+    const uint32_t frame = state->frame;
+    uint32_t at = json_frame(tape, frame)->is_object ? 0 : json_frame(tape, frame)->seen;
+    for (; at != 0; at = ((const JsonSeen *)tape_at(tape, at))->next) tell_rest(tape, offset, tape_at(tape, at), found, context);
+    for (uint32_t twin = json_frame(tape, frame)->twins; twin != 0;) {
+        bool there = false;
+        const JsonSeen *seen = json_twin_part(&machine, json_frame(tape, frame), &twin, &there);
+        if (there) tell_rest(tape, offset, seen, found, context);
+    }
+}
 
 bool json_inside_scalar(const Tape *tape, uint32_t offset)
 {

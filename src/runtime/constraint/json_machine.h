@@ -39,8 +39,14 @@ typedef struct StringCursor {
 size_t json_cursors(const Tape *tape, uint32_t state, StringCursor *cursors, size_t capacity);
 /* Inside a string in which any characters may follow, up to *room of them before the closing quote. */
 bool json_any_characters(const Tape *tape, uint32_t state, uint32_t *room);
-/* Whether the state is inside a key; inside a string or literal, where bytes that must follow are worth finding out. */
-bool json_inside_key(const Tape *tape, uint32_t state);
+/* Other ways may lead to an equal state. Not so inside a key, and not inside an array whose items must differ: what was read there
+ * has to be remembered. */
+bool json_may_meet(const Tape *tape, uint32_t state);
+/* Inside a string that must perhaps not become equal to others: calls `found` with what would make it so. Where a token is the
+ * beginning of that, cursors and any-characters do not tell whether it may come. */
+typedef void JsonOtherText(void *context, const char *text, size_t length);
+void json_other_texts(const Tape *tape, uint32_t state, JsonOtherText *found, void *context);
+/* Inside a string or literal, where bytes that must follow are worth finding out. */
 bool json_inside_scalar(const Tape *tape, uint32_t state);
 
 #endif

@@ -113,6 +113,7 @@ uint32_t json_open_string(const JsonMachine *machine, uint32_t offset)
     opened->escape = JSON_PLAIN;
     opened->characters = opened->bytes = 0;
     opened->content_hash = 0x2545f4914f6cdd1d;
+    opened->kept = opened->frame != 0 && json_frame(tape, opened->frame)->keeps;
     opened->n_leaves = 0;
     for (uint32_t i = 0; i < state->n_leaves; i++) {
         const JsonLeaf *from = &json_leaves(tape, offset)[i];
@@ -154,9 +155,9 @@ uint32_t json_string_character(const JsonMachine *machine, uint32_t offset, uint
     char bytes[4];
     const size_t size = utf8_put(code_point, bytes);
     const JsonState *before = json_state(tape, offset);
-    const bool unique = any_unique(json_leaves(tape, offset), before->n_leaves);
-    if (before->escape == JSON_PLAIN && !unique && unchanged(before, json_leaves(tape, offset), code_point)) return offset;
-    if (unique && !tape_put(machine->tape, before->text + before->bytes, bytes, size)) return 0;
+    const bool kept = before->kept;
+    if (before->escape == JSON_PLAIN && !kept && unchanged(before, json_leaves(tape, offset), code_point)) return offset;
+    if (kept && !tape_put(machine->tape, before->text + before->bytes, bytes, size)) return 0;
     const uint32_t next = json_new_state(machine, offset, before->n_leaves);
     if (next == 0) return 0;
     JsonState *after = json_state(tape, next);
@@ -165,7 +166,7 @@ uint32_t json_string_character(const JsonMachine *machine, uint32_t offset, uint
     after->characters++;
     after->bytes += (uint32_t)size;
     after->n_leaves = 0;
-    if (unique) after->content_hash = json_mix(after->content_hash, code_point);
+    if (kept) after->content_hash = json_mix(after->content_hash, code_point);
     for (uint32_t i = 0; i < n; i++) {
         JsonLeaf leaf = json_leaves(tape, offset)[i];
         const StringShape *shape = leaf.shape;
@@ -236,7 +237,14 @@ uint32_t json_close_string(const JsonMachine *machine, uint32_t offset)
         accepted[leaves[i].target] = true;
         any = true;
     }
-    return any ? json_finish_value(machine, offset, accepted, unique ? &seen : NULL) : 0;
+    return any ? json_finish_value(machine, offset, accepted, state->kept ? &seen : NULL) : 0;
+}
+
+/* Finished values are kept where the state is. */
+static bool keeps_values(const JsonMachine *machine, uint32_t offset)
+{
+    const uint32_t frame = json_state(machine->tape, offset)->frame;
+    return frame != 0 && json_frame(machine->tape, frame)->keeps;
 }
 
 /*
@@ -291,8 +299,7 @@ uint32_t json_literal_byte(const JsonMachine *machine, uint32_t offset, unsigned
     if (accepted == NULL) return 0;
     for (uint32_t i = 0; i < n; i++) accepted[json_leaves(tape, offset)[i].target] = true;
     const JsonSeen seen = {.type = (JsonType)json_state(tape, offset)->literal};
-    const bool unique = any_unique(json_leaves(tape, offset), n);
-    return json_finish_value(machine, offset, accepted, unique ? &seen : NULL);
+    return json_finish_value(machine, offset, accepted, keeps_values(machine, offset) ? &seen : NULL);
 }
 
 /*
@@ -388,9 +395,11 @@ static uint32_t end_number(const JsonMachine *machine, uint32_t offset)
     }
     if (!any) return 0;
     JsonSeen seen = {.type = JSON_VALUE_NUMBER, .number = number_value(&number)};
+    /* Numbers with a point or exponent are doubles to those who compare. */
+    if (number.phase > NUMBER_DIGITS) seen.number = decimal_normalize(decimal_from_double(decimal_to_double(seen.number)));
     seen.hash = json_mix((uint64_t)seen.number.digits, (uint64_t)(seen.number.exponent * 2 + seen.number.negative));
-    const bool unique = any_unique(json_leaves(tape, offset), n);
-    return json_finish_value(machine, offset, (bool *)(tape->memory + flags), unique ? &seen : NULL);
+    const bool kept = keeps_values(machine, offset);
+    return json_finish_value(machine, offset, (bool *)(tape->memory + flags), kept ? &seen : NULL);
 }
 
 uint32_t json_number_byte(const JsonMachine *machine, uint32_t offset, unsigned char byte)
@@ -420,7 +429,13 @@ bool json_number_complete(const JsonMachine *machine, uint32_t offset)
 bool json_goal_unused(const JsonMachine *machine, uint32_t frame, const Goal *goal)
 {
     static const JsonType literals[] = {JSON_VALUE_NULL, JSON_VALUE_FALSE, JSON_VALUE_TRUE};
-    if (goal->n_arrays > 0 || goal->n_objects > 0) return true;
+    uint32_t containers = 0;
+    for (uint32_t at = json_frame(machine->tape, frame)->seen; at != 0;) {
+        const JsonSeen *seen = tape_at(machine->tape, at);
+        containers += seen->type == JSON_VALUE_ARRAY || seen->type == JSON_VALUE_OBJECT;
+        at = seen->next;
+    }
+    if (goal->n_containers > containers) return true;
     for (size_t i = 0; i < 3; i++) {
         const JsonSeen seen = {.type = literals[i]};
         if (goal_allows(goal, literals[i]) && !json_was_seen(machine, frame, &seen)) return true;
@@ -437,4 +452,35 @@ bool json_goal_unused(const JsonMachine *machine, uint32_t frame, const Goal *go
         if (number_live(unique_shape(machine, frame, goal->numbers[i], &copy), &(NumberText){0})) return true;
     }
     return false;
+}
+
+bool json_string_avoids(const JsonMachine *machine, const JsonState *state, const JsonLeaf *leaf, const JsonSeen *const *others,
+                        size_t n_others)
+{
+    const Tape *tape = machine->tape;
+    const char *prefix = tape->text + state->text;
+    const uint32_t possible = completions(leaf->shape, leaf, state->characters);
+    uint32_t taken = 0;
+    for (size_t i = 0; i < n_others && possible != DFA_UNBOUNDED; i++) {
+        const char *text = tape->text + others[i]->start;
+        bool counted = others[i]->type != JSON_VALUE_STRING || others[i]->length < state->bytes ||
+                       memcmp(text, prefix, state->bytes) != 0 || !shape_holds(leaf->shape, text, others[i]->length);
+        for (size_t k = 0; k < i && !counted; k++)
+            counted = others[k]->type == JSON_VALUE_STRING && others[k]->length == others[i]->length &&
+                      memcmp(tape->text + others[k]->start, text, others[i]->length) == 0;
+        taken += !counted;
+    }
+    return possible > taken || possible == DFA_UNBOUNDED;
+}
+
+bool json_number_avoids(const JsonState *state, const JsonLeaf *leaf, const Decimal *others, size_t n_others)
+{
+    NumberShape shape = *(const NumberShape *)leaf->shape;
+    Decimal refused[64];
+    if (n_others + shape.n_refused > sizeof refused / sizeof refused[0]) return true;
+    for (size_t i = 0; i < shape.n_refused; i++) refused[i] = shape.refused[i];
+    for (size_t i = 0; i < n_others; i++) refused[shape.n_refused + i] = others[i];
+    shape.refused = refused;
+    shape.n_refused += n_others;
+    return number_live(&shape, &state->number);
 }

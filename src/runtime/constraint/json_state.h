@@ -48,14 +48,22 @@ typedef struct JsonItem {
     uint32_t exists;   /* bits of EXISTS demands that were met */
 } JsonItem;
 
-/* A key without a number (JsonKey lists), or an earlier item of an array whose items must differ. */
+/* A key without a number (JsonKey lists), or a value inside an array whose items must differ: an earlier item or a part of one. */
 typedef struct JsonSeen {
     uint32_t next;
-    uint32_t start, length; /* of its characters on the tape's text */
+    uint32_t start, length; /* of its characters on the tape's text; length of a container: its values */
     JsonType type;
     Decimal number;
-    uint64_t hash;
+    uint64_t hash;          /* of what the value is: equal values have equal hashes */
+    uint32_t children;      /* newest value of a container */
+    uint32_t key_id;        /* in an object: number of its key + 1, 0 for a free one */
+    uint64_t key_hash;      /* in an object: of its key; in an array: its index */
 } JsonSeen;
+
+/* A value seen earlier that the container being read may still become equal to. */
+typedef struct JsonTwin {
+    uint32_t next, seen;
+} JsonTwin;
 
 typedef struct JsonFrame {
     uint32_t parent, depth;
@@ -65,6 +73,13 @@ typedef struct JsonFrame {
     uint64_t count;      /* items or keys that were finished */
     uint64_t seen_hash, hash;
     bool is_object;
+    bool recorded;       /* lies inside an array whose items must differ: what it holds is kept in `children` */
+    bool keeps;          /* recorded, or such an array itself */
+    uint32_t children, n_children;
+    uint32_t twins, n_twins; /* list of JsonTwin */
+    uint32_t twins_depth;    /* of the frame whose items they are, or are parts of */
+    uint32_t key_id;         /* of the value being read: see JsonSeen */
+    uint64_t key_hash, children_hash;
     /* then, for objects, [words] bits of the numbered keys that are there; then [n_items] JsonItem */
 } JsonFrame;
 
@@ -73,6 +88,7 @@ typedef struct JsonState {
     uint8_t mode, escape;
     uint8_t pending;       /* bytes or hex digits still to come */
     uint8_t utf8_length;
+    bool kept;             /* a string whose characters are put on the tape's text */
     uint32_t point;        /* the part of a code point that was read */
     uint32_t high;         /* the surrogate */
     uint32_t space;        /* length of the run of spacing */
@@ -126,6 +142,17 @@ uint32_t json_next_item(const JsonMachine *machine, uint32_t state);
  * text) it satisfies. `seen` is the value for arrays whose items must differ. */
 uint32_t json_finish_value(const JsonMachine *machine, uint32_t state, const bool *accepted, const JsonSeen *seen);
 
+/* json_unique.c: items that must differ. */
+
+/* The frame of a container just opened inside `parent` learns which earlier values it may become equal to. */
+bool json_find_twins(const JsonMachine *machine, uint32_t frame, uint32_t parent);
+/* A value inside a recorded frame is finished: it is kept, and earlier values without it are twins no more. */
+bool json_record(const JsonMachine *machine, uint32_t frame, const JsonSeen *seen);
+/* The state can still become a value that differs from all twins of the containers around it. */
+bool json_can_differ(const JsonMachine *machine, uint32_t state);
+/* The value at the place of the one being read in the nth twin of the frame; NULL behind the last, *there false where it has none. */
+const JsonSeen *json_twin_part(const JsonMachine *machine, const JsonFrame *frame, uint32_t *twin, bool *there);
+
 /* The value `seen` was an item before (frame: of the array). */
 bool json_was_seen(const JsonMachine *machine, uint32_t frame, const JsonSeen *seen);
 /* The number of the goal among the leaves of the new state `offset`, which it joins when it is new. */
@@ -155,6 +182,10 @@ uint32_t json_open_number(const JsonMachine *machine, uint32_t state, unsigned c
 uint32_t json_number_byte(const JsonMachine *machine, uint32_t state, unsigned char byte);
 /* The number so far is one that some goal accepts. */
 bool json_number_complete(const JsonMachine *machine, uint32_t state);
+/* Some completion of the string is none of the texts; of the number none of the values. */
+bool json_string_avoids(const JsonMachine *machine, const JsonState *state, const JsonLeaf *leaf, const JsonSeen *const *others,
+                        size_t n_others);
+bool json_number_avoids(const JsonState *state, const JsonLeaf *leaf, const Decimal *others, size_t n_others);
 /* Some value of the goal is not among the earlier items of the array. */
 bool json_goal_unused(const JsonMachine *machine, uint32_t frame, const Goal *goal);
 

@@ -120,7 +120,15 @@ size_t machine_cursors(const Machine *machine, const Tape *tape, uint32_t state,
 
 bool machine_may_meet(const Machine *machine, const Tape *tape, uint32_t state)
 {
-    return machine->kind != MACHINE_JSON || !json_inside_key(tape, state);
+    if (machine->kind == MACHINE_JSON) return json_may_meet(tape, state);
+    return machine->kind != MACHINE_GRAMMAR || grammar_may_meet(tape, state);
+}
+
+void machine_other_texts(const Machine *machine, const Tape *tape, uint32_t state, JsonOtherText *found, void *context)
+{
+    uint32_t json = machine->kind == MACHINE_JSON ? state : 0;
+    if (machine->kind == MACHINE_GRAMMAR) json = grammar_json_state(tape, state);
+    if (json != 0) json_other_texts(tape, json, found, context);
 }
 
 bool machine_may_force(const Machine *machine, const Tape *tape, uint32_t state, bool *ignore_backslash)

@@ -113,7 +113,8 @@ static bool rest_holds(const NumberShape *shape, Decimal value, bool is_float)
         if (!isfinite(quotient) || floor(quotient) != quotient) return false;
     }
     for (size_t i = 0; i < shape->n_refused_steps; i++) {
-        if (decimal_is_multiple(value, shape->refused_steps[i])) return false;
+        const double quotient = decimal_to_double(value) / decimal_to_double(shape->refused_steps[i]);
+        if (decimal_is_multiple(value, shape->refused_steps[i]) || (is_float && floor(quotient) == quotient)) return false;
     }
     for (size_t i = 0; i < shape->n_refused; i++) {
         if (decimal_compare(value, shape->refused[i]) == 0) return false;

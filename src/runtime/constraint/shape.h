@@ -78,6 +78,7 @@ typedef struct ObjectName {
     const char *text;
     size_t length;
     uint32_t id;           /* place in ShapeSet.names */
+    bool is_required;
     const Goal **goals;    /* [1 << n_exists]; NULL where the key cannot be */
 } ObjectName;
 
@@ -108,6 +109,8 @@ typedef struct ObjectShape {
 struct Goal {
     uint32_t id;
     bool satisfiable, null_allowed, false_allowed, true_allowed;
+    bool counted, counted_exactly;       /* shape_count.c */
+    uint32_t n_values, n_containers;     /* different values, of them arrays and objects: at least so many; DFA_UNBOUNDED: endless */
     size_t n_numbers, n_strings, n_arrays, n_objects;
     const NumberShape **numbers;
     const StringShape **strings;
@@ -129,6 +132,13 @@ ImpStatus shape_compile(Arena *arena, SchemaDocument *document, ShapeSet **out);
 /* Enough items can still follow for the array to end, `counts` of the first `index` items having counted for each contains. */
 bool array_can_finish(const ArrayShape *shape, uint64_t index, const uint64_t *counts);
 
+/* Finds out how many values a goal has; an array whose items must differ needs that. */
+void goal_count(Goal *goal);
+/* Ways to go on with an array of `count` items, at least. */
+uint32_t array_ways(const ArrayShape *shape, uint64_t count);
+/* a * b and a + b, DFA_UNBOUNDED where that is too many to count. */
+uint32_t count_product(uint32_t a, uint32_t b);
+uint32_t count_sum(uint32_t a, uint32_t b);
 /* A whole text satisfies some string shape of the goal. */
 bool goal_accepts_string(const Goal *goal, const char *text, size_t length);
 

@@ -219,18 +219,68 @@ static void forget_impossible_goals(Goal *goal)
     }
 }
 
-/* Scalars that must differ are compared while they are written; arrays and objects are not. */
-static ImpStatus refuse_unique(const Goal *goal)
+/* As many different items as there must be: *possible false when there are too few. Where that is not known the keyword is refused. */
+static ImpStatus check_unique(ArrayShape *shape, bool *possible)
 {
-    for (size_t i = 0; i < goal->n_arrays; i++) {
-        const ArrayShape *shape = goal->arrays[i];
-        if (shape->unique == NULL || shape->max_items < 2) continue;
-        for (size_t k = 0; k < array_goals(shape); k++) {
-            if (shape->goals[k] == NULL || (shape->goals[k]->n_arrays == 0 && shape->goals[k]->n_objects == 0)) continue;
-            return imp_fail(IMP_ERR_UNSUPPORTED, "schema, %s: cannot be enforced for items that are arrays or objects",
-                            shape->unique);
+    *possible = true;
+    for (uint64_t i = 0; i < shape->min_items && i <= shape->n_positions; i++) {
+        const uint64_t needed = i < shape->n_positions ? i + 1 : shape->min_items;
+        uint32_t least = DFA_UNBOUNDED;
+        bool exact = shape->n_positions == 0 && shape->n_contains == 0;
+        for (size_t k = 0; k < (size_t)1 << shape->n_contains; k++) {
+            Goal *goal = (Goal *)(uintptr_t)shape->goals[(i << shape->n_contains) + k];
+            if (goal == NULL || !goal->satisfiable) continue;
+            goal_count(goal);
+            if (goal->n_values < least) least = goal->n_values;
+            exact = exact && goal->counted_exactly;
+        }
+        if (least >= needed) continue;
+        *possible = false;
+        if (exact) return IMP_OK;
+        return imp_fail(IMP_ERR_UNSUPPORTED, "schema, %s: too few different items are sure to be there", shape->unique);
+    }
+    for (size_t k = 0; k < shape->n_contains; k++) {
+        Goal *goal = (Goal *)(uintptr_t)shape->goals[(shape->n_positions << shape->n_contains) + ((size_t)1 << k)];
+        if (goal == NULL || !goal->satisfiable) continue;
+        goal_count(goal);
+        if (shape->contains[k].min > 1 && goal->n_values < DFA_UNBOUNDED)
+            return imp_fail(IMP_ERR_UNSUPPORTED, "schema, %s: beside contains with few different items", shape->unique);
+    }
+    return IMP_OK;
+}
+
+/* Arrays that cannot have enough different items are made impossible; *changed tells whether there are any. */
+static ImpStatus limit_unique(Finish *finish, bool *changed)
+{
+    *changed = false;
+    for (size_t i = 0; i < finish->n_goals; i++) {
+        const Goal *goal = &finish->goals[i]->goal;
+        for (size_t a = 0; a < goal->n_arrays; a++) {
+            ArrayShape *shape = goal->arrays[a];
+            bool possible = true;
+            if (shape->unique == NULL || shape->max_items < shape->min_items) continue;
+            IMP_TRY(check_unique(shape, &possible));
+            if (possible) continue;
+            shape->min_items = 1;
+            shape->max_items = 0;
+            *changed = true;
         }
     }
+    return IMP_OK;
+}
+
+/* Satisfiability and the number of values depend on each other where items must differ. */
+static ImpStatus settle(Finish *finish)
+{
+    for (bool changed = true; changed;) {
+        for (size_t i = 0; i < finish->n_goals; i++) {
+            finish->goals[i]->goal.satisfiable = finish->goals[i]->goal.counted = false;
+        }
+        IMP_TRY(find_satisfiable(finish));
+        IMP_TRY(limit_unique(finish, &changed));
+    }
+    /* What is counted from here on is what is kept. */
+    for (size_t i = 0; i < finish->n_goals; i++) finish->goals[i]->goal.counted = false;
     return IMP_OK;
 }
 
@@ -358,10 +408,10 @@ static ImpStatus finish_object(const Finish *finish, ObjectShape *shape)
 static ImpStatus finish_all(Finish *finish, GoalEntry *root, ShapeSet *out)
 {
     IMP_TRY(reach_all(finish, root));
-    IMP_TRY(find_satisfiable(finish));
+    IMP_TRY(settle(finish));
     for (size_t i = 0; i < finish->n_goals; i++) IMP_TRY(prune(finish, &finish->goals[i]->goal));
     for (size_t i = 0; i < finish->n_goals; i++) forget_impossible_goals(&finish->goals[i]->goal);
-    for (size_t i = 0; i < finish->n_goals; i++) IMP_TRY(refuse_unique(&finish->goals[i]->goal));
+    for (size_t i = 0; i < finish->n_goals; i++) goal_count(&finish->goals[i]->goal);
     IMP_TRY(number_names(finish));
     for (size_t i = 0; i < finish->n_goals; i++) {
         Goal *goal = &finish->goals[i]->goal;

@@ -251,7 +251,8 @@ static ImpStatus required_possible(ObjectBuild *build, bool *out)
     *out = true;
     for (const AtomCell *cell = build->conjunction->lists[ATOM_REQUIRED]; cell != NULL && *out; cell = cell->next) {
         const ObjectName key = {.text = cell->atom.name, .length = cell->atom.name_length};
-        const ObjectName *name = bsearch(&key, shape->names, shape->n_names, sizeof key, compare_names);
+        ObjectName *name = bsearch(&key, shape->names, shape->n_names, sizeof key, compare_names);
+        name->is_required = true;
         *out = name->goals[0] != NULL;
         if (*out) IMP_TRY(goal_satisfiable(build->set, build->set->entries[name->goals[0]->id], out));
         if (!list_has(&required, key.text, key.length))

@@ -475,6 +475,50 @@ static void walk_cursor(const ConstraintVocab *vocab, const VocabTrie *trie, con
     }
 }
 
+/* Takes back tokens that the machine does not accept, of those that a text begins with. */
+typedef struct TextCheck {
+    const ConstraintVocab *vocab;
+    const Machine *machine;
+    Tape *tape;
+    uint32_t state;
+    uint32_t *bits;
+} TextCheck;
+
+static bool accepts(const TextCheck *check, const char *bytes, size_t length)
+{
+    const size_t top = check->tape->top;
+    uint32_t at = check->state;
+    for (size_t i = 0; i < length && at != 0; i++) at = machine_step(check->machine, check->tape, at, (unsigned char)bytes[i]);
+    check->tape->top = top;
+    return at != 0;
+}
+
+static void check_text(void *context, const char *text, size_t length)
+{
+    const TextCheck *check = context;
+    const VocabTrie *trie = &check->vocab->all;
+    /* Stepping puts characters on the tape's text, behind which `text` lies: it is copied. */
+    char copy[VOCAB_MAX_TOKEN_BYTES];
+    if (length > sizeof copy) length = sizeof copy;
+    memcpy(copy, text, length);
+    size_t i = 0;
+    size_t end = trie->n_nodes;
+    for (size_t depth = 0; depth < length && i < end;) {
+        if (trie->nodes[i].byte != (uint8_t)copy[depth]) {
+            i = trie->nodes[i].end;
+            continue;
+        }
+        const bool ends_here = trie->nodes[i + 1].first > trie->nodes[i].first;
+        if (ends_here && !accepts(check, copy, depth + 1)) {
+            for (uint32_t t = trie->nodes[i].first; t < trie->nodes[i + 1].first; t++)
+                check->bits[trie->order[t] / 32] &= ~(1U << trie->order[t] % 32);
+        }
+        end = trie->nodes[i].end;
+        i++;
+        depth++;
+    }
+}
+
 bool vocab_walk(const ConstraintVocab *vocab, WalkMemo *memo, const Machine *machine, Tape *tape, uint32_t state,
                 uint32_t *bits)
 {
@@ -485,7 +529,7 @@ bool vocab_walk(const ConstraintVocab *vocab, WalkMemo *memo, const Machine *mac
     const size_t n = machine_cursors(machine, tape, state, cursors, 8, &only_plain);
     const VocabTrie *trie = only_plain ? &vocab->plain_trie : &vocab->all;
     for (size_t i = 0; i < n; i++) walk_cursor(vocab, trie, &cursors[i], bits);
-    if (!only_plain) return true;
+    if (!only_plain) return true; /* a regular expression alone */
     if (n > 0) {
         walk_trie(&vocab->special, memo, machine, tape, state, bits);
     } else if (machine_any_characters(machine, tape, state, &room)) {
@@ -494,6 +538,8 @@ bool vocab_walk(const ConstraintVocab *vocab, WalkMemo *memo, const Machine *mac
     } else {
         walk_trie(&vocab->all, memo, machine, tape, state, bits);
     }
+    TextCheck check = {vocab, machine, tape, state, bits};
+    machine_other_texts(machine, tape, state, check_text, &check);
     return !tape->failed;
 }
 
