@@ -2,8 +2,7 @@
  * fuzz_http_body.c - any bytes as the body of a request in either dialect: an error that names its field, or parameters
  * and messages that lie within what the server promises its engine and its templates.
  */
-#include "params.h"
-#include "prompt.h"
+#include "anthropic.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -38,7 +37,10 @@ static void read_params(const Server *server, const json_t *body, const char *st
     if (fields_good(&fields)) {
         ImpGenerateParams storage;
         const int32_t token = 0;
-        const ImpRequest request = params_request(&params, &storage, &token, 1, 0);
+        ImpRequest request = params_request(&params, &storage, &token, 1, 0);
+        const Prompt prompt = {.n_tokens = 1};
+        params_limit_reasoning(server, &params, &prompt, &request);
+        require(request.reasoning_budget >= 0);
         require(request.n_stop >= 0 && request.n_stop <= MAX_STOP_STRINGS);
         require(params.n >= 1 && params.n <= MAX_CHOICES && storage.max_tokens >= 0);
         require(storage.temperature >= 0 && storage.top_p >= 0 && storage.top_p <= 1);
@@ -63,6 +65,18 @@ static void read_list(const json_t *body, json_t *(*reader)(Fields *))
     json_decref(list);
 }
 
+/* Which block is pinned; what the marked body says is read like any other. */
+static void read_pin(Server *server, const json_t *body, const uint8_t *data, size_t size)
+{
+    Exchange exchange = {.server = server, .body = {.data = (char *)(uintptr_t)data, .length = size}};
+    Fields fields = {.object = body};
+    const RequestParams params = {.reasoning_budget = -1};
+    Prompt prompt = {0};
+    anthropic_read_pin(&exchange, &fields, &params, &prompt);
+    check_fields(&fields);
+    require(prompt.n_pinned == 0);
+}
+
 static void read_ids(Server *server, const json_t *body, const char *name)
 {
     const json_t *ids = json_object_get(body, name);
@@ -80,6 +94,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static Server server = {.info = {.n_vocab = 1000}};
     server.defaults = imp_generate_params_default();
+    server.tags = reasoning_tags(NULL);
     if (json_excess((const char *)data, size) != NULL) return 0;
     json_t *body = json_loadb((const char *)data, size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
     if (json_is_object(body)) {
@@ -88,6 +103,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         read_list(body, openai_messages);
         read_list(body, anthropic_messages);
         read_list(body, anthropic_tools);
+        read_pin(&server, body, data, size);
         read_ids(&server, body, "prompt");
         read_ids(&server, body, "tokens");
     }

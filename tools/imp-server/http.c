@@ -16,8 +16,6 @@
 
 enum {
     CONNECTION_LIMIT = 4096,
-    IDLE_SECONDS = 60,      /* without a byte; and for the head of a request altogether */
-    BODY_SECONDS = 300,     /* for the body of a request altogether */
     HURRY_SECONDS = 5,      /* for requests that are not whole when the server is told to end */
     THREAD_STACK = 2 << 20, /* rendering a template recurses */
     RATE_SLOTS = 4096
@@ -94,7 +92,8 @@ static bool within_rate(Exchange *exchange)
         const unsigned char *bytes = ((const struct sockaddr_in6 *)(const void *)info->client_addr)->sin6_addr.s6_addr;
         for (int i = 0; i < 16; i++) hash = (hash ^ bytes[i]) * 16777619u;
     }
-    const time_t minute = time(NULL) / 60;
+    const time_t now = time(NULL), minute = now / 60;
+    exchange->retry_seconds = (int)(60 - now % 60);
     (void)pthread_mutex_lock(&mutex);
     const size_t slot = (hash ^ hash >> 16) % RATE_SLOTS;
     if (slots[slot].minute != minute) {
@@ -189,7 +188,7 @@ static enum MHD_Result on_request(void *user, struct MHD_Connection *connection,
         atomic_init(&exchange->holders, 1);
         const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
         if (info != NULL) exchange->watched = info->socket_context;
-        watch_allow(&exchange->server->watch, exchange->watched, BODY_SECONDS);
+        watch_allow(&exchange->server->watch, exchange->watched, exchange->server->body_seconds);
         const RouteEntry *entry = find_route(exchange);
         exchange->keeps_body = entry != NULL && entry->wants_json && (entry->open || has_key(exchange));
         atomic_fetch_add(&exchange->server->active, 1);
@@ -230,7 +229,7 @@ static void on_completed(void *user, struct MHD_Connection *connection, void **s
     Exchange *exchange = *state;
     if (exchange == NULL) return;
     atomic_fetch_sub(&exchange->server->active, 1);
-    watch_allow(&exchange->server->watch, exchange->watched, IDLE_SECONDS);
+    watch_allow(&exchange->server->watch, exchange->watched, exchange->server->head_seconds);
     exchange_release(exchange);
     *state = NULL;
 }
@@ -245,7 +244,7 @@ static void on_connection(void *user, struct MHD_Connection *connection, void **
         return;
     }
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-    if (info != NULL) *context = watch_open(&server->watch, info->connect_fd, IDLE_SECONDS);
+    if (info != NULL) *context = watch_open(&server->watch, info->connect_fd, server->head_seconds);
 }
 
 /* ---- the server's life ---- */
@@ -331,12 +330,12 @@ int http_run(Server *server, const char *host, int port)
     (void)signal(SIGPIPE, SIG_IGN);
     raise_file_limit();
     watch_init(&server->watch);
-    struct MHD_Daemon *daemon =
-        MHD_start_daemon(MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL, 0, NULL, NULL,
-                         on_request, server, MHD_OPTION_LISTEN_SOCKET, listener, MHD_OPTION_NOTIFY_COMPLETED,
-                         on_completed, NULL, MHD_OPTION_NOTIFY_CONNECTION, on_connection, server,
-                         MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTION_LIMIT, MHD_OPTION_CONNECTION_TIMEOUT,
-                         (unsigned)IDLE_SECONDS, MHD_OPTION_THREAD_STACK_SIZE, (size_t)THREAD_STACK, MHD_OPTION_END);
+    struct MHD_Daemon *daemon = MHD_start_daemon(
+        MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL, 0, NULL, NULL, on_request,
+        server, MHD_OPTION_LISTEN_SOCKET, listener, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
+        MHD_OPTION_NOTIFY_CONNECTION, on_connection, server, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTION_LIMIT,
+        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)server->head_seconds, MHD_OPTION_THREAD_STACK_SIZE,
+        (size_t)THREAD_STACK, MHD_OPTION_END);
     if (daemon == NULL) {
         (void)fprintf(stderr, "imp-server: the HTTP server could not be started\n");
         (void)close(listener);

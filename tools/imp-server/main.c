@@ -113,6 +113,8 @@ static int read_server(Server *server)
     server->api_key = imp_settings_string(settings, "server.api_key");
     server->rate_limit = (int32_t)imp_settings_int(settings, "server.rate_limit");
     server->split_reasoning = strcmp(imp_settings_string(settings, "server.reasoning_format"), "deepseek") == 0;
+    server->head_seconds = (int32_t)imp_settings_int(settings, "server.head_seconds");
+    server->body_seconds = (int32_t)imp_settings_int(settings, "server.body_seconds");
     server->think_budget = imp_settings_float(settings, "server.think_budget");
     server->defaults = imp_generate_params_default();
     if (imp_settings_apply_params(server->settings, &server->defaults) != IMP_OK)

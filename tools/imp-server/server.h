@@ -40,11 +40,12 @@ typedef struct Server {
     const char *api_key;        /* "": none is asked for */
     char model_name[256];       /* what answers call the model */
     char models_dir[1024];
-    const ReasoningTags *tags; /* around the model's reasoning */
-    bool split_reasoning;      /* it goes apart from the answer */
-    double think_budget;       /* share of an answer's tokens that it may take */
-    int32_t rate_limit;        /* requests a minute and address; 0: none */
-    FILE *request_log;         /* NULL: none */
+    const ReasoningTags *tags;          /* around the model's reasoning */
+    bool split_reasoning;               /* it goes apart from the answer */
+    double think_budget;                /* share of an answer's tokens that it may take */
+    int32_t rate_limit;                 /* requests a minute and address; 0: none */
+    int32_t head_seconds, body_seconds; /* that the parts of a request may take to arrive */
+    FILE *request_log;                  /* NULL: none */
     pthread_mutex_t log_mutex;
     time_t started;
     Watch watch;       /* over connections */
@@ -80,6 +81,7 @@ typedef struct Exchange {
     bool too_large;
     size_t received;     /* bytes of the body, kept or not */
     const char *allowed; /* methods of the path, for an answer that says so */
+    int retry_seconds;   /* after which a client that was put off may come again */
     json_t *request;     /* the body, where a route wants JSON */
     double started;
     Watched *watched;   /* its connection; NULL: not watched */
