@@ -14,7 +14,15 @@ extern "C" {
 #endif
 
 /* Element type of the stored keys and values. */
-typedef enum ImpKvType { IMP_KV_F16 = 0, IMP_KV_BF16 = 1, IMP_KV_F32 = 2 } ImpKvType;
+typedef enum ImpKvType {
+    IMP_KV_F16 = 0,
+    IMP_KV_BF16 = 1,
+    IMP_KV_F32 = 2,
+    IMP_KV_FP8 = 3,   /* E4M3 with a scale for each token and head, as INT8 */
+    IMP_KV_INT8 = 4,
+    IMP_KV_INT4 = 5,  /* groups of 32 */
+    IMP_KV_NVFP4 = 6, /* groups of 16 */
+} ImpKvType;
 
 /* Highest instruction set to use; one that the processor lacks is an error. */
 typedef enum ImpCpuIsa {

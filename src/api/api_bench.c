@@ -141,7 +141,8 @@ static void count_cost(const Bench *bench, ImpBenchResult *result)
     const RunnerOptions *options = runner_options(bench->context->runner);
     const Model *model = bench->context->model->model;
     StepCost total = {0};
-    StepShape shape = {.kv_element_bytes = dtype_info(options->kv_type)->block_bytes};
+    const DTypeInfo *kv = dtype_info(options->kv_type);
+    StepShape shape = {.kv_element_bytes = (double)kv->block_bytes / kv->block_elems};
     const double prompt_rows = (double)test->n_prompt * test->n_sequences;
     if (test->n_prompt > 0) {
         const double steps = ceil(prompt_rows / options->chunk);

@@ -44,7 +44,7 @@ ImpStatus api_check_config(const ImpConfig *config)
     if (!(config->kv_memory_fraction > 0.0f && config->kv_memory_fraction <= 1.0f))
         return imp_fail(IMP_ERR_INVALID_ARGUMENT, "ImpConfig.kv_memory_fraction is %g, but must be above 0, up to 1",
                         (double)config->kv_memory_fraction);
-    IMP_TRY(check_range("kv_type", (int64_t)config->kv_type, IMP_KV_F16, IMP_KV_F32));
+    IMP_TRY(check_range("kv_type", (int64_t)config->kv_type, IMP_KV_F16, IMP_KV_NVFP4));
     IMP_TRY(check_range("cpu_isa", (int64_t)config->cpu_isa, IMP_CPU_AUTO, IMP_CPU_AMX));
     IMP_TRY(check_range("repack", (int64_t)config->repack, IMP_REPACK_AUTO, IMP_REPACK_NEVER));
     IMP_TRY(check_range("cuda_tier", (int64_t)config->cuda_tier, IMP_CUDA_AUTO, IMP_CUDA_BLACKWELL));
@@ -54,7 +54,10 @@ ImpStatus api_check_config(const ImpConfig *config)
 
 static DType kv_dtype(ImpKvType type)
 {
-    static const DType types[] = {[IMP_KV_F16] = DT_F16, [IMP_KV_BF16] = DT_BF16, [IMP_KV_F32] = DT_F32};
+    static const DType types[] = {
+        [IMP_KV_F16] = DT_F16, [IMP_KV_BF16] = DT_BF16, [IMP_KV_F32] = DT_F32,     [IMP_KV_FP8] = DT_F8_E4M3,
+        [IMP_KV_INT8] = DT_I8, [IMP_KV_INT4] = DT_Q4_0, [IMP_KV_NVFP4] = DT_NVFP4,
+    };
     return types[type];
 }
 
@@ -67,7 +70,7 @@ uint64_t api_kv_bytes_per_token(const Model *model, DType type)
         if (model->layers[i].mixer != MIXER_ATTENTION || attention->kv_layer != i || attention->window > 0) continue;
         elements += (uint64_t)attention->n_kv_heads * (uint64_t)(attention->head_dim + attention->head_dim_v);
     }
-    return elements * dtype_info(type)->block_bytes;
+    return elements * dtype_info(type)->block_bytes / dtype_info(type)->block_elems;
 }
 
 static int32_t default_context(const Model *model, const ImpConfig *config, uint64_t available)

@@ -33,7 +33,8 @@ static float float_of(const ImpSettings *settings, const char *key) { return (fl
 
 ImpStatus imp_settings_apply_config(const ImpSettings *settings, ImpConfig *config)
 {
-    static const ImpKvType kv_types[] = {IMP_KV_F16, IMP_KV_BF16, IMP_KV_F32};
+    static const ImpKvType kv_types[] = {IMP_KV_F16,  IMP_KV_BF16, IMP_KV_F32,  IMP_KV_FP8,
+                                         IMP_KV_INT8, IMP_KV_INT4, IMP_KV_NVFP4};
     static const ImpCpuIsa levels[] = {IMP_CPU_AUTO, IMP_CPU_PORTABLE, IMP_CPU_AVX2, IMP_CPU_AVX512, IMP_CPU_AMX};
     static const ImpRepack repacks[] = {IMP_REPACK_AUTO, IMP_REPACK_ALWAYS, IMP_REPACK_NEVER};
     config->device = imp_settings_string(settings, "runtime.device");

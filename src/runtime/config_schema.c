@@ -123,8 +123,8 @@ static const ImpSettingInfo entries[] = {
            "Re-lay weights for the processor when a model is loaded: more speed for more memory and loading time."),
     BOOL("cpu.pin_threads", "false", "Tie each thread to one core."),
 
-    CHOICE("kv_cache.dtype", "fp16", "fp16|bf16|fp32", "fp8|int8|int4|nvfp4",
-           "Type in which keys and values are kept."),
+    CHOICE("kv_cache.dtype", "fp16", "fp16|bf16|fp32|fp8|int8|int4|nvfp4", "",
+           "Type in which keys and values are kept. A type that the device does not have is an error."),
     INT("kv_cache.min_tokens", "0", RANGE(0, 16777216),
         "Fail at start when there is not room for this many tokens; 0: no such demand."),
     FLOAT("kv_cache.memory_fraction", "0.5", RANGE(0.01, 1),

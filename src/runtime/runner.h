@@ -15,7 +15,7 @@ typedef struct RunnerOptions {
     int32_t max_sequences; /* running together */
     int32_t chunk;         /* most rows of one step */
     int32_t max_logits;    /* logit rows of one step; 0: max_sequences */
-    DType kv_type;         /* DT_F32, DT_F16 or DT_BF16 */
+    DType kv_type;         /* what the backend supports: F32, F16 and BF16 everywhere */
     int32_t kv_tokens;     /* tokens that the pages hold in all; 0: every sequence at max_tokens */
     bool prefix_index;     /* remember computed prefixes for later sequences */
     int32_t n_snapshots;   /* recurrent states kept for them */

@@ -19,7 +19,7 @@ static const char *const usage =
     "  -t, --threads LIST      threads; 0: one for each physical core (0)\n"
     "  -r, --reps N            runs that count, after one that does not (5)\n"
     "  -c, --chunk N           most tokens of one step; 0: 512 on a processor, 4096 on a GPU (0)\n"
-    "  -k, --kv-type TYPE      f16, bf16 or f32 (f16)\n"
+    "  -k, --kv-type TYPE      f16, bf16, f32, fp8, int8, int4 or nvfp4 (f16)\n"
     "      --device NAME       auto, cpu, or a GPU's number (auto)\n"
     "      --cpu-isa ISA       auto, portable, avx2, avx512 or amx (auto)\n"
     "      --cuda-tier TIER    auto, portable, hopper or blackwell (auto)\n"
@@ -106,7 +106,7 @@ static bool read_word(const char *text, const char *const *words, int *out)
 /* Applies one flag that has a value; false when the value makes no sense. */
 static bool apply(int flag, const char *value, Options *options)
 {
-    static const char *const kv_types[] = {"f16", "bf16", "f32", NULL};
+    static const char *const kv_types[] = {"f16", "bf16", "f32", "fp8", "int8", "int4", "nvfp4", NULL};
     static const char *const isas[] = {"auto", "portable", "avx2", "avx512", "amx", NULL};
     static const char *const tiers[] = {"auto", "portable", "hopper", "blackwell", NULL};
     static const char *const graphs[] = {"auto", "always", "never", NULL};

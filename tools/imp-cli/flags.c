@@ -36,6 +36,8 @@ static const Flag flags[] = {
     SETTING("--max-seq-len", 0, GROUP_MODEL, "N", "runtime.max_seq_len"),
     SETTING("--min-kv-tokens", 0, GROUP_MODEL, "N", "kv_cache.min_tokens"),
     FIXED("--kv-fp16", GROUP_MODEL, "kv_cache.dtype", "fp16", "Keep keys and values in FP16, whatever imp.conf says."),
+    FIXED("--kv-int8", GROUP_MODEL, "kv_cache.dtype", "int8", "Keep keys and values in 8-bit integers: half the memory."),
+    FIXED("--kv-fp8", GROUP_MODEL, "kv_cache.dtype", "fp8", "Keep keys and values in FP8."),
     SETTING("--prefill-chunk-size", 0, GROUP_MODEL, "N", "runtime.prefill_chunk_size"),
     TEXT("--config", 0, GROUP_MODEL, "FILE", config,
          "Configuration file, in place of $IMP_CONFIG, ./imp.conf or ~/.config/imp/imp.conf."),

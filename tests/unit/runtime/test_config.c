@@ -218,7 +218,7 @@ static void test_types_and_ranges(void **state)
     assert_refused("[runtime]\nwarmup = 1\n", "imp.conf:2: runtime.warmup expects true or false, not 1");
     assert_refused("[sampling]\nmirostat = 1\n", "imp.conf:2: sampling.mirostat = 1 is out of range: 0 or 2");
     assert_refused("[kv_cache]\ndtype = \"pf16\"\n",
-                   "imp.conf:2: kv_cache.dtype = \"pf16\" is none of fp16, bf16 or fp32; the nearest is fp16");
+                   "imp.conf:2: kv_cache.dtype = \"pf16\" is none of fp16, bf16, fp32, fp8, int8, int4 or nvfp4; the nearest is fp16");
     assert_refused(
         "[generation]\nstop = \"a\"\n",
         "imp.conf:2: generation.stop expects a list of strings such as [\"a\", \"b\"], not the string \"a\"");
@@ -233,7 +233,7 @@ static void test_types_and_ranges(void **state)
     assert_set_refused("sampling.top_k=", "sampling.top_k expects a whole number, not \"\"");
     assert_set_refused("runtime.warmup=yes", "runtime.warmup expects true or false, not \"yes\"");
     assert_set_refused("kv_cache.dtype=fp61",
-                       "kv_cache.dtype = \"fp61\" is none of fp16, bf16 or fp32; the nearest is fp16");
+                       "kv_cache.dtype = \"fp61\" is none of fp16, bf16, fp32, fp8, int8, int4 or nvfp4; the nearest is fp16");
 }
 
 /* A planned key may not even be set to its default, or a file would claim what is not there. */
@@ -241,7 +241,6 @@ static void test_planned_mechanisms(void **state)
 {
     (void)state;
     assert_refused("[moe]\nskip = true\n", "imp.conf:2: moe.skip: its mechanism is not built yet");
-    assert_set_refused("kv_cache.dtype=nvfp4", "kv_cache.dtype = nvfp4: its mechanism is not built yet");
     for (size_t i = 0; imp_setting_at(i) != NULL; i++) {
         const ImpSettingInfo *info = imp_setting_at(i);
         char assignment[512], sentence[160];
