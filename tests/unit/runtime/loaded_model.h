@@ -2,7 +2,7 @@
  * loaded_model.h - a golden model (tests/oracle/golden) from file to runner, with its tokens and the logits it must give.
  *
  * Tests that include it are built twice where there is a CUDA compiler: for the processor, and with IMP_TEST_GPU for the first
- * GPU, whose tier of kernels the environment may lower (IMP_TEST_TIER=portable).
+ * GPU, whose tier of kernels the environment may lower (IMP_TIER=0).
  */
 #ifndef IMP_TESTS_LOADED_MODEL_H
 #define IMP_TESTS_LOADED_MODEL_H
@@ -64,8 +64,8 @@ static inline bool loaded_type_exists(DType type) { return type != DT_F64; }
 
 static inline ImpStatus loaded_backend(CpuIsa isa, int32_t n_threads, Backend **out)
 {
-    const char *tier = getenv("IMP_TEST_TIER");
-    const CudaOptions cuda = {.tier = tier != NULL && strcmp(tier, "portable") == 0 ? CUDA_USE_PORTABLE : CUDA_USE_AUTO,
+    const char *tier = getenv("IMP_TIER");
+    const CudaOptions cuda = {.tier = tier != NULL && strcmp(tier, "0") == 0 ? CUDA_USE_PORTABLE : CUDA_USE_AUTO,
                               .deterministic = loaded_deterministic};
     (void)isa;
     (void)n_threads;
