@@ -16,6 +16,7 @@
 
 struct Engine {
     Runner *runner;
+    GuideWorker *guides; /* makes masks while the runner computes */
     const Model *model;
     const Tokenizer *tokenizer;
     int32_t n_drawable, max_sequences, budget, context, max_waiting;
@@ -234,6 +235,7 @@ static void admit(Engine *engine)
             request->n_cached = kept;
             request->started = clock_seconds();
         }
+        guide_prepare(&request->guide, engine->guides);
         pthread_mutex_lock(&engine->mutex);
         request->admitted = ++engine->admissions;
         engine->moving = NULL;
@@ -351,6 +353,8 @@ static void take_logits(Engine *engine, Request *request, float *logits)
         fail(engine, request, status);
     else if (reason != IMP_STOP_NONE)
         finish(engine, request, reason, stop_index);
+    else
+        guide_prepare(&request->guide, engine->guides);
 }
 
 /* False when it only made room: then the step is to be tried again, before anyone is admitted to the room. */
@@ -449,6 +453,7 @@ ImpStatus engine_create(Backend *backend, const Model *model, const Tokenizer *t
     engine->budget = runner_options(engine->runner)->chunk;
     engine->context = runner_options(engine->runner)->max_tokens;
     IMP_GOTO(create_arrays(engine));
+    IMP_GOTO(guide_worker_create(&engine->guides));
     if (model->n_page_groups > 0) engine->stats.pages = kv_cache_available_pages(runner_kv(engine->runner), 0);
     if (pthread_create(&engine->thread, NULL, engine_main, engine) != 0) {
         status = imp_fail(IMP_ERR_IO, "the engine's thread could not be started");
@@ -478,6 +483,7 @@ void engine_free(Engine *engine)
         (void)pthread_join(engine->thread, NULL);
     }
     if (engine->runner) runner_logits_free(engine->runner, engine->logits);
+    guide_worker_free(engine->guides);
     runner_free(engine->runner);
     (void)pthread_mutex_destroy(&engine->mutex);
     (void)pthread_cond_destroy(&engine->wake);

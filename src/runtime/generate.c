@@ -21,6 +21,7 @@ struct Session {
     int32_t n_tokens;
     float *logits; /* [n_vocab] */
     bool logits_valid;
+    GuideWorker *guides;   /* made when a constraint first comes */
     Sampler *step_sampler; /* of session_step; has accepted all tokens */
     Progress progress;
     atomic_bool cancelled;
@@ -64,6 +65,7 @@ fail:
 void session_free(Session *session)
 {
     if (!session) return;
+    guide_worker_free(session->guides);
     if (session->sequence >= 0) kv_sequence_close(runner_kv(session->runner), session->sequence);
     sampler_free(session->step_sampler);
     token_list_free(&session->generated);
@@ -230,8 +232,9 @@ typedef struct Output {
 
 static ImpStatus output_open(Output *output)
 {
-    const Session *session = output->session;
+    Session *session = output->session;
     const GenerateOptions *options = output->options;
+    if (options->constraint != NULL && session->guides == NULL) IMP_TRY(guide_worker_create(&session->guides));
     IMP_TRY(
         text_stream_open(&output->stream, session->tokenizer, options->keep_special, options->stop, options->n_stop));
     IMP_TRY(guide_open(&output->guide, options->constraint, options->vocab));
@@ -326,6 +329,7 @@ static ImpStatus generate_one(Output *output)
         IMP_TRY(take(output, tokens[i]));
     }
     if (result->stop_reason != IMP_STOP_NONE) return IMP_OK;
+    guide_prepare(&output->guide, session->guides);
     const bool fits = (int32_t)count <= session->capacity - session->n_tokens;
     const ImpStatus status = fits ? feed(session, tokens, (int32_t)count, false) : IMP_ERR_CONTEXT_FULL;
     if (status == IMP_ERR_CONTEXT_FULL) {
