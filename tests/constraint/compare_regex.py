@@ -27,7 +27,8 @@ class Patterns:
     def piece(self, depth, looks):
         pick = self.r.random()
         if depth > 0 and pick < 0.3:
-            return self.r.choice(["(%s)", "(?:%s)"]) % self.choice(depth - 1, looks)
+            group = self.r.choice(["(%s)", "(?:%s)"]) % self.choice(depth - 1, looks)
+            return group + self.r.choice(["", "", "?", "{0,3}", "{1,2}", "*"])
         if pick < 0.38:
             return self.r.choice(["^", "$", "^", "$", r"\Z"])
         if looks and depth > 0 and pick < 0.55:
@@ -43,8 +44,8 @@ class Patterns:
         out = ""
         for _ in range(self.r.randint(0 if depth < 2 else 1, 3)):
             piece = self.piece(depth, looks)
-            if piece[0] not in "^$" and not piece.startswith(("(?", "\\b", "\\B", "\\Z")) or piece.startswith("(?:"):
-                piece += self.r.choice(["", "", "", "*", "+", "?", "{2}", "{1,3}", "{0,2}", "{2,}"])
+            if piece[0] not in "^$" and piece[-1] not in "?*}" and not piece.startswith(("(?", "\\b", "\\B", "\\Z")) or piece.startswith("(?:"):
+                piece += self.r.choice(["", "", "", "*", "+", "?", "{2}", "{1,3}", "{0,2}", "{2,}", "{0,5}", "?"])
             out += piece
         return out
 

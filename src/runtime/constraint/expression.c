@@ -54,10 +54,11 @@ static ImpStatus add_repeat(ExpressionBuild *build, const ExpressionNode *node, 
         build->nfa.nodes[loop].b = inner;
         at = loop;
     } else {
-        const uint32_t family = build->nfa.n_families;
+        uint32_t family = 0;
         for (uint32_t i = node->min; i < node->max; i++) {
             const size_t first = build->nfa.n_nodes;
             IMP_TRY(add_node(build, body, at, &at));
+            if (i == node->min) family = build->nfa.n_families; /* behind those of what is inside */
             rank_copy(&build->nfa, first, family, node->max - i);
             IMP_TRY(nfa_add(&build->nfa, NFA_SPLIT, next, at, &at));
         }

@@ -198,6 +198,7 @@ static const TextCase patterns[] = {
     {"(?=^[a-z0-9.]{3,6}$)(?!^[0-9]+$)[a-z0-9]+(?:\\.[a-z0-9]+)*", {"a1.b", "12a"}, {"123", "ab", "a..b", "abcdefg"}},
     {"[a-z-]+(?<!-)", {"a-b"}, {"a-", "-"}},
     {"\\bone\\b.*\\B!", {"one !", "one  !"}, {"onex!", "one", "one a!"}},
+    {"[a-z]([a-z-]{0,12}[a-z])?", {"nf", "n", "n-f", "abcdefghijklmn"}, {"n-", "", "abcdefghijklmno"}},
     {"(?:a(?=b)|b(?!b))*c", {"c", "abc", "ababc"}, {"aabc", "abbc", "ac"}},
 };
 
