@@ -565,22 +565,23 @@ static bool is_number_text(const char *start, const char *end)
     return end > start && end - start < 10;
 }
 
-/* The value that a field's first part names: a number, nothing (the next number) or a keyword. */
-static bool first_value(BraceState *brace, const char *start, const char *end, JinjaValue *out)
+/* The value that a field's first part names: a number, nothing (the next number) or a keyword. Only what is `alone`,
+ * with no attribute or item behind it, counts as numbered by hand or not. */
+static bool first_value(BraceState *brace, const char *start, const char *end, bool alone, JinjaValue *out)
 {
     JinjaState *state = brace->state;
     int64_t index = -1;
-    if (start == end) {
+    if (start == end && alone) {
         if (brace->manual) {
             return jinja_raise(state, "cannot switch from manual field specification to automatic field numbering");
         }
         brace->automatic = true;
         index = brace->next++;
     } else if (is_number_text(start, end)) {
-        if (brace->automatic) {
+        if (alone && brace->automatic) {
             return jinja_raise(state, "cannot switch from manual field specification to automatic field numbering");
         }
-        brace->manual = true;
+        brace->manual |= alone;
         index = 0;
         for (const char *at = start; at < end; at++) index = index * 10 + (*at - '0');
     }
@@ -607,7 +608,7 @@ static bool field_value(BraceState *brace, const char *start, const char *end, J
     JinjaState *state = brace->state;
     const char *at = start;
     while (at < end && *at != '.' && *at != '[') at++;
-    if (!first_value(brace, start, at, out)) return false;
+    if (!first_value(brace, start, at, at == end, out)) return false;
     while (at < end) {
         const bool is_attribute = *at == '.';
         const char *part = ++at;

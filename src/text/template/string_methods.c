@@ -342,8 +342,9 @@ METHOD(method_rsplit) { return split(state, self, arguments, true, out); }
 METHOD(method_splitlines)
 {
     JinjaItems lines;
-    const bool keep = arguments[0].kind != JINJA_MISSING && jinja_truthy(state, &arguments[0]);
-    if (!jinja_split_lines(state, self->string, keep, &lines) || !jinja_list(state, lines.n, out)) return false;
+    int64_t keep = 0;
+    if (arguments[0].kind != JINJA_MISSING && !jinja_index(state, &arguments[0], &keep)) return false;
+    if (!jinja_split_lines(state, self->string, keep != 0, &lines) || !jinja_list(state, lines.n, out)) return false;
     if (lines.n > 0) memcpy(out->list->items, lines.items, lines.n * sizeof *lines.items);
     return true;
 }
