@@ -26,6 +26,17 @@ tokenizer_json) files=$(seeds '*.tokenizer.json') ;;
 safetensors) files=$(seeds '*.safetensors') ;;
 conf) files=$root/imp.conf.example; max_len=8192 ;;
 http_body) files=$(echo "$root"/tests/fuzz/seeds/http_body/*); max_len=8192 ;;
+tool_parser) # each transcript behind the number of a format and of a way to cut
+    max_len=4096
+    python3 - "$root/tests/unit/runtime/tool_transcripts.json" "$corpus" <<'EOF'
+import json, sys
+for i, transcript in enumerate(json.load(open(sys.argv[1]))["transcripts"]):
+    text = transcript["text"].replace("get_weather", "f").replace("search", "fg").replace("city", "s").replace("days", "n")
+    for number in range(17):
+        with open(f"{sys.argv[2]}/transcript-{i}-{number}", "wb") as file:
+            file.write(bytes([number, i % 16]) + text.encode())
+EOF
+    files= ;;
 config_json) files=$(seeds 'config.json'); max_len=8192 ;;
 jinja) files=$(seeds '*.jinja'); max_len=8192 ;;
 *) files= ;;
@@ -35,7 +46,7 @@ for file in $files; do
 done
 # Every quoted word that the readers look for, as a dictionary.
 dictionary=$build/dictionary-$kind
-grep -ohE '"[A-Za-z0-9_.]{3,40}"' -r "$root/src/format" "$root/src/text/tokenizer" "$root/src/model" "$root/tools/imp-server" --include='*.c' | sort -u >"$dictionary"
+grep -ohE '"[A-Za-z0-9_.]{3,40}"' -r "$root/src/format" "$root/src/text/tokenizer" "$root/src/model" "$root/tools/imp-server" "$root/src/runtime/tools" --include='*.c' | sort -u >"$dictionary"
 cd "$build"
 exec nice -n 19 "$build/$target" "$corpus" -max_total_time="$seconds" -max_len=$max_len -rss_limit_mb=2048 \
      -dict="$dictionary" -timeout=20 -artifact_prefix="$build/crash-$kind-" -print_final_stats=1

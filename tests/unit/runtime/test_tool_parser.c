@@ -4,6 +4,7 @@
  */
 #include "cmocka_all.h"
 
+#include "imp/settings.h"
 #include "runtime/tools/tool_parser.h"
 
 #include <stdlib.h>
@@ -209,6 +210,19 @@ static void test_long_runs(void **state)
     json_decref(all);
 }
 
+/* The configuration offers every format by its name. */
+static void test_names_in_configuration(void **state)
+{
+    ImpSettings *settings = NULL;
+    (void)state;
+    assert_int_equal(imp_settings_create(&settings), IMP_OK);
+    for (size_t f = 0; tool_format_at(f) != NULL; f++) {
+        assert_ptr_equal(tool_format_find(tool_format_at(f)->name), tool_format_at(f));
+        assert_int_equal(imp_settings_set(settings, "generation.tool_format", tool_format_at(f)->name), IMP_OK);
+    }
+    imp_settings_free(settings);
+}
+
 static void test_bad_tools(void **state)
 {
     static const char *const bad[] = {
@@ -229,7 +243,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_transcripts), cmocka_unit_test(test_beginnings_in_all_formats),
         cmocka_unit_test(test_detection),   cmocka_unit_test(test_long_runs),
-        cmocka_unit_test(test_bad_tools),
+        cmocka_unit_test(test_bad_tools),   cmocka_unit_test(test_names_in_configuration),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
