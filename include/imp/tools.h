@@ -33,7 +33,8 @@ IMP_API const char *imp_tool_format_name(size_t index);
 enum {
     IMP_TOOLS_NO_LIST = 1,   /* the tools that are offered */
     IMP_TOOLS_NO_CALLS = 2,  /* tool_calls of the assistant's messages */
-    IMP_TOOLS_NO_RESULTS = 4 /* messages of the role "tool" */
+    IMP_TOOLS_NO_RESULTS = 4, /* messages of the role "tool" */
+    IMP_TOOLS_IN_SYSTEM = 8   /* the tools are not a variable but a member of the system message, as text */
 };
 IMP_API unsigned imp_tools_missing(ImpTools tools);
 /* Calls are marked with special tokens of the model: set ImpGenerateParams.keep_special, or they will not be seen. */

@@ -39,6 +39,8 @@ static unsigned find_missing(const char *source)
     unsigned missing = strstr(source, "tools") ? 0 : IMP_TOOLS_NO_LIST;
     if (!strstr(source, "tool_calls")) missing |= IMP_TOOLS_NO_CALLS;
     if (!strstr(source, "'tool'") && !strstr(source, "\"tool\"")) missing |= IMP_TOOLS_NO_RESULTS;
+    if (strstr(source, "message['tools']") || strstr(source, "message[\"tools\"]") || strstr(source, "message.tools"))
+        missing |= IMP_TOOLS_IN_SYSTEM;
     return missing;
 }
 

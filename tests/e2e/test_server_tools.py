@@ -271,8 +271,10 @@ def test_every_format_is_enforced(smollm2, name):
     with serving(smollm2, "--max-seq-len", 1024, "--set", f"generation.tool_format={name}") as running:
         client = openai.OpenAI(base_url=f"{running.url}/v1", api_key="none", max_retries=0)
         replies = [
-            client.chat.completions.create(tools=OPENAI_TOOLS, tool_choice="required", n=2, seed=3, max_tokens=120, **request),
-            client.chat.completions.create(tools=strict, seed=1, max_tokens=40, **request),
+            client.chat.completions.create(
+                tools=OPENAI_TOOLS, tool_choice="required", parallel_tool_calls=False, n=2, seed=3, max_tokens=100, **request
+            ),
+            client.chat.completions.create(tools=strict, seed=1, max_tokens=25, **request),
         ]
     for choice in [choice for reply in replies for choice in reply.choices]:
         calls = choice.message.tool_calls or []
@@ -285,25 +287,53 @@ def test_every_format_is_enforced(smollm2, name):
     assert ended or any(choice.message.tool_calls for choice in replies[0].choices)
 
 
-def test_template_sees_tools_and_results(smollm2, tmp_path):
-    """A template of its own: what it gets is what transformers would give it."""
-    template = tmp_path / "probe.jinja"
-    template.write_text(
-        "{% for tool in tools or [] %}<tool_call>{{ tool.function.name }};{% endfor %}"
-        "{% for m in messages %}[{{ m.role }}|{{ m.content }}|{{ m.name or '' }}"
-        "{% for c in m.tool_calls or [] %}|{{ c.function.name }} {{ c.function.arguments | tojson }}{% endfor %}]{% endfor %}"
-        "{# 'tool' tool_calls #}"
-    )
-    messages = [
-        {"role": "user", "content": "hi"},
-        {"role": "assistant", "content": None,
-         "tool_calls": [{"id": "a1", "type": "function", "function": {"name": "search", "arguments": '{"query": "x"}'}}]},
-        {"role": "tool", "tool_call_id": "a1", "content": [{"type": "text", "text": "found"}]},
-    ]
-    log = tmp_path / "log.jsonl"
-    with serving(smollm2, "--max-seq-len", 512, "--chat-template-file", template, "--log-requests", log) as running:
-        body = {"messages": messages, "tools": OPENAI_TOOLS, "max_tokens": 1}
+HISTORY = [
+    {"role": "user", "content": "hi"},
+    {"role": "assistant", "content": None,
+     "tool_calls": [{"id": "a1", "type": "function", "function": {"name": "search", "arguments": '{"query": "x"}'}}]},
+    {"role": "tool", "tool_call_id": "a1", "content": [{"type": "text", "text": "found"}]},
+]
+
+
+def prompt_of(model, tmp_path, template, tools):
+    """What a chat with a call in its history becomes."""
+    path, log = tmp_path / "template.jinja", tmp_path / "log.jsonl"
+    path.write_text(template)
+    with serving(model, "--max-seq-len", 1024, "--chat-template-file", path, "--log-requests", log) as running:
+        body = {"messages": HISTORY, "tools": tools, "max_tokens": 1}
         assert httpx.post(f"{running.url}/v1/chat/completions", json=body, timeout=60).status_code == 200
-    prompt = json.loads(log.read_text().splitlines()[0])["prompt"]
-    assert prompt == '<tool_call>get_weather;<tool_call>search;[user|hi|][assistant||search|search {"query": "x"}][tool|found|search]' \
-        or prompt == '<tool_call>get_weather;<tool_call>search;[user|hi|][assistant|||search {"query": "x"}][tool|found|search]'
+    return json.loads(log.read_text().splitlines()[0])["prompt"]
+
+
+LOOP = "{% for m in messages %}[{{ m.role }}|{{ m.content }}|{{ m.name or '' }}CALLS]{% endfor %}{# 'tool' tool_calls #}"
+
+
+@pytest.mark.parametrize(
+    "calls, shown",
+    [
+        ("{% for c in m.tool_calls or [] %}{{ c.function.name }} {{ c.function.arguments | tojson }}{% endfor %}", 'search {"query": "x"}'),
+        ("{% for c in m.tool_calls or [] %}{{ c.function.name + c.function.arguments }}{% endfor %}", 'search{"query": "x"}'),
+        ("{% for c in m.tool_calls or [] %}{{ c.function.arguments }}{% endfor %}", '{"query": "x"}'),
+        ("{% for c in m.tool_calls or [] %}{% for k, v in c.function.arguments | items %}{{ k }}={{ v }}{% endfor %}{% endfor %}", "query=x"),
+    ],
+)
+def test_templates_get_arguments_as_they_take_them(smollm2, tmp_path, calls, shown):
+    tools = "{% for tool in tools or [] %}{{ tool.function.name }};{% endfor %}"
+    prompt = prompt_of(smollm2, tmp_path, tools + LOOP.replace("CALLS", calls), OPENAI_TOOLS)
+    assert prompt == f"get_weather;search;[user|hi|][assistant||{shown}][tool|found|search]"
+
+
+def test_templates_without_a_place_for_tools(smollm2, tmp_path):
+    prompt = prompt_of(smollm2, tmp_path, "{% for m in messages %}[{{ m.role }}|{{ m.content }}]{% endfor %}", OPENAI_TOOLS)
+    system, rest = prompt.split("[user|", 1)
+    assert "get_weather" in system and '"maxLength": 20' in system and "<tool_call>" in system
+    call = '<tool_call>\n{"name": "search", "arguments": {"query": "x"}}\n</tool_call>'
+    result = '<tool_response>\n{"name": "search", "content": "found"}\n</tool_response>'
+    assert rest == f"hi][assistant|{call}][user|{result}]"
+
+
+def test_templates_with_tools_in_the_system_message(smollm2, tmp_path):
+    template = "{% for message in messages %}[{{ message.role }}|{{ message['tools'] or '' }}]{% endfor %}{# 'tool' tool_calls #}"
+    prompt = prompt_of(smollm2, tmp_path, template, OPENAI_TOOLS[1:])
+    system = prompt.split("][user|")[0]
+    assert json.loads(system.removeprefix("[system|")) == OPENAI_TOOLS[1:]

@@ -37,6 +37,17 @@ for i, transcript in enumerate(json.load(open(sys.argv[1]))["transcripts"]):
             file.write(bytes([number, i % 16]) + text.encode())
 EOF
     files= ;;
+tools_json)
+    max_len=4096
+    python3 - "$root/tests/unit/runtime/tool_transcripts.json" "$corpus" <<'EOF'
+import json, sys
+tools = json.load(open(sys.argv[1]))["tools"]
+for choice in range(68):
+    for i, tool in enumerate(tools):
+        with open(f"{sys.argv[2]}/tool-{i}-{choice}", "wb") as file:
+            file.write(bytes([choice]) + json.dumps([tool]).encode() + b"\0<tool")
+EOF
+    files= ;;
 config_json) files=$(seeds 'config.json'); max_len=8192 ;;
 jinja) files=$(seeds '*.jinja'); max_len=8192 ;;
 *) files= ;;

@@ -138,7 +138,7 @@ static void write_call(const ToolUse *use, const char *name, const char *argumen
 {
     size_t length = 0;
     char *text = NULL;
-    if (imp_tools_write_call(use->tools, name, arguments, NULL, 0, &length) == IMP_ERR_BUFFER_TOO_SMALL) text = malloc(length + 1);
+    if (imp_tools_write_call(use->tools, name, arguments, NULL, 0, &length) == IMP_OK) text = malloc(length + 1);
     if (text != NULL && imp_tools_write_call(use->tools, name, arguments, text, length + 1, &length) == IMP_OK)
         (void)bytes_append(out, text, length);
     free(text);
@@ -233,6 +233,20 @@ static void tell_of_tools(const ToolUse *use, const json_t *list, json_t *messag
     bytes_free(&text);
 }
 
+/* Some templates look for the tools, as text, in the system message. */
+static void hand_tools_to_system(const json_t *list, json_t *messages)
+{
+    json_t *first = json_array_get(messages, 0);
+    const char *role = json_string_value(json_object_get(first, "role"));
+    char *text = json_dumps(list, 0);
+    if (role == NULL || strcmp(role, "system") != 0) {
+        first = json_pack("{s:s, s:s}", "role", "system", "content", "");
+        (void)json_array_insert_new(messages, 0, first);
+    }
+    if (text != NULL) (void)json_object_set_new(first, "tools", json_string(text));
+    free(text);
+}
+
 void tool_use_adapt(Server *server, const ToolUse *use, const json_t *list, json_t *messages)
 {
     const unsigned missing = imp_tools_missing(use->tools);
@@ -251,5 +265,7 @@ void tool_use_adapt(Server *server, const ToolUse *use, const json_t *list, json
         if ((missing & IMP_TOOLS_NO_RESULTS) != 0) tell_result(message);
     }
     if ((missing & IMP_TOOLS_NO_RESULTS) != 0 && has_calls) join_user_messages(messages);
-    if (list != NULL && (missing & IMP_TOOLS_NO_LIST) != 0) tell_of_tools(use, list, messages);
+    if (list == NULL) return;
+    if ((missing & IMP_TOOLS_IN_SYSTEM) != 0) hand_tools_to_system(list, messages);
+    else if ((missing & IMP_TOOLS_NO_LIST) != 0) tell_of_tools(use, list, messages);
 }
