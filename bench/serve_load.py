@@ -2,12 +2,15 @@
 """Loads imp-server, and a peer's server on the same file, on loopback.
 
 Reports, as JSON and as a table: throughput, time to first token and inter-token latency percentiles for each number of
-clients; how much of the first request's time to first token the second one needs behind a shared prefix. Rounds of the two servers are interleaved, because machines drift.
+clients; how much of the first request's time to first token the second one needs behind a shared prefix; how much of the
+bare engine's speed the server costs one client. Rounds of what is compared are interleaved, because machines drift.
 
     python bench/serve_load.py --model MODEL.gguf [--peer 'COMMAND with {model} and {port}'] [--clients 1,4,16]
+    python bench/serve_load.py --model MODEL.gguf --clients '' --overhead-rounds 15    the overhead and the prefix alone
 
 The peer is any server with /v1/completions, such as
     python -m llama_cpp.server --model {model} --port {port} --n_ctx 8192
+which computes one request at a time: llama-cpp-python's server is a wrapper around llama.cpp's library.
 """
 
 import sys
@@ -66,16 +69,19 @@ class Server:
         connection.request("POST", "/v1/completions", body, {"Content-Type": "application/json"})
         response = connection.getresponse()
         assert response.status == 200, response.read()
-        times = []
+        lines, times = [], []  # parsed when all is over: on a small machine the client takes its time from the server
         while line := response.readline():
-            if line.startswith(b"data: {"):
-                choice = json.loads(line[6:])["choices"]
-                if choice and choice[0].get("text"):
-                    times.append(time.perf_counter())
+            lines.append(line)
+            times.append(time.perf_counter())
         connection.close()
+        times = [now for line, now in zip(lines, times) if line.startswith(b"data: {") and has_text(json.loads(line[6:]))]
         if not times:
             return time.perf_counter() - start, [], 0
         return times[0] - start, [b - a for a, b in zip(times, times[1:])], len(times)
+
+
+def has_text(event):
+    return bool(event["choices"]) and bool(event["choices"][0].get("text"))
 
 
 def percentiles(values):
@@ -115,6 +121,22 @@ def shared_prefix(server, length):
     return [server.complete(prefix + question, 1)[0] for question in (" Then what happened?", " And who was it, really?")]
 
 
+def overhead(server, bench, model, tokens, rounds):
+    """Decoding by the bare engine and through the server, in turn; the ratio of each pair."""
+    pairs = []
+    words = [word.format(model=model, tokens=tokens) for word in shlex.split(bench)]
+    for n in range(rounds):
+        bare = json.loads(subprocess.run(words, capture_output=True, check=True).stdout)["results"][0]["tokens_per_second"]
+        _, gaps, _ = server.complete(PROMPT.format(n=f"{n} overhead"), tokens)
+        pairs.append((bare, len(gaps) / sum(gaps)))
+    ratios = sorted(served / bare for bare, served in pairs)
+    return {"bare_tokens_per_second": statistics.median(bare for bare, _ in pairs),
+            "served_tokens_per_second": statistics.median(served for _, served in pairs),
+            "best_bare": max(bare for bare, _ in pairs), "best_served": max(served for _, served in pairs),
+            "overhead": 1 - statistics.median(ratios), "quartiles": [1 - ratios[len(ratios) * 3 // 4], 1 - ratios[len(ratios) // 4]],
+            "rounds": rounds}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True)
@@ -124,6 +146,8 @@ def main():
     parser.add_argument("--tokens", type=int, default=48)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--prefix", type=int, default=3600, help="words of the shared prefix; 0: leave it out")
+    parser.add_argument("--overhead-rounds", type=int, default=0)
+    parser.add_argument("--bare", default=f"{ROOT}/build/bin/imp-bench -m {{model}} -p 0 -n {{tokens}} -d 24 -r 1 -o json --no-machine")
     parser.add_argument("--out")
     options = parser.parse_args()
 
@@ -131,7 +155,7 @@ def main():
     if options.peer:
         servers.append(Server("peer", options.peer, options.model))
     runs = {server.name: {} for server in servers}
-    for clients in map(int, options.clients.split(",")):
+    for clients in map(int, filter(None, options.clients.split(","))):
         for _ in range(options.rounds):
             for server in servers:
                 runs[server.name].setdefault(clients, []).append(load(server, clients, 2 * clients, options.tokens))
@@ -149,6 +173,8 @@ def main():
     if options.prefix:
         first, second = shared_prefix(servers[0], options.prefix)
         report["shared_prefix"] = {"words": options.prefix, "first_ttft": first, "second_ttft": second, "ratio": second / first}
+    if options.overhead_rounds:
+        report["overhead"] = overhead(servers[0], options.bare, options.model, options.tokens, options.overhead_rounds)
     for server in servers:
         server.stop()
     print(f"{'server':8}{'clients':>8}{'tok/s':>10}{'ttft p50':>10}{'gap p50':>10}{'gap p99':>10}")
@@ -157,6 +183,8 @@ def main():
             print(f"{name:8}{clients:>8}{row['tokens_per_second']:>10.1f}{row['ttft_p50']:>10.3f}{row['gap_p50']:>10.4f}{row['gap_p99']:>10.4f}")
     if "shared_prefix" in report:
         print("shared prefix: second time to first token is {ratio:.1%} of the first's".format(**report["shared_prefix"]))
+    if "overhead" in report:
+        print("one client: {bare_tokens_per_second:.1f} tok/s bare, {served_tokens_per_second:.1f} served, overhead {overhead:.1%}".format(**report["overhead"]))
     if options.out:
         Path(options.out).write_text(json.dumps(report, indent=1) + "\n")
 

@@ -17,7 +17,7 @@ struct Runner {
     BatchSequence *sequences;    /* [max_sequences] */
 };
 
-enum { FALLBACK_CONTEXT = 4096, SNAPSHOT_TOKENS = 128 };
+enum { FALLBACK_CONTEXT = 4096, SNAPSHOT_TOKENS = 128, TAIL_TOKENS = 64 };
 
 RunnerOptions runner_default_options(void)
 {
@@ -226,12 +226,14 @@ int32_t runner_chunk(const Runner *runner, int32_t sequence, int32_t n_left, int
 {
     int32_t count = n_left < budget ? n_left : budget;
     if (!runner->model->has_state || !runner->options.prefix_index) return count;
-    /* States are kept every so often, and at the last page border of the prompt, where its continuation will start. */
+    /* States are kept every so often; at the last page border of the prompt, where its continuation will start; and a
+     * little before, where another last message will. */
     const int32_t from = kv_sequence_length(runner->kv, sequence);
     const int32_t next = from - from % SNAPSHOT_TOKENS + SNAPSHOT_TOKENS;
     const int32_t end = from + n_left, last = end - 1 - (end - 1) % KV_PAGE_TOKENS;
     if (next <= from + count) count = next - from;
     if (last > from && last < from + count) count = last - from;
+    if (last - TAIL_TOKENS > from && last - TAIL_TOKENS < from + count) count = last - TAIL_TOKENS - from;
     border -= border % KV_PAGE_TOKENS;
     if (border > from && border < from + count) count = border - from;
     return count;
