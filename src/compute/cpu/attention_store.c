@@ -63,8 +63,11 @@ static void store_values(const StoreRun *run, const float *values, int32_t page,
             kernels->normalize(head, 0.0f, 1.0f / sqrtf(mean + spec->qk_norm_eps), NULL, NULL, scratch, dim);
             head = scratch;
         }
-        const size_t offset = (size_t)slot * (size_t)kv->value_stride * dtype_info(type)->block_bytes;
-        kernels->encode_kv[type](head, kv_head(kv, page, h) + kv->key_bytes + offset, dim);
+        const size_t stride = (size_t)kv->value_stride * dtype_info(type)->block_bytes;
+        uint8_t *codes = kv_head(kv, page, h) + kv->key_bytes;
+        const float scale = kernels->encode_kv[type](head, codes + (size_t)slot * stride, dim);
+        if (dtype_info(type)->block_bytes == 1)
+            memcpy(codes + KV_PAGE_TOKENS * stride + (size_t)slot * sizeof scale, &scale, sizeof scale);
     }
 }
 
@@ -75,13 +78,21 @@ static void store_keys(const StoreRun *run, const float *keys, int32_t page, int
     const DType type = run->compute->base.sizes.kv_type;
     const size_t bytes = dtype_info(type)->block_bytes;
     for (int32_t h = 0; h < kv->n_kv_heads; h++) {
-        run->compute->kernels->encode_kv[type](keys + (size_t)h * (size_t)kv->head_dim, encoded, kv->head_dim);
-        uint8_t *column = kv_head(kv, page, h) + (size_t)slot * bytes;
+        const float *head = keys + (size_t)h * (size_t)kv->head_dim;
+        const float scale = run->compute->kernels->encode_kv[type](head, encoded, kv->head_dim);
+        uint8_t *codes = kv_head(kv, page, h), *column = codes + (size_t)slot * bytes;
         const uint8_t *from = encoded;
-        if (bytes == 2)
+        switch (bytes) {
+        case 1:
+            for (int32_t d = 0; d < kv->head_dim; d++) column[d * KV_PAGE_TOKENS] = from[d];
+            memcpy(codes + (size_t)kv->head_dim * KV_PAGE_TOKENS + (size_t)slot * sizeof scale, &scale, sizeof scale);
+            break;
+        case 2:
             for (int32_t d = 0; d < kv->head_dim; d++) memcpy(column + d * 2 * KV_PAGE_TOKENS, from + d * 2, 2);
-        else
+            break;
+        default:
             for (int32_t d = 0; d < kv->head_dim; d++) memcpy(column + d * 4 * KV_PAGE_TOKENS, from + d * 4, 4);
+        }
     }
 }
 

@@ -169,6 +169,8 @@ static void fit_layer(CpuCompute *compute, const Layer *layer, Needs *needs)
         /* A row of keys with one encoded head behind it; a head of values; the sum of values. */
         compute->max_width = max_i32(compute->max_width, (attention->n_kv_heads + 1) * attention->head_dim);
         compute->max_width = max_i32(compute->max_width, round_up_i32(attention->head_dim_v, CPU_LANES));
+        compute->max_value_stride =
+            max_i32(compute->max_value_stride, round_up_i32(attention->head_dim_v, CPU_LANES));
         needs->pairs = max_i32(needs->pairs, attention->rope.n_dims / 2);
     }
 }
@@ -199,6 +201,7 @@ static ImpStatus allocate(CpuCompute *compute)
         if (needs.act_blocks > 0)
             IMP_TRY(cpu_alloc(compute, 2 * (size_t)needs.cols / BLOCK_COLS, sizeof *scratch->blocks, &scratch->blocks));
         IMP_TRY(cpu_alloc(compute, (size_t)compute->max_width, sizeof(float), &scratch->row));
+        IMP_TRY(cpu_alloc(compute, ATTEND_QUERIES, (size_t)compute->max_value_stride * sizeof(float), &scratch->sums));
     }
     return experts_create(compute);
 }
@@ -221,8 +224,8 @@ static ImpStatus create_compute(Backend *base, const Model *model, const Compute
 {
     CpuBackend *backend = (CpuBackend *)base;
     *out = NULL;
-    if (sizes->kv_type < 0 || sizes->kv_type > DT_BF16)
-        return imp_fail(IMP_ERR_UNSUPPORTED, "kv_cache.dtype: the CPU keeps F32, F16 or BF16 keys and values");
+    if (sizes->kv_type < 0 || sizes->kv_type >= DT_COUNT || backend->kernels->attend_block[sizes->kv_type] == NULL)
+        return imp_fail(IMP_ERR_UNSUPPORTED, "kv_cache.dtype: the CPU keeps keys and values in 32, 16 or 8 bits");
     if (sizes->max_rows < 1 || sizes->max_sequences < 1)
         return imp_fail(IMP_ERR_INVALID_ARGUMENT, "a compute for %d rows of %d sequences", (int)sizes->max_rows,
                         (int)sizes->max_sequences);

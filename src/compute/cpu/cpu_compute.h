@@ -23,9 +23,10 @@ typedef struct CpuBackend {
 } CpuBackend;
 
 /* Keys and values of one layer that owns some. A page: for each KV head its keys [head_dim][KV_PAGE_TOKENS], then its
- * values [KV_PAGE_TOKENS][value_stride]. */
+ * values [KV_PAGE_TOKENS][value_stride]; 8-bit ones are followed by a float32 scale a token, [KV_PAGE_TOKENS]. */
 typedef struct KvLayer {
     uint8_t *pages; /* NULL: the layer owns none */
+    DType type;
     int32_t group;
     int32_t head_dim, value_stride, n_kv_heads;
     size_t key_bytes, head_bytes, page_bytes; /* of a head's keys, of a head, of a page */
@@ -50,6 +51,7 @@ typedef struct ThreadScratch {
     uint8_t *panel;     /* LINEAR_PANEL_ROWS rows decoded to float32, or two panels re-laid */
     PlainBlock *blocks; /* [2][max_cols / BLOCK_COLS]: two expanded panels */
     float *row;   /* [max_width]: one row of anything */
+    float *sums;  /* [ATTEND_QUERIES][max_value_stride]: what queries have added up so far */
 } ThreadScratch;
 
 /* Routing of one step's rows, and the chosen experts' activations by slot = row * n_used + rank. */
@@ -80,7 +82,7 @@ typedef struct CpuCompute {
     ConvState *conv;       /* [n_layers] */
     RopeTable rope[ROPE_TABLES];
     int32_t n_rope;        /* tables valid for this batch */
-    int32_t max_cols, max_width;
+    int32_t max_cols, max_width, max_value_stride;
     float fine_threshold;  /* packed.h: which activation blocks have 16 bits */
     ActBlock *acts;        /* the input of the running products in fixed point, for quantized weights … */
     WideAct *wide_acts;    /* … and for half-precision ones */

@@ -320,108 +320,6 @@ static void rotate_half(float *a, float *b, const float *c, const float *s, int3
     }
 }
 
-/* ---- keys and values ---- */
-
-KERNEL_INLINE F32x16 load_kv(const void *p, size_t index, DType type)
-{
-    switch (type) {
-    case DT_F16: return v_load_f16((const uint16_t *)p + index);
-    case DT_BF16: return v_load_bf16((const uint16_t *)p + index);
-    default: return v_load((const float *)p + index);
-    }
-}
-
-static void encode_f32(const float *x, void *out, int32_t n) { memcpy(out, x, (size_t)n * sizeof *x); }
-
-static void encode_f16(const float *x, void *out, int32_t n)
-{
-    uint16_t *half = out;
-    int32_t i = 0;
-    for (; i + 16 <= n; i += 16) v_store_f16(half + i, v_load(x + i));
-    for (; i < n; i++) half[i] = f32_to_f16(x[i]);
-}
-
-static void encode_bf16(const float *x, void *out, int32_t n)
-{
-    uint16_t *half = out;
-    for (int32_t i = 0; i < n; i++) half[i] = f32_to_bf16(x[i]);
-}
-
-/* q · k of all keys of a page: a dimension at a time, four chains to hide the latency, added as (0 + 1) + (2 + 3). */
-KERNEL_INLINE F32x16 page_scores(const AttendPage *page, const float *q, DType type)
-{
-    F32x16 chain[4];
-    for (int c = 0; c < 4; c++) chain[c] = v_set1(0.0f);
-    int32_t d = 0;
-    for (; d + 4 <= page->head_dim; d += 4)
-        for (int c = 0; c < 4; c++)
-            chain[c] = v_fma(v_set1(q[d + c]), load_kv(page->keys, (size_t)(d + c) * KV_PAGE_TOKENS, type), chain[c]);
-    for (int c = 0; d < page->head_dim; d++, c++)
-        chain[c] = v_fma(v_set1(q[d]), load_kv(page->keys, (size_t)d * KV_PAGE_TOKENS, type), chain[c]);
-    return v_add(v_add(chain[0], chain[1]), v_add(chain[2], chain[3]));
-}
-
-/* out = out * correction + sum over the visible keys of weight * value, keys ascending. */
-KERNEL_INLINE void page_values(const AttendPage *page, const float weight[KV_PAGE_TOKENS], float correction, float *out,
-                               DType type)
-{
-    enum { TOGETHER = 4 }; /* independent chains */
-    const F32x16 factor = v_set1(correction);
-    int32_t d = 0;
-    for (; d + TOGETHER * 16 <= page->value_stride; d += TOGETHER * 16) {
-        F32x16 sum[TOGETHER];
-        for (int c = 0; c < TOGETHER; c++) sum[c] = v_mul(v_load(out + d + c * 16), factor);
-        for (int32_t j = page->first; j < page->end; j++) {
-            const F32x16 p = v_set1(weight[j]);
-            for (int c = 0; c < TOGETHER; c++) {
-                const size_t at = (size_t)j * (size_t)page->value_stride + (size_t)(d + c * 16);
-                sum[c] = v_fma(p, load_kv(page->values, at, type), sum[c]);
-            }
-        }
-        for (int c = 0; c < TOGETHER; c++) v_store(out + d + c * 16, sum[c]);
-    }
-    for (; d < page->value_stride; d += 16) {
-        F32x16 sum = v_mul(v_load(out + d), factor);
-        for (int32_t j = page->first; j < page->end; j++) {
-            const size_t at = (size_t)j * (size_t)page->value_stride + (size_t)d;
-            sum = v_fma(v_set1(weight[j]), load_kv(page->values, at, type), sum);
-        }
-        v_store(out + d, sum);
-    }
-}
-
-KERNEL_INLINE void attend_page(const AttendPage *page, const float *q, SoftmaxState *state, float *out, DType type)
-{
-    F32x16 score = v_mul(page_scores(page, q, type), v_set1(page->scale));
-    if (page->softcap != 0.0f) {
-        const F32x16 cap = v_set1(page->softcap);
-        score = v_mul(cap, v_tanh(v_div(score, cap)));
-    }
-    score = v_keep_range(score, page->first, page->end, -INFINITY);
-    const float page_max = v_reduce_max(score);
-    const float max = page_max > state->max ? page_max : state->max;
-    float weight[KV_PAGE_TOKENS], correction[CPU_LANES];
-    const F32x16 p = v_exp(v_sub(score, v_set1(max)));
-    v_store(weight, p);
-    v_store(correction, v_exp(v_set1(state->max - max)));
-    state->max = max;
-    state->sum = state->sum * correction[0] + v_sum(p);
-    page_values(page, weight, correction[0], out, type);
-}
-
-static void attend_page_f32(const AttendPage *page, const float *q, SoftmaxState *state, float *out)
-{
-    attend_page(page, q, state, out, DT_F32);
-}
-static void attend_page_f16(const AttendPage *page, const float *q, SoftmaxState *state, float *out)
-{
-    attend_page(page, q, state, out, DT_F16);
-}
-static void attend_page_bf16(const AttendPage *page, const float *q, SoftmaxState *state, float *out)
-{
-    attend_page(page, q, state, out, DT_BF16);
-}
-
 /* ---- decoders: the types whose blocks map onto 16 lanes without further ado ---- */
 
 static void decode_f16(const void *blocks, float *out, size_t n)
@@ -566,8 +464,6 @@ static void wide_quantize(const float *x, int32_t n, WideAct *out)
     .scale = scale_by, .normalize = normalize, .finish_logits = finish_logits, .activate = activate,                   \
     .gate_sigmoid = gate_sigmoid, .sigmoid = sigmoid, .exp_sum = exp_sum, .rotate_half = rotate_half,                  \
     .quantize_row = quantize_row, .wide_quantize = wide_quantize,                                                                                      \
-    .encode_kv = {[DT_F32] = encode_f32, [DT_F16] = encode_f16, [DT_BF16] = encode_bf16},                              \
-    .attend_page = {[DT_F32] = attend_page_f32, [DT_F16] = attend_page_f16, [DT_BF16] = attend_page_bf16},             \
     .decode = {[DT_F16] = decode_f16, [DT_BF16] = decode_bf16, [DT_Q4_0] = decode_q4_0, [DT_Q4_1] = decode_q4_1,       \
                [DT_Q8_0] = decode_q8_0}
 

@@ -25,20 +25,27 @@ enum {
     DOT_TILE_ACTS = 6, /* most activation rows of a dot_tile: 24 accumulators, 4 weights and 1 activation in 32 registers */
 };
 
-/* Running softmax of one query over its keys: maximum, sum of exponentials, and the weighted sum of values in `out`. */
-typedef struct SoftmaxState {
-    float max, sum;
-} SoftmaxState;
+/* Keys of an attend_block: those of ATTEND_PAGES pages that follow each other in a sequence, from a multiple of
+ * ATTEND_KEYS on. */
+enum { ATTEND_PAGES = 4, ATTEND_KEYS = ATTEND_PAGES * KV_PAGE_TOKENS, ATTEND_QUERIES = 6 };
 
-/* One page's part of one query head's attention. */
-typedef struct AttendPage {
-    const void *keys;   /* [head_dim][KV_PAGE_TOKENS]: one vector is one dimension of all keys */
-    const void *values; /* [KV_PAGE_TOKENS][value_stride] */
+/* One KV head's part of a block. A page's keys: [head_dim][KV_PAGE_TOKENS] elements, of 8-bit types then a float32 scale a
+ * token; `key_bytes` behind them its values: [KV_PAGE_TOKENS][value_stride], then scales likewise. */
+typedef struct AttendBlock {
+    const uint8_t *pages[ATTEND_PAGES]; /* NULL: no query sees any of it */
+    size_t key_bytes;
     int32_t head_dim;
     int32_t value_stride; /* head_dim_v rounded up to CPU_LANES, the padding zero */
-    int32_t first, end;   /* visible keys: first <= j < end */
     float scale, softcap;
-} AttendPage;
+} AttendBlock;
+
+/* A query and its running softmax: maximum, sum of exponentials, weighted sum of values. */
+typedef struct AttendQuery {
+    const float *q;     /* [head_dim] */
+    float *out;         /* [value_stride] */
+    float max, sum;
+    int32_t first, end; /* the keys of the block that it sees: first <= j < end; none when first >= end */
+} AttendQuery;
 
 typedef struct CpuKernels {
     const char *name;
@@ -86,10 +93,10 @@ typedef struct CpuKernels {
     /* Turns pairs (a[i], b[i]) by (c[i], s[i]); a and b are the halves of the turning dimensions. */
     void (*rotate_half)(float *a, float *b, const float *c, const float *s, int32_t n);
 
-    /* Elements of keys and values from float32. */
-    void (*encode_kv[DT_BF16 + 1])(const float *x, void *out, int32_t n);
-    /* Folds a page into out[value_stride] and *state. */
-    void (*attend_page[DT_BF16 + 1])(const AttendPage *page, const float *q, SoftmaxState *state, float *out);
+    /* Elements of keys and values from float32; returns their scale (1 for types without). NULL: no type of theirs. */
+    float (*encode_kv[DT_COUNT])(const float *x, void *out, int32_t n);
+    /* Folds a block into n <= ATTEND_QUERIES queries. */
+    void (*attend_block[DT_COUNT])(const AttendBlock *block, AttendQuery *queries, int32_t n);
 } CpuKernels;
 
 /* The tables; NULL where the compiler's target has no such level. */

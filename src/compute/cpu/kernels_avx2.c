@@ -5,6 +5,9 @@
 #include "compute/cpu/simd_avx2.h"
 
 #include "compute/cpu/float_kernels.h"
+#define ATTEND_TILE 3
+#define ATTEND_SLICES 2
+#include "compute/cpu/attend_kernels.h"
 #include "compute/cpu/packed_avx2.h"
 #include "compute/cpu/packed_kernels.h"
 #include "compute/cpu/wide_avx2.h"
@@ -12,7 +15,7 @@
 
 const CpuKernels *kernels_avx2(void)
 {
-    static const CpuKernels table = {.name = "AVX2", .isa = CPU_ISA_AVX2, FLOAT_KERNELS,
+    static const CpuKernels table = {.name = "AVX2", .isa = CPU_ISA_AVX2, FLOAT_KERNELS, ATTEND_KERNELS,
                                      .packed_multiply = packed_multiply, .wide_multiply = wide_multiply};
     return &table;
 }

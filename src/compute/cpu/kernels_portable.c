@@ -2,12 +2,13 @@
 #include "compute/cpu/simd_portable.h"
 
 #include "compute/cpu/float_kernels.h"
+#include "compute/cpu/attend_kernels.h"
 #include "compute/cpu/packed_kernels.h"
 #include "compute/cpu/wide_kernels.h"
 
 const CpuKernels *kernels_portable(void)
 {
-    static const CpuKernels table = {.name = "portable", .isa = CPU_ISA_PORTABLE, FLOAT_KERNELS,
+    static const CpuKernels table = {.name = "portable", .isa = CPU_ISA_PORTABLE, FLOAT_KERNELS, ATTEND_KERNELS,
                                      .packed_multiply = packed_multiply, .wide_multiply = wide_multiply};
     return &table;
 }

@@ -11,12 +11,15 @@ static ImpStatus create_pages(CpuCompute *compute, const Attention *attention, K
 {
     const ComputeSizes *sizes = &compute->base.sizes;
     const size_t element = dtype_info(sizes->kv_type)->block_bytes;
+    /* Scales, 4 bytes a token, of types that need some. */
+    const size_t scales = element == 1 ? KV_PAGE_TOKENS * sizeof(float) : 0;
+    kv->type = sizes->kv_type;
     kv->group = attention->page_group;
     kv->n_kv_heads = attention->n_kv_heads;
     kv->head_dim = attention->head_dim;
     kv->value_stride = round_up_i32(attention->head_dim_v, CPU_LANES);
-    kv->key_bytes = (size_t)kv->head_dim * KV_PAGE_TOKENS * element;
-    kv->head_bytes = kv->key_bytes + (size_t)kv->value_stride * KV_PAGE_TOKENS * element;
+    kv->key_bytes = (size_t)kv->head_dim * KV_PAGE_TOKENS * element + scales;
+    kv->head_bytes = kv->key_bytes + (size_t)kv->value_stride * KV_PAGE_TOKENS * element + scales;
     kv->page_bytes = kv->head_bytes * (size_t)kv->n_kv_heads;
     return cpu_alloc(compute, (size_t)sizes->n_pages[kv->group], kv->page_bytes, &kv->pages);
 }

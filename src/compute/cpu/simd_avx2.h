@@ -44,6 +44,16 @@ static inline F32x16 v_from_s8(__m128i bytes)
            _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(bytes, 8))));
 }
 static inline F32x16 v_load_s8(const int8_t *p) { return v_from_s8(v_bytes(p)); }
+/* E4M3 moved to where F16 has its exponent and mantissa is 2^8 too small. */
+static inline F32x16 v_load_e4m3(const uint8_t *p)
+{
+    const __m256i wide = _mm256_cvtepi8_epi16(v_bytes(p));
+    const __m256i magnitude = _mm256_and_si256(_mm256_slli_epi16(wide, 7), _mm256_set1_epi16(0x3F80));
+    const __m256i half = _mm256_or_si256(magnitude, _mm256_and_si256(wide, _mm256_set1_epi16((short)0x8000)));
+    const __m256 factor = _mm256_set1_ps(256.0f);
+    V_BOTH(_mm256_mul_ps(_mm256_cvtph_ps(_mm256_castsi256_si128(half)), factor),
+           _mm256_mul_ps(_mm256_cvtph_ps(_mm256_extracti128_si256(half, 1)), factor));
+}
 static inline F32x16 v_load_s32(const int32_t *p)
 {
     V_BOTH(_mm256_cvtepi32_ps(_mm256_loadu_si256((const __m256i *)(const void *)p)),

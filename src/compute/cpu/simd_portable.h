@@ -41,6 +41,7 @@ V_INLINE F32x16 v_load_n(const float *p, int n) { V_EACH(l < n ? p[l] : 0.0f); }
 V_INLINE F32x16 v_load_f16(const uint16_t *p) { V_EACH(f16_to_f32(p[l])); }
 V_INLINE F32x16 v_load_bf16(const uint16_t *p) { V_EACH(bf16_to_f32(p[l])); }
 V_INLINE F32x16 v_load_s8(const int8_t *p) { V_EACH((float)p[l]); }
+V_INLINE F32x16 v_load_e4m3(const uint8_t *p) { V_EACH(f8_e4m3_to_f32(p[l])); }
 V_INLINE F32x16 v_load_s32(const int32_t *p) { V_EACH((float)p[l]); }
 V_INLINE F32x16 v_load_nibbles_low(const uint8_t *p) { V_EACH((float)(p[l] & 15)); }
 V_INLINE F32x16 v_load_nibbles_high(const uint8_t *p) { V_EACH((float)(p[l] >> 4)); }

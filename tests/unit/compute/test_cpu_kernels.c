@@ -166,45 +166,98 @@ static void dot_tiles_agree(void **state)
         }
 }
 
-static void pages_agree(void **state)
+static void blocks_of_keys_agree(void **state)
 {
     (void)state;
-    enum { DIM = 84, VALUES = 80 };
+    enum { DIM = 84, VALUES = 80, PAGE_BYTES = (DIM + VALUES) * KV_PAGE_TOKENS * 4 + 2 * KV_PAGE_TOKENS * 4 };
+    static const DType types[] = {DT_F32, DT_F16, DT_BF16, DT_I8, DT_F8_E4M3};
+    static uint8_t pages[ATTEND_PAGES][PAGE_BYTES];
     uint64_t seed = 3;
-    float keys[DIM * KV_PAGE_TOKENS], values[KV_PAGE_TOKENS * VALUES], q[DIM];
-    for (int round = 0; round < 60; round++) {
-        random_fill(&seed, keys, DIM * KV_PAGE_TOKENS, 1.0f);
-        random_fill(&seed, values, KV_PAGE_TOKENS * VALUES, 1.0f);
-        random_fill(&seed, q, DIM, 1.0f);
+    float q[ATTEND_QUERIES][DIM], x[VALUES], start[ATTEND_QUERIES][VALUES];
+    float out[ATTEND_QUERIES][VALUES], reference[ATTEND_QUERIES][VALUES];
+    for (int round = 0; round < 100; round++) {
+        const DType type = types[round % 5];
+        const size_t bytes = dtype_info(type)->block_bytes, scales = bytes == 1 ? KV_PAGE_TOKENS * sizeof(float) : 0;
+        AttendBlock block = {.head_dim = DIM - round % 7, .value_stride = VALUES, .scale = 0.3f,
+                             .softcap = round % 2 == 0 ? 0.0f : 5.0f};
+        block.key_bytes = (size_t)block.head_dim * KV_PAGE_TOKENS * bytes + scales;
         /* What lies in slots that nobody sees must not matter. */
-        const int32_t first = random_int(&seed, KV_PAGE_TOKENS), end = first + 1 + random_int(&seed, 16 - first);
-        for (int32_t j = 0; j < KV_PAGE_TOKENS; j++) {
-            if (j >= first && j < end) continue;
-            for (int32_t d = 0; d < DIM; d++) keys[d * KV_PAGE_TOKENS + j] = NAN;
-            for (int32_t d = 0; d < VALUES; d++) values[j * VALUES + d] = INFINITY;
+        const int32_t first = random_int(&seed, ATTEND_KEYS), end = first + 1 + random_int(&seed, ATTEND_KEYS - first);
+        memset(pages, 0xFF, sizeof pages);
+        for (int32_t j = 0; j < ATTEND_KEYS; j++) {
+            uint8_t *page = pages[j / KV_PAGE_TOKENS], keys[DIM * 4];
+            if (j / KV_PAGE_TOKENS >= first / KV_PAGE_TOKENS && j - j % KV_PAGE_TOKENS < end)
+                block.pages[j / KV_PAGE_TOKENS] = page;
+            if (j < first || j >= end) continue;
+            const size_t slot = (size_t)(j % KV_PAGE_TOKENS);
+            random_fill(&seed, x, DIM < VALUES ? DIM : VALUES, 1.0f);
+            const float k_scale = kernels_portable()->encode_kv[type](x, keys, VALUES);
+            for (int32_t d = 0; d < block.head_dim; d++)
+                memcpy(page + ((size_t)d * KV_PAGE_TOKENS + slot) * bytes, keys + (size_t)(d % VALUES) * bytes, bytes);
+            uint8_t *values = page + block.key_bytes;
+            const float v_scale = kernels_portable()->encode_kv[type](x, values + slot * VALUES * bytes, VALUES);
+            if (scales == 0) continue;
+            memcpy(page + (size_t)block.head_dim * KV_PAGE_TOKENS + slot * 4, &k_scale, 4);
+            memcpy(values + VALUES * KV_PAGE_TOKENS + slot * 4, &v_scale, 4);
         }
-        for (int type = DT_F32; type <= DT_BF16; type++) {
-            uint8_t k_bytes[sizeof keys], v_bytes[sizeof values];
-            kernels_portable()->encode_kv[type](keys, k_bytes, DIM * KV_PAGE_TOKENS);
-            kernels_portable()->encode_kv[type](values, v_bytes, KV_PAGE_TOKENS * VALUES);
-            const AttendPage page = {k_bytes, v_bytes, DIM - round % 7, VALUES, first, end, 0.3f,
-                                     round % 2 == 0 ? 0.0f : 5.0f};
-            SoftmaxState before = {round % 3 == 0 ? -INFINITY : 0.2f, round % 3 == 0 ? 0.0f : 1.5f};
-            float start[VALUES], out[VALUES];
-            for (int d = 0; d < VALUES; d++) start[d] = round % 3 == 0 ? 0.0f : random_float(&seed, 1.0f);
-            SoftmaxState expected = before;
-            float reference[VALUES];
-            memcpy(reference, start, sizeof start);
-            kernels_portable()->attend_page[type](&page, q, &expected, reference);
-            assert_true(isfinite(reference[0]) && expected.sum > 0.0f);
-            for (int level = 0; level < n_levels; level++) {
-                SoftmaxState after = before;
-                memcpy(out, start, sizeof start);
-                levels[level]->attend_page[type](&page, q, &after, out);
-                assert_same(&expected.max, &after.max, 1, "attend_page's maximum");
-                assert_same(&expected.sum, &after.sum, 1, "attend_page's sum");
-                assert_same(reference, out, VALUES, "attend_page");
+        const int32_t n = 1 + round % ATTEND_QUERIES;
+        AttendQuery before[ATTEND_QUERIES], expected[ATTEND_QUERIES], after[ATTEND_QUERIES];
+        for (int32_t a = 0; a < n; a++) {
+            const bool fresh = random_int(&seed, 3) == 0;
+            random_fill(&seed, q[a], DIM, 1.0f);
+            random_fill(&seed, start[a], VALUES, 1.0f);
+            if (fresh) memset(start[a], 0, sizeof start[a]);
+            before[a] = (AttendQuery){q[a], NULL, fresh ? -INFINITY : 0.2f, fresh ? 0.0f : 1.5f, first, end};
+            /* Others see less, or nothing. */
+            if (a > 0) before[a].end = first + random_int(&seed, end - first + 1);
+            expected[a] = before[a];
+            expected[a].out = reference[a];
+        }
+        memcpy(reference, start, sizeof reference);
+        kernels_portable()->attend_block[type](&block, expected, n);
+        assert_true(isnormal(reference[0][0]) && expected[0].sum > 0.0f);
+        for (int level = 0; level < n_levels; level++) {
+            memcpy(out, start, sizeof out);
+            /* Together, and one by one. */
+            for (int32_t step = n; step > 0; step = step > 1 ? 1 : 0) {
+                memcpy(out, start, sizeof out);
+                for (int32_t a = 0; a < n; a++) {
+                    after[a] = before[a];
+                    after[a].out = out[a];
+                }
+                for (int32_t a = 0; a < n; a += step) levels[level]->attend_block[type](&block, after + a, step);
+                for (int32_t a = 0; a < n; a++) {
+                    assert_same(&expected[a].max, &after[a].max, 1, "attend_block's maximum");
+                    assert_same(&expected[a].sum, &after[a].sum, 1, "attend_block's sum");
+                    assert_same(reference[a], out[a], VALUES, "attend_block");
+                }
             }
+        }
+    }
+}
+
+static void eight_bit_keys_are_close_and_the_same_everywhere(void **state)
+{
+    (void)state;
+    enum { N = 75 };
+    uint64_t seed = 4;
+    float x[N], decoded;
+    uint8_t codes[N], same[N];
+    for (int round = 0; round < 40; round++) {
+        random_fill(&seed, x, N, ldexpf(1.0f, round - 20));
+        if (round == 0) memset(x, 0, sizeof x);
+        for (int i = 0; i < 10; i++) x[i] *= ldexpf(1.0f, -i); /* into the subnormal codes */
+        const float s8 = kernels_portable()->encode_kv[DT_I8](x, codes, N);
+        for (int i = 0; i < N; i++) assert_true(fabsf((float)(int8_t)codes[i] * s8 - x[i]) <= 0.501f * s8);
+        const float e4m3 = kernels_portable()->encode_kv[DT_F8_E4M3](x, codes, N);
+        for (int i = 0; i < N; i++) {
+            dtype_info(DT_F8_E4M3)->decode(&codes[i], &decoded, 1);
+            assert_true(fabsf(decoded * e4m3 - x[i]) <= fmaxf(0x1.01p-4f * fabsf(x[i]), 0x1.01p-10f * e4m3));
+        }
+        for (int level = 0; level < n_levels; level++) {
+            const float scale = levels[level]->encode_kv[DT_F8_E4M3](x, same, N);
+            assert_same(&e4m3, &scale, 1, "encode_kv's scale");
+            assert_memory_equal(codes, same, N);
         }
     }
 }
@@ -476,7 +529,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_agree),
         cmocka_unit_test(dot_tiles_agree),
-        cmocka_unit_test(pages_agree),
+        cmocka_unit_test(blocks_of_keys_agree),
+        cmocka_unit_test(eight_bit_keys_are_close_and_the_same_everywhere),
         cmocka_unit_test(decoders_agree_with_codecs),
         cmocka_unit_test(fixed_point_is_close_and_the_same_everywhere),
         cmocka_unit_test(packed_products_agree),
