@@ -1,18 +1,18 @@
 #!/usr/bin/env python3
 """Single-thread encoding throughput against the `tokenizers` package: 10 MB each of English, code and Chinese.
 
-    bench/tokenize.py DRIVER MODEL... [--megabytes 10] [--rounds 3]
+    bench/tokenize.py DRIVER MODEL... [--megabytes 10] [--rounds 3] [--text NAME=FILE]... [--out results.json]
 
 DRIVER is the build's tokenize_driver; MODEL a directory with a tokenizer.json. The texts are made here, from word lists with
-a natural distribution of frequencies. Runs of the two are interleaved, and the best of each counts, in
-processor time. Both get the same texts
-of about 10 KB each, as a server would.
+a natural distribution of frequencies, unless --text names a file for one of them. Runs of the two are interleaved, and the
+best of each counts, in processor time. Both get the same texts of about 10 KB each, as a server would.
 """
 import sys
 
 sys.path.pop(0)  # this directory: tokenize.py in it would hide Python's own
 
 import argparse
+import json
 import os
 import random
 import struct
@@ -80,14 +80,33 @@ def best_of(rounds, runs):
     return best
 
 
+def commit():
+    return subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=os.path.dirname(os.path.abspath(__file__))).stdout.strip()
+
+
+def machine():
+    with open("/proc/cpuinfo") as file:
+        models = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+    return "%s, %d processors" % (models[0] if models else "unknown", len(models))
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("driver")
     parser.add_argument("models", nargs="+")
     parser.add_argument("--megabytes", type=float, default=10)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--text", action="append", default=[])
+    parser.add_argument("--out")
     args = parser.parse_args()
-    texts = {make.__name__: make(random.Random(1), int(args.megabytes * 1e6)) for make in (english, code, chinese)}
+    files, results = dict(item.split("=", 1) for item in args.text), []
+    texts = {}
+    for make in (english, code, chinese):
+        if make.__name__ in files:
+            with open(files[make.__name__], encoding="utf-8") as file:
+                texts[make.__name__] = file.read(int(args.megabytes * 1e6))
+        else:
+            texts[make.__name__] = make(random.Random(1), int(args.megabytes * 1e6))
     for model in args.models:
         tokenizer = Tokenizer.from_file(os.path.join(model, "tokenizer.json"))
         for name, text in texts.items():
@@ -108,6 +127,14 @@ def main():
             megabytes = len(text.encode()) / 1e6
             print("%-24s %-8s imp %7.1f MB/s  tokenizers %6.2f MB/s  ratio %5.1f" % (os.path.basename(model.rstrip("/"))[:24], name, megabytes / a,
                                                                                   megabytes / b, b / a), flush=True)
+            results.append({"tokenizer": os.path.basename(model.rstrip("/")), "text": name, "megabytes": round(megabytes, 2),
+                            "imp_megabytes_per_second": round(megabytes / a, 1), "tokenizers_megabytes_per_second": round(megabytes / b, 2),
+                            "ratio": round(b / a, 1)})
+    if args.out:
+        with open(args.out, "w") as file:
+            json.dump({"commit": commit(), "command": "python bench/tokenize.py " + " ".join(sys.argv[1:]), "machine": machine(),
+                       "results": results}, file, indent=1)
+            file.write("\n")
 
 
 if __name__ == "__main__":

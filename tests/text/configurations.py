@@ -52,6 +52,7 @@ PATTERNS = {
     "seed": [CONTRACTION + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1}| ?[^\s\p{L}\p{N}\r\n]+|" + SPACES],
     "bailing": [r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+"],
     "superbpe": [r"\p{N}+", r"(?=(\d{3})+(?!\d))"],
+    "classes": [r"[[:alpha:]]+|[[:^print:][:blank:]]|[[:upper:]\p{Greek}&&[^A-C]]+", r"[[:punct:]]|\p{Cyrillic}{1,2}|\p{^Latin}\P{Hangul}?"],
     "odd": [r"\w+|[^\w\s]+|\s+", r"\d{1,2}+", r"(?m).{1,7}", r"[\p{Ll}\h]+|\P{L}|$"],
 }
 

@@ -11,6 +11,7 @@
 #include "text/tokenizer/utf8.h"
 
 #include <pcre2.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -64,6 +65,38 @@ void code_set_add_class(CodeSet *set, uint32_t categories, unsigned properties)
     for (size_t i = 0; unicode_run_at(i, &first, &last, &flags); i++) {
         if ((flags & properties) != 0 || unicode_in(flags, categories)) code_set_add(set, first, last);
     }
+}
+
+/* Scripts and what the general categories do not say of letters. */
+typedef struct PropertyRows {
+    const char *names; /* lower case, each between spaces */
+    size_t first_range, n_ranges;
+} PropertyRows;
+
+static const PropertyRows property_rows[] = {
+#include "text/tokenizer/property_names.inc"
+};
+
+static const struct {
+    uint32_t first, last;
+} property_ranges[] = {
+#include "text/tokenizer/property_ranges.inc"
+};
+
+/* Adds the ranges under a name; false when there are none. */
+static bool add_ranges(CodeSet *set, const char *name)
+{
+    char spaced[40];
+    (void)snprintf(spaced, sizeof spaced, " %s ", name);
+    for (size_t i = 0; i < sizeof property_rows / sizeof property_rows[0]; i++) {
+        if (strstr(property_rows[i].names, spaced) == NULL) continue;
+        for (size_t r = 0; r < property_rows[i].n_ranges; r++) {
+            const size_t range = property_rows[i].first_range + r;
+            code_set_add(set, property_ranges[range].first, property_ranges[range].last);
+        }
+        return true;
+    }
+    return false;
 }
 
 typedef struct PropertyName {
@@ -153,11 +186,37 @@ static const PropertyName property_names[] = {
     {"cs", GC_BIT(GC_CS), 0},
     {"surrogate", GC_BIT(GC_CS), 0},
     {"any", UINT32_MAX, 0},
-    {"han", 0, UC_HAN},
-    {"hani", 0, UC_HAN},
     {"space", 0, UC_SPACE},
     {"whitespace", 0, UC_SPACE},
+    /* What POSIX brackets name too. The rows of these names are added to the categories. */
+    {"alpha", GC_L | GC_BIT(GC_NL), 0},
+    {"alphabetic", GC_L | GC_BIT(GC_NL), 0},
+    {"upper", GC_BIT(GC_LU), 0},
+    {"uppercase", GC_BIT(GC_LU), 0},
+    {"lower", GC_BIT(GC_LL), 0},
+    {"lowercase", GC_BIT(GC_LL), 0},
+    {"punct", GC_P, 0},
+    {"graph", ~(GC_Z | GC_BIT(GC_CC) | GC_BIT(GC_CN) | GC_BIT(GC_CS)), 0},
+    {"print", ~(GC_BIT(GC_ZL) | GC_BIT(GC_ZP) | GC_BIT(GC_CC) | GC_BIT(GC_CN) | GC_BIT(GC_CS)), 0},
 };
+
+/* Those that are about ASCII, or nearly. */
+static bool add_ascii_class(CodeSet *set, const char *name)
+{
+    if (strcmp(name, "blank") == 0) {
+        code_set_add(set, '\t', '\t');
+        code_set_add_class(set, GC_BIT(GC_ZS), 0);
+    } else if (strcmp(name, "xdigit") == 0) {
+        code_set_add(set, '0', '9');
+        code_set_add(set, 'A', 'F');
+        code_set_add(set, 'a', 'f');
+    } else if (strcmp(name, "ascii") == 0) {
+        code_set_add(set, 0, 0x7F);
+    } else {
+        return false;
+    }
+    return true;
+}
 
 bool code_set_add_property(CodeSet *set, const char *name, size_t length)
 {
@@ -169,13 +228,17 @@ bool code_set_add_property(CodeSet *set, const char *name, size_t length)
         folded[n++] = name[i] >= 'A' && name[i] <= 'Z' ? (char)(name[i] | 0x20) : name[i];
     }
     folded[n] = '\0';
-    for (size_t i = 0; i < sizeof property_names / sizeof property_names[0]; i++) {
-        if (strcmp(property_names[i].name, folded) == 0) {
-            code_set_add_class(set, property_names[i].categories, property_names[i].properties);
-            return true;
-        }
+    if (n == 0) return false;
+    if (strcmp(folded, "alnum") == 0) {
+        return code_set_add_property(set, "alpha", 5) && code_set_add_property(set, "nd", 2);
     }
-    return false;
+    bool found = add_ranges(set, folded);
+    for (size_t i = 0; i < sizeof property_names / sizeof property_names[0]; i++) {
+        if (strcmp(property_names[i].name, folded) != 0) continue;
+        code_set_add_class(set, property_names[i].categories, property_names[i].properties);
+        found = true;
+    }
+    return found || add_ascii_class(set, folded);
 }
 
 /* The first code point at or after `c` that is, or is not, a member; UNICODE_LIMIT when none is. */

@@ -10,6 +10,7 @@
 
 #include "text/tokenizer/utf8.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -149,20 +150,17 @@ static bool posix_class(Translator *t, CodeSet *set)
     const bool negated = *start == '^';
     start += negated;
     const size_t length = (size_t)(end - start);
-    static const struct {
-        const char *name;
-        uint32_t categories;
-        unsigned properties;
-    } names[] = {
-        {"digit", GC_BIT(GC_ND), 0}, {"space", 0, UC_SPACE}, {"cntrl", GC_BIT(GC_CC), 0}, {"punct", GC_P | GC_S, 0}};
     if (length == 4 && memcmp(start, "word", 4) == 0) {
         add_word(set, true);
+    } else if (length == 5 && memcmp(start, "punct", 5) == 0) {
+        code_set_add_class(set, GC_P | GC_S, 0); /* \p{Punct} has no symbols */
     } else {
-        size_t i = 0;
-        const size_t count = sizeof names / sizeof names[0];
-        while (i < count && (strlen(names[i].name) != length || memcmp(names[i].name, start, length) != 0)) i++;
-        if (i == count) return false;
-        code_set_add_class(set, names[i].categories, names[i].properties);
+        /* Of the properties, those that have a POSIX name. */
+        static const char names[] = " alnum alpha ascii blank cntrl digit graph lower print space upper xdigit ";
+        char spaced[16];
+        if (length + 3 > sizeof spaced) return false;
+        (void)snprintf(spaced, sizeof spaced, " %.*s ", (int)length, start);
+        if (strstr(names, spaced) == NULL || !code_set_add_property(set, start, length)) return false;
     }
     if (negated) code_set_complement(set);
     t->at = end + 2;

@@ -1,0 +1,89 @@
+#!/usr/bin/env python3
+"""Writes property_names.inc and property_ranges.inc of src/text/tokenizer: the scripts and the POSIX-like properties that
+patterns may name, as Oniguruma inside the `tokenizers` package knows them, asked code point by code point.
+
+    python3 tests/text/make_property_table.py src/text/tokenizer
+
+A row of names is {names, first range, ranges}; what the general categories already say (letters are alphabetic) is left out.
+The names to try are those of the `regex` package.
+"""
+import sys
+
+import tokenizers
+from regex import _regex_core
+from tokenizers import Regex, pre_tokenizers
+
+POINTS = [c for c in range(0x110000) if not 0xD800 <= c <= 0xDFFF]
+CHUNKS = ["".join(map(chr, POINTS[i:i + 20000])) for i in range(0, len(POINTS), 20000)]
+
+
+def accepts(pattern):
+    try:
+        return pre_tokenizers.Split(Regex(pattern), "removed") is not None
+    except Exception:  # the package raises nothing more exact
+        return False
+
+
+def members(pattern):
+    split = pre_tokenizers.Split(Regex(pattern), "removed", invert=True)
+    return {ord(c) for chunk in CHUNKS for piece, _ in split.pre_tokenize_str(chunk) for c in piece}
+
+
+def folded(name):
+    return "".join(c for c in name.lower() if c not in " -_")
+
+
+def script_names():
+    """The spellings of each script."""
+    values = _regex_core.PROPERTIES["SCRIPT"][1]
+    by_number = {}
+    for name, number in values.items():
+        by_number.setdefault(number, set()).add(folded(name))
+    return sorted(sorted(names) for names in by_number.values())
+
+
+def ranges(code_points):
+    out = []
+    for c in sorted(code_points):
+        if out and out[-1][1] == c - 1:
+            out[-1][1] = c
+        else:
+            out.append([c, c])
+    return out
+
+
+def tables():
+    letters = members(r"\p{L}|\p{Nl}")
+    yield ["alpha", "alphabetic"], members("[[:alpha:]]") - letters
+    yield ["upper", "uppercase"], members("[[:upper:]]") - members(r"\p{Lu}")
+    yield ["lower", "lowercase"], members("[[:lower:]]") - members(r"\p{Ll}")
+    for names in script_names():
+        known = [name for name in names if name not in ("unknown", "zzzz") and accepts(r"\p{%s}" % name)]
+        if known:
+            yield known, members(r"\p{%s}" % known[0])
+
+
+def write(path, what, rows):
+    with open(path, "w") as out:
+        print("/* Made by tests/text/make_property_table.py from tokenizers %s: %s. */" % (tokenizers.__version__, what), file=out)
+        line = ""
+        for row in rows:
+            if len(line) + len(row) > 118:
+                print(line, file=out)
+                line = ""
+            line += row
+        print(line, file=out)
+
+
+def main():
+    names, all_ranges = [], []
+    for spellings, code_points in tables():
+        found = ranges(code_points)
+        names.append('{" %s ",%d,%d},' % (" ".join(spellings), len(all_ranges), len(found)))
+        all_ranges += found
+    write(sys.argv[1] + "/property_names.inc", "{names, first range, ranges}", names)
+    write(sys.argv[1] + "/property_ranges.inc", "{first, last}", ["{%d,%d}," % tuple(r) for r in all_ranges])
+
+
+if __name__ == "__main__":
+    main()
