@@ -11,13 +11,20 @@
 
 #include <string.h>
 
-enum { MAX_PARAMETERS = 256, MAX_TOKEN_TEXT = 48, MAX_MARK = 64 };
+enum { MAX_PARAMETERS = 256, MAX_TOKEN_TEXT = 48, MAX_MARK = 64, MAX_LITERALS = 64, MAX_TOOLS = 256 };
 
 typedef struct Composer {
     ConstraintBuilder *builder;
     const ToolFormat *format;
     const Tokenizer *tokenizer;
     ConstraintPart nothing;
+    struct {
+        const char *text;
+        ConstraintPart part;
+    } literals[MAX_LITERALS]; /* made before: tools share most of them */
+    size_t n_literals;
+    char value_tag[MAX_MARK];
+    ConstraintPart free_strings[ARGUMENTS_TAGGED + 1]; /* 0: not made yet; part 0 is `nothing` */
 } Composer;
 
 /* ---- literals ---- */
@@ -62,8 +69,25 @@ static ImpStatus either(Composer *composer, ConstraintPart a, ConstraintPart b, 
     return constraint_add_choice(composer->builder, (const ConstraintPart[]){a, b}, 2, out);
 }
 
-/* Text in which the names of special tokens stand for these. */
+static ImpStatus make_literal(Composer *composer, const char *text, ConstraintPart *out);
+
+/* Text in which the names of special tokens stand for these. `text` lives as long as the composer. */
 static ImpStatus literal(Composer *composer, const char *text, ConstraintPart *out)
+{
+    size_t i = 0;
+    while (i < composer->n_literals && strcmp(composer->literals[i].text, text) != 0) i++;
+    if (i == composer->n_literals) {
+        IMP_TRY(make_literal(composer, text, out));
+        if (composer->n_literals == MAX_LITERALS) return IMP_OK;
+        i = composer->n_literals++; /* what make_literal added in between is in its place */
+        composer->literals[i].text = text;
+        composer->literals[i].part = *out;
+    }
+    *out = composer->literals[i].part;
+    return IMP_OK;
+}
+
+static ImpStatus make_literal(Composer *composer, const char *text, ConstraintPart *out)
 {
     ConstraintPart parts[3];
     size_t length = 0;
@@ -161,16 +185,15 @@ static bool is_writable(const ToolFormat *format, ArgumentSyntax syntax, const c
 }
 
 /* A string that the schema does not restrict, between the format's marks. */
-static ImpStatus free_string(Composer *composer, ArgumentSyntax syntax, ConstraintPart *out)
+static ImpStatus make_free_string(Composer *composer, ArgumentSyntax syntax, ConstraintPart *out)
 {
     ConstraintPart parts[2];
     if (syntax == ARGUMENTS_TAGGED) {
         /* The line break before the tag is the model's to write: the reader takes it away. */
-        char tag[64];
         const char *end = composer->format->value_end + strspn(composer->format->value_end, "\n");
         const size_t length = strcspn(end, "\n");
-        (void)snprintf(tag, sizeof tag, "%.*s", (int)length, end);
-        IMP_TRY(text_until(composer, tag, &parts[0]));
+        (void)snprintf(composer->value_tag, sizeof composer->value_tag, "%.*s", (int)length, end);
+        IMP_TRY(text_until(composer, composer->value_tag, &parts[0]));
         IMP_TRY(literal(composer, end + length, &parts[1]));
         return sequence(composer, parts, 2, out);
     }
@@ -179,7 +202,14 @@ static ImpStatus free_string(Composer *composer, ArgumentSyntax syntax, Constrai
     return sequence(composer, parts, 2, out);
 }
 
-/* One of the strings of an enum, or a constant. */
+static ImpStatus free_string(Composer *composer, ArgumentSyntax syntax, ConstraintPart *out)
+{
+    if (composer->free_strings[syntax] == 0) IMP_TRY(make_free_string(composer, syntax, &composer->free_strings[syntax]));
+    *out = composer->free_strings[syntax];
+    return IMP_OK;
+}
+
+/* One of the strings of an enum. */
 static ImpStatus listed_string(Composer *composer, ArgumentSyntax syntax, const char *text, ConstraintPart *out)
 {
     const ToolFormat *format = composer->format;
@@ -378,6 +408,8 @@ static ImpStatus all_calls(Composer *composer, const ToolList *tools, const Tool
             return imp_fail(IMP_ERR_UNSUPPORTED, "tool \"%s\": its schema says more than parameters one by one can, which is all "
                             "that the format %s has", tool->name, composer->format->name);
     }
+    if (n_plain + n_others > MAX_TOOLS)
+        return imp_fail(IMP_ERR_UNSUPPORTED, "tools: calls of more than %d at once cannot be enforced", MAX_TOOLS);
     if (n_plain + n_others == 0) return imp_fail(IMP_ERR_INVALID_ARGUMENT, "there is no tool to call");
     if (n_plain > 0) IMP_TRY(calls_part(composer, form, plain, n_plain, rules->single, out));
     if (n_others == 0) return IMP_OK;
