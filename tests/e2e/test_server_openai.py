@@ -109,6 +109,27 @@ def test_logit_bias_bans(client):
     assert "Paris" not in reply.choices[0].message.content
 
 
+def test_every_sampler_is_a_field(client):
+    def answer(**extra):
+        request = dict(model="any", messages=[{"role": "user", "content": "Tell me a story."}], temperature=1.0, seed=5, max_tokens=24)
+        return client.chat.completions.create(**{**request, **extra}).choices[0].message.content
+
+    plain = answer()
+    greedy = answer(temperature=0)
+    assert plain != greedy
+    # Whatever leaves one token leaves the most likely one.
+    for only in ({"top_k": 1}, {"min_p": 1.0}, {"top_p": 0.0}, {"top_k": 1, "sampler_order": ["temperature", "top_k"]}):
+        assert answer(extra_body=only) == greedy, only
+    # An order without a link is a chain without it.
+    assert answer(extra_body={"top_k": 1, "sampler_order": ["temperature", "top_p"]}) != greedy
+    for other in ({"typical_p": 0.2}, {"repeat_penalty": 1.8}, {"mirostat": 2, "mirostat_tau": 2.0}):
+        assert answer(extra_body=other) != plain, other
+    looping = dict(messages=[{"role": "user", "content": "Say: " + "one two three four. " * 12}], temperature=0, max_tokens=40)
+    dry = {"dry_multiplier": 5.0, "dry_allowed_length": 1}
+    assert answer(**looping) != answer(**looping, extra_body={**dry, "dry_breakers": ["\n"]})
+    assert answer(**looping) == answer(**looping, extra_body={**dry, "dry_penalty_last_n": 0})
+
+
 def test_parts_and_developer_role(client):
     reply = client.chat.completions.create(
         model="any",
@@ -170,6 +191,10 @@ def test_models(client):
         ({"top_logprobs": 50}, "top_logprobs"),
         ({"stop": [""]}, "stop"),
         ({"logit_bias": {"cat": 1}}, "logit_bias"),
+        ({"extra_body": {"sampler_order": ["top_k", "top_q"]}}, "sampler_order"),
+        ({"extra_body": {"sampler_order": ["top_k", "top_k"]}}, "sampler_order"),
+        ({"extra_body": {"dry_breakers": [""]}}, "dry_breakers"),
+        ({"extra_body": {"mirostat": 3}}, "mirostat"),
     ],
 )
 def test_errors_name_the_field(client, change, field):

@@ -90,6 +90,53 @@ static void read_logit_bias(const Server *server, Fields *fields, RequestParams 
     out->sampling.logit_bias = out->bias;
 }
 
+/* Texts over which DRY looks for no repetition. */
+static void read_breakers(Fields *fields, const char *name, RequestParams *out)
+{
+    const json_t *list = fields_member(fields, name, JSON_ARRAY, "a list of strings");
+    if (list == NULL) return;
+    if (json_array_size(list) > MAX_BREAKERS)
+        fields_fail(fields, name, "%s may hold up to %d strings", name, MAX_BREAKERS);
+    out->sampling.dry_breakers = out->breakers;
+    out->sampling.n_dry_breakers = 0;
+    for (size_t i = 0; i < json_array_size(list) && fields_good(fields); i++) {
+        const char *text = json_string_value(json_array_get(list, i));
+        if (text == NULL || text[0] == '\0')
+            fields_fail(fields, name, "%s must hold strings that are not empty", name);
+        else
+            out->breakers[out->sampling.n_dry_breakers++] = text;
+    }
+}
+
+/* The links of the sampler chain in another order, or fewer of them. */
+static void read_order(Fields *fields, const char *name, RequestParams *out)
+{
+    static const struct {
+        const char *name;
+        ImpSamplerLink link;
+    } links[] = {{"penalties", IMP_SAMPLER_PENALTIES},    {"dry", IMP_SAMPLER_DRY},     {"top_k", IMP_SAMPLER_TOP_K},
+                 {"typical_p", IMP_SAMPLER_TYPICAL_P},    {"top_p", IMP_SAMPLER_TOP_P}, {"min_p", IMP_SAMPLER_MIN_P},
+                 {"temperature", IMP_SAMPLER_TEMPERATURE}};
+    enum { N_LINKS = sizeof links / sizeof links[0] };
+    const json_t *list = fields_member(fields, name, JSON_ARRAY, "a list of samplers");
+    bool taken[N_LINKS] = {false};
+    if (list == NULL) return;
+    out->sampling.n_order = 0;
+    for (size_t i = 0; i < json_array_size(list) && fields_good(fields); i++) {
+        const char *word = json_string_value(json_array_get(list, i));
+        size_t at = 0;
+        while (at < N_LINKS && (word == NULL || strcmp(word, links[at].name) != 0)) at++;
+        if (at == N_LINKS)
+            fields_fail(fields, name, "%s may hold penalties, dry, top_k, typical_p, top_p, min_p and temperature",
+                        name);
+        else if (taken[at])
+            fields_fail(fields, name, "%s holds %s twice", name, word);
+        else
+            out->sampling.order[out->sampling.n_order++] = links[at].link;
+        if (at < N_LINKS) taken[at] = true;
+    }
+}
+
 void params_read(const Server *server, Fields *fields, const char *stop_field, RequestParams *out)
 {
     *out = (RequestParams){.sampling = server->defaults, .n = 1};
@@ -116,6 +163,9 @@ void params_read(const Server *server, Fields *fields, const char *stop_field, R
     out->sampling.max_tokens = (int32_t)max_tokens;
     if (seed != -1) out->sampling.seed = (uint64_t)seed;
     read_stop(fields, stop_field, out);
+    read_breakers(fields, "dry_breakers", out);
+    read_breakers(fields, "dry_sequence_breakers", out);
+    read_order(fields, "sampler_order", out);
     read_logit_bias(server, fields, out);
     params_read_constraint(fields, out);
     params_read_reasoning(server, fields, out);

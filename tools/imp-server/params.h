@@ -9,7 +9,7 @@
 #include "server.h"
 #include "tool_use.h"
 
-enum { MAX_STOP_STRINGS = 16, MAX_LOGIT_BIAS = 4096 };
+enum { MAX_STOP_STRINGS = 16, MAX_LOGIT_BIAS = 4096, MAX_BREAKERS = 16 };
 
 typedef enum Thinking { THINKING_UNSAID, THINKING_ON, THINKING_OFF } Thinking;
 
@@ -17,6 +17,7 @@ typedef struct RequestParams {
     ImpGenerateParams sampling;
     const char *stop[MAX_STOP_STRINGS];
     int32_t n_stop;
+    const char *breakers[MAX_BREAKERS]; /* of DRY, where the request names some */
     ImpLogitBias *bias;
     ImpConstraint constraint; /* of response_format, regex or grammar; moves to the stream */
     char *answer_schema;      /* of response_format */
