@@ -1,6 +1,7 @@
 /*
  * format.c - the formats of JSON Schema as patterns (RFC 3339, 3986, 4122, 5321, 6570, 6901, 1123, 4291). Names that the drafts do
- * not define assert nothing, as the drafts say. "regex" has no entry although it asserts something: see keyword.c.
+ * not define assert nothing, as the drafts say. What nests without end is cut off: a "regex" has groups three deep, what
+ * all dialects understand, and ranges that start or end where letters or digits do.
  */
 #include "runtime/constraint/conjunction.h"
 
@@ -46,6 +47,17 @@
 #define POINTER "(?:/(?:[^~/]|~[01])*)*"
 #define IDN_LABEL "[A-Za-z0-9\\u00a0-\\U0010ffff](?:[A-Za-z0-9\\u00a0-\\U0010ffff-]{0,61}[A-Za-z0-9\\u00a0-\\U0010ffff])?"
 
+#define REGEX_ESCAPE "\\\\[dDsSwWbtnrfv.^$|?*+()\\[\\]{}/\\\\-]"
+#define REGEX_RANGE "0-[0-9]|[0-9]-9|a-[a-z]|[a-z]-z|A-[A-Z]|[A-Z]-Z"
+#define REGEX_MEMBER "(?:[^\\\\\\]^&~|-]|" REGEX_RANGE "|\\\\[dDsSwWtnrfv.^$|?*+()\\[\\]{}/\\\\-])"
+#define REGEX_CLASS "\\[\\^?" REGEX_MEMBER "+-?\\]"
+#define REGEX_COUNT                                                                                                    \
+    "\\{(?:[0-9]{1,3},?|[0-9],[1-9][0-9]{1,2}|0,[0-9]|1,[1-9]|2,[2-9]|3,[3-9]|4,[4-9]|5,[5-9]|6,[6-9]|7,[7-9]|8,[89])\\}"
+#define REGEX_TIMES "(?:(?:[*+?]|" REGEX_COUNT ")[?]?)?"
+#define REGEX_ATOM "(?:[^\\\\^$.|?*+()\\[\\]{}]|\\.|" REGEX_ESCAPE "|" REGEX_CLASS ")"
+#define REGEX_0 "(?:" REGEX_ATOM REGEX_TIMES "|[$^|])*"
+#define REGEX_AROUND(inner) "(?:" REGEX_ATOM REGEX_TIMES "|[$^|]|\\((?:\\?[:=!])?" inner "\\)" REGEX_TIMES ")*"
+
 typedef struct Format {
     const char *name, *pattern;
 } Format;
@@ -68,6 +80,7 @@ static const Format formats[] = {
     {"uuid", "[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}"},
     {"uri-template", "(?:[^\\x00-\\x20\"'%<>\\\\^`{|}]|" PERCENT "|\\{[+#./;?&=,!@|]?[A-Za-z0-9_%.]+(?::[1-9][0-9]{0,3}|\\*)?"
                      "(?:,[A-Za-z0-9_%.]+(?::[1-9][0-9]{0,3}|\\*)?)*\\})*"},
+    {"regex", REGEX_AROUND(REGEX_AROUND(REGEX_AROUND(REGEX_0)))},
     {"json-pointer", POINTER},
     {"relative-json-pointer", "(?:0|[1-9][0-9]*)(?:#|" POINTER ")"},
 };

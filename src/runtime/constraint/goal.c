@@ -196,6 +196,17 @@ static ImpStatus literals_disjoint(GoalSet *set, Literal a, Literal b, bool *out
     return IMP_OK;
 }
 
+/* Nothing that the conjunction still allows satisfies the literal, as far as that is easy to see. */
+static ImpStatus literal_contradicts(GoalSet *set, const Conjunction *conjunction, Literal literal, uint32_t scope, bool *out)
+{
+    Conjunction trial = *conjunction;
+    if (++set->branches > MAX_BRANCHES)
+        return imp_fail(IMP_ERR_LIMIT, "schema, %s: the alternatives are too entangled", literal.node->pointer);
+    IMP_TRY(apply_atom(set, &trial, &(Atom){.kind = ATOM_LITERAL, .literal = literal, .place = literal.node->pointer}, scope));
+    *out = trial.types == 0;
+    return trial.types == TYPE_OBJECT ? object_contradicts(set, &trial, out) : IMP_OK;
+}
+
 /* One alternative of a choice. "A and not B" is just A when nothing is both. */
 static ImpStatus apply_alternative(GoalSet *set, Conjunction *conjunction, const AtomList *list, uint32_t scope)
 {
@@ -207,6 +218,7 @@ static ImpStatus apply_alternative(GoalSet *set, Conjunction *conjunction, const
         if (positive && i > 0 && atom->kind == ATOM_LITERAL && atom->literal.negated) {
             const Literal other = {atom->literal.node, false};
             IMP_TRY(literals_disjoint(set, first->literal, other, &needless));
+            if (!needless) IMP_TRY(literal_contradicts(set, conjunction, other, scope, &needless));
         }
         if (!needless) IMP_TRY(apply_atom(set, conjunction, atom, scope));
     }

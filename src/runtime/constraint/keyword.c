@@ -263,7 +263,6 @@ static ImpStatus keyword_pattern(const KeywordUse *use)
 static ImpStatus keyword_format(const KeywordUse *use)
 {
     if (use->value->type != JSON_VALUE_STRING) return bad_value(use, "a string");
-    if (strcmp(use->value->as.string, "regex") == 0) return unsupported(use, "the format \"regex\" cannot be enforced");
     const char *pattern = format_pattern(use->value->as.string);
     if (pattern == NULL) return IMP_OK;
     Atom atom = {.kind = ATOM_PATTERN};
