@@ -29,7 +29,8 @@
 
 /* Where a context runs and how. */
 typedef struct DeviceOptions {
-    bool gpu;
+    bool gpu;           /* all layers, or the last n_gpu_layers where that is not 0 */
+    int32_t n_gpu_layers;
     CpuOptions cpu;
     CudaOptions cuda;
 } DeviceOptions;

@@ -5,6 +5,7 @@
  */
 #include "api/api.h"
 
+#include "compute/split.h"
 #include "core/log.h"
 
 #include <stdlib.h>
@@ -79,6 +80,7 @@ ImpStatus api_device_options(const ImpConfig *config, DeviceOptions *out)
     const int32_t number = any ? 0 : gpu_number(name);
     if (number >= 0 && number < cuda_device_count()) {
         out->gpu = true;
+        out->n_gpu_layers = config->gpu_layers > 0 ? config->gpu_layers : 0;
         out->cuda = cuda_options(config, number);
         return IMP_OK;
     }
@@ -101,7 +103,7 @@ static ImpStatus check_layout(ImpModel model, const DeviceOptions *options)
 {
     const DeviceOptions *first = &model->prepared_with;
     if (!model->preparer) return IMP_OK;
-    if (first->gpu && options->gpu && same_cuda(&first->cuda, &options->cuda)) return IMP_OK;
+    if (first->gpu && options->gpu && first->n_gpu_layers == options->n_gpu_layers && same_cuda(&first->cuda, &options->cuda)) return IMP_OK;
     if (!first->gpu && !options->gpu && first->cpu.isa == options->cpu.isa && first->cpu.repack == options->cpu.repack)
         return IMP_OK;
     return imp_fail(IMP_ERR_INVALID_ARGUMENT,
@@ -109,10 +111,25 @@ static ImpStatus check_layout(ImpModel model, const DeviceOptions *options)
                     "all contexts of a model share them");
 }
 
+/* The backend of these options: one device, or the processor for the first layers and the GPU for the rest. */
+static ImpStatus create_backend(ImpModel model, const DeviceOptions *options, Backend **out)
+{
+    Backend *cpu = NULL, *gpu = NULL;
+    *out = NULL;
+    if (!options->gpu) return cpu_backend_create(&options->cpu, out);
+    const int32_t n_first = options->n_gpu_layers > 0 ? model->model->n_layers - options->n_gpu_layers : 0;
+    if (n_first <= 0) return cuda_backend_create(&options->cuda, out);
+    IMP_TRY(cpu_backend_create(&options->cpu, &cpu));
+    const ImpStatus status = cuda_backend_create(&options->cuda, &gpu);
+    if (status == IMP_OK) return split_backend_create(cpu, gpu, n_first, out);
+    cpu->ops->destroy(cpu);
+    return status;
+}
+
 static ModelBackend *find_idle(ImpModel model, const DeviceOptions *options)
 {
     ModelBackend *entry = model->backends;
-    if (options->gpu) return entry;
+    if (options->gpu && options->n_gpu_layers == 0) return entry;
     while (entry && (entry->n_users > 0 || entry->options.cpu.n_threads != options->cpu.n_threads ||
                      entry->options.cpu.pin_threads != options->cpu.pin_threads))
         entry = entry->next;
@@ -125,8 +142,7 @@ static ImpStatus add_backend(ImpModel model, const DeviceOptions *options, const
     ModelBackend *entry = calloc(1, sizeof *entry);
     if (!entry) return imp_fail_memory(sizeof *entry);
     entry->options = *options;
-    IMP_GOTO(options->gpu ? cuda_backend_create(&options->cuda, &entry->backend)
-                          : cpu_backend_create(&options->cpu, &entry->backend));
+    IMP_GOTO(create_backend(model, options, &entry->backend));
     if (!model->preparer) {
         IMP_GOTO(entry->backend->ops->prepare(entry->backend, model->model, progress));
         model->preparer = entry->backend;

@@ -54,12 +54,16 @@ typedef struct ComputeOps {
     /* Copies rows to host memory as float32 [n_rows][width]; waits for queued work. For dumps and embeddings. */
     ImpStatus (*act_read)(Compute *compute, Act act, int32_t first_row, int32_t n_rows, float *out);
 
+    /* The way back, rows from 0 on; where the step's forms differ all are written. Waits for queued work. */
+    ImpStatus (*act_write)(Compute *compute, Act act, int32_t n_rows, const float *rows);
     /* Host memory that logits reach without a detour, zeroed; freed by its owner, before destroy. NULL: memory is short. */
     void *(*host_alloc)(Compute *compute, size_t bytes);
     void (*host_free)(Compute *compute, void *memory);
 
     /* Announces the batch that the following operations work on. The batch outlives `finish`. */
     void (*begin)(Compute *compute, const Batch *batch);
+    /* The walk comes to a layer, with the stream in x and its norm in h. NULL: that is all the same to the backend. */
+    void (*enter_layer)(Compute *compute, int32_t layer, Act x, Act h);
     /* Queues the whole step from a recording of an earlier one of this shape: true, and only `finish` is left to call.
      * Else the step is walked, and may be recorded on the way. NULL: the backend records nothing. */
     bool (*replay)(Compute *compute, float *logits);
@@ -138,8 +142,14 @@ typedef struct BackendOps {
     ImpStatus (*create_compute)(Backend *backend, const Model *model, const ComputeSizes *sizes, Compute **out);
 } BackendOps;
 
+/* first <= layer < end. */
+typedef struct LayerRange {
+    int32_t first, end;
+} LayerRange;
+
 struct Backend {
     const BackendOps *ops;
+    LayerRange layers; /* what it prepares and computes of the model; end 0: everything */
     const char *name;      /* "cpu (AVX-512)" */
     uint64_t weight_bytes; /* that it took for the model it prepared, beside the mapped file */
 };

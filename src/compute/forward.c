@@ -215,6 +215,12 @@ static const Norm *norm_of_block(const Forward *forward, int32_t index)
     return index < forward->n_blocks ? forward->blocks[index].norm : &forward->model->final_norm;
 }
 
+static void enter_layer(Forward *forward, int32_t from, int32_t layer)
+{
+    const ComputeOps *ops = forward->compute->ops;
+    if (ops->enter_layer != NULL && layer != from) ops->enter_layer(forward->compute, layer, forward->x, forward->h);
+}
+
 ImpStatus forward_run(Forward *forward, const Batch *batch, float *logits)
 {
     static const Act none = {0};
@@ -232,6 +238,7 @@ ImpStatus forward_run(Forward *forward, const Batch *batch, float *logits)
     ops->residual_norm(compute, forward->x, none, NULL, 1.0f, 1.0f, norm_of_block(forward, 0), forward->h);
     for (int32_t i = 0; i < forward->n_blocks; i++) {
         const Block *block = &forward->blocks[i];
+        enter_layer(forward, i == 0 ? -1 : forward->blocks[i - 1].layer, block->layer);
         run_block(forward, block);
         ops->residual_norm(compute, forward->x, forward->y, block->post_norm,
                            model->layers[block->layer].residual_multiplier, block->scale, norm_of_block(forward, i + 1),

@@ -106,9 +106,15 @@ static ImpStatus visit_layer(Layer *layer, WeightVisitor *visit, void *context)
     return IMP_OK;
 }
 
+ImpStatus model_visit_layers(Model *model, int32_t first, int32_t end, WeightVisitor *visit, void *context)
+{
+    for (int32_t i = first; i < end; i++) IMP_TRY(visit_layer(&model->layers[i], visit, context));
+    return IMP_OK;
+}
+
 ImpStatus model_visit_weights(Model *model, WeightVisitor *visit, void *context)
 {
-    for (int32_t i = 0; i < model->n_layers; i++) IMP_TRY(visit_layer(&model->layers[i], visit, context));
+    IMP_TRY(model_visit_layers(model, 0, model->n_layers, visit, context));
     IMP_TRY(visit(&model->embedding, context));
     return visit(&model->head, context);
 }

@@ -51,6 +51,9 @@ uint64_t model_parameter_count(const Model *model);
 typedef ImpStatus WeightVisitor(Weight *weight, void *context);
 ImpStatus model_visit_weights(Model *model, WeightVisitor *visit, void *context);
 
+/* The same for the layers first … end - 1 alone. */
+ImpStatus model_visit_layers(Model *model, int32_t first, int32_t end, WeightVisitor *visit, void *context);
+
 /* The matrices of a layer outside of its experts, present ones only; returns how many. */
 enum { LAYER_MATRICES = 14 };
 int32_t layer_matrices(Layer *layer, Weight *out[LAYER_MATRICES]);

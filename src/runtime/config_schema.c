@@ -90,7 +90,8 @@ static const ImpSettingInfo entries[] = {
     CHOICE("runtime.device", "auto", "auto|cpu|0|1|2|3|4|5|6|7", "",
            "Where the model runs: the processor, or a GPU by its number. auto: the first GPU that can be used, else cpu."),
     INT("runtime.gpu_layers", "-1", RANGE(-1, 65536),
-        "Layers to put on the GPU, -1: all. Without a GPU only -1 and 0 are possible."),
+        "Layers to put on the GPU, the last ones and the head; -1: all. The others run on the processor. Without a GPU only "
+        "-1 and 0 are possible."),
     INT("runtime.prefill_chunk_size", "0", RANGE(0, 65536),
         "Tokens of a prompt that are computed in one step; 0: 512 on a processor, 4096 on a GPU. Affects speed and "
         "memory, not results."),

@@ -49,6 +49,7 @@ for test in "$build"/gpu_*; do
     check "$name" "$test"
     IMP_TIER=0 check "$name, portable kernels" "$test"
 done
+IMP_SPLIT=1 check "goldens, first layer on the processor" "$build/gpu_golden"
 if command -v compute-sanitizer >/dev/null; then
     for tool in memcheck racecheck; do
         check "$tool" compute-sanitizer --tool $tool --error-exitcode 1 "$build/gpu_against_cpu" --short

@@ -63,6 +63,13 @@ static ImpStatus act_read(Compute *base, Act act, int32_t first_row, int32_t n_r
     return IMP_OK;
 }
 
+static ImpStatus act_write(Compute *base, Act act, int32_t n_rows, const float *rows)
+{
+    (void)base;
+    memcpy(act_row(act, 0), rows, (size_t)n_rows * (size_t)act.width * sizeof *rows);
+    return IMP_OK;
+}
+
 static void *host_alloc(Compute *base, size_t bytes)
 {
     (void)base;
@@ -102,6 +109,7 @@ static const ComputeOps compute_ops = {
     .destroy = compute_destroy,
     .act_create = act_create,
     .act_read = act_read,
+    .act_write = act_write,
     .host_alloc = host_alloc,
     .host_free = host_free,
     .begin = begin,
@@ -252,7 +260,7 @@ static ImpStatus prepare(Backend *base, Model *model, const Progress *progress)
     CpuBackend *backend = (CpuBackend *)base;
     if (backend->repacked != NULL)
         return imp_fail(IMP_ERR_INVALID_ARGUMENT, "this backend has prepared another model: release that first");
-    return repack_model(model, backend->kernels, backend->repack, backend->pool, progress, &backend->repacked);
+    return repack_model(model, base->layers, backend->kernels, backend->repack, backend->pool, progress, &backend->repacked);
 }
 
 static void release(Backend *base, Model *model)

@@ -37,7 +37,8 @@ ImpStatus kv_store_create(CpuCompute *compute)
     IMP_TRY(cpu_alloc(compute, (size_t)model->n_layers, sizeof *compute->kv, &compute->kv));
     IMP_TRY(cpu_alloc(compute, (size_t)model->n_layers, sizeof *compute->conv, &compute->conv));
     ComputeMemory *memory = &compute->base.memory;
-    for (int32_t i = 0; i < model->n_layers; i++) {
+    const LayerRange range = compute->backend->base.layers;
+    for (int32_t i = range.first; i < (range.end > 0 ? range.end : model->n_layers); i++) {
         const Layer *layer = &model->layers[i];
         const uint64_t before = memory->workspace;
         if (layer->mixer == MIXER_ATTENTION && layer->attention.kv_layer == i)

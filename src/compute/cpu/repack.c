@@ -23,7 +23,8 @@ struct RepackedModel {
 };
 
 typedef struct RepackRun {
-    const Model *model;
+    Model *model;
+    LayerRange layers; /* end 0: the whole model */
     const CpuKernels *kernels;
     ThreadPool *pool;
     const Progress *progress;
@@ -117,13 +118,19 @@ static size_t available_memory(void)
     return found ? (size_t)kib * 1024 : SIZE_MAX;
 }
 
-ImpStatus repack_model(Model *model, const CpuKernels *kernels, CpuRepack mode, ThreadPool *pool,
+static ImpStatus visit_range(RepackRun *run)
+{
+    if (run->layers.end == 0) return model_visit_weights(run->model, visit, run);
+    return model_visit_layers(run->model, run->layers.first, run->layers.end, visit, run);
+}
+
+ImpStatus repack_model(Model *model, LayerRange layers, const CpuKernels *kernels, CpuRepack mode, ThreadPool *pool,
                        const Progress *progress, RepackedModel **out)
 {
     *out = NULL;
     if (mode == CPU_REPACK_NEVER) return IMP_OK;
-    RepackRun run = {.model = model, .kernels = kernels, .pool = pool, .progress = progress};
-    IMP_TRY(model_visit_weights(model, visit, &run));
+    RepackRun run = {.model = model, .layers = layers, .kernels = kernels, .pool = pool, .progress = progress};
+    IMP_TRY(visit_range(&run));
     if (run.used == 0) return IMP_OK;
     if (mode == CPU_REPACK_AUTO && run.used > available_memory() / 2) {
         log_line(LOG_WARNING, "weights stay as they are in the file: re-laying them takes %zu MiB, more than half of what "
@@ -145,7 +152,7 @@ ImpStatus repack_model(Model *model, const CpuKernels *kernels, CpuRepack mode, 
     run.region = region;
     run.size = run.used;
     run.used = 0;
-    const ImpStatus status = model_visit_weights(model, visit, &run);
+    const ImpStatus status = visit_range(&run);
     if (status != IMP_OK) {
         repack_release(model, repacked);
         return status;

@@ -16,10 +16,10 @@ size_t panel_bytes(const Weight *weight);
 /* Re-lays the rows from `row` on, at most 16, into one panel. */
 void panel_pack(const CpuKernels *kernels, const Weight *weight, int64_t row, uint8_t *panel);
 
-/* Sets Weight.prepared of every weight that has panels to them (uint8_t *, one after the other).
+/* Sets Weight.prepared of every weight of these layers (end 0: of the model) that has panels to them (uint8_t *, one after the other).
  * CPU_REPACK_AUTO leaves a model alone whose panels would take more than half of the memory that is available.
  * *out: the memory, NULL when nothing was re-laid. Cancelled or out of memory, no weight is prepared. */
-ImpStatus repack_model(Model *model, const CpuKernels *kernels, CpuRepack mode, ThreadPool *pool,
+ImpStatus repack_model(Model *model, LayerRange layers, const CpuKernels *kernels, CpuRepack mode, ThreadPool *pool,
                        const Progress *progress, RepackedModel **out);
 
 /* Forgets the panels of `model`. */

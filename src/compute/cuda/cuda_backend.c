@@ -85,6 +85,30 @@ static ImpStatus act_read(Compute *base, Act act, int32_t first_row, int32_t n_r
     return status;
 }
 
+static uint16_t narrow_bf16(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return (uint16_t)((bits + 0x7FFF + (bits >> 16 & 1)) >> 16); /* to nearest even */
+}
+
+static ImpStatus act_write(Compute *base, Act act, int32_t n_rows, const float *rows)
+{
+    CudaCompute *compute = cuda_compute(base);
+    const CudaAct *to = cuda_act(act);
+    const size_t n = (size_t)n_rows * (size_t)act.width;
+    IMP_TRY(cuda_check(cudaStreamSynchronize(compute->queue.stream), "a step"));
+    IMP_TRY(cuda_check(cudaMemcpy(to->f32, rows, n * sizeof *rows, cudaMemcpyHostToDevice), "writing rows"));
+    if (to->bf16 == NULL) return IMP_OK;
+    uint16_t *narrow = malloc(n * sizeof *narrow);
+    if (narrow == NULL) return imp_fail_memory(n * sizeof *narrow);
+    for (size_t i = 0; i < n; i++) narrow[i] = narrow_bf16(rows[i]);
+    const ImpStatus status =
+        cuda_check(cudaMemcpy(to->bf16, narrow, n * sizeof *narrow, cudaMemcpyHostToDevice), "writing rows");
+    free(narrow);
+    return status;
+}
+
 /* ---- operations ---- */
 
 static CudaForms feed(CudaCompute *compute, Act act)
@@ -250,6 +274,7 @@ static const ComputeOps compute_ops = {
     .destroy = compute_destroy,
     .act_create = act_create,
     .act_read = act_read,
+    .act_write = act_write,
     .host_alloc = cuda_host_alloc,
     .host_free = cuda_host_free,
     .begin = cuda_begin,
@@ -305,8 +330,9 @@ static size_t workspace_bytes(const CudaCompute *compute)
 {
     const Model *model = compute->base.model;
     const ComputeSizes *sizes = &compute->base.sizes;
+    const LayerRange layers = cuda_layers(compute->backend, model);
     size_t bytes = 0;
-    for (int32_t i = 0; i < model->n_layers; i++) {
+    for (int32_t i = layers.first; i < layers.end; i++) {
         const Layer *layer = &model->layers[i];
         const Attention *spec = &layer->attention;
         const Weight *const weights[] = {&spec->wq, &spec->wk, &spec->wv, &spec->wo, &layer->short_conv.in_proj,
@@ -333,7 +359,8 @@ static ImpStatus allocate(CudaCompute *compute)
     compute->conv = arena_alloc(&compute->arena, n_layers, sizeof *compute->conv);
     compute->conv_floats = arena_alloc(&compute->arena, n_layers, sizeof *compute->conv_floats);
     if (compute->kv == NULL || compute->conv == NULL || compute->conv_floats == NULL) return imp_fail_memory(n_layers);
-    for (int32_t i = 0; i < base->model->n_layers; i++) IMP_TRY(create_layer(compute, i));
+    const LayerRange layers = cuda_layers(compute->backend, base->model);
+    for (int32_t i = layers.first; i < layers.end; i++) IMP_TRY(create_layer(compute, i));
     compute->queue.workspace_bytes = workspace_bytes(compute);
     IMP_TRY(cuda_take(compute, compute->queue.workspace_bytes, &base->memory.workspace, &compute->queue.workspace));
     return cuda_step_create(compute);

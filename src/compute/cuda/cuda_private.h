@@ -79,6 +79,12 @@ typedef struct CudaCompute {
     bool recording;
 } CudaCompute;
 
+/* Which layers are this GPU's. */
+static inline LayerRange cuda_layers(const CudaBackend *backend, const Model *model)
+{
+    return backend->base.layers.end > 0 ? backend->base.layers : (LayerRange){0, model->n_layers};
+}
+
 static inline CudaCompute *cuda_compute(Compute *compute) { return (CudaCompute *)compute; }
 
 /* ---- cuda_device.c ---- */

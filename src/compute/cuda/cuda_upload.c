@@ -237,7 +237,9 @@ static ImpStatus upload_all(Upload *upload)
 {
     Model *model = upload->out->model;
     IMP_TRY(model_visit_vectors(model, upload_vector, upload));
-    for (int32_t i = 0; i < model->n_layers; i++) IMP_TRY(upload_layer(upload, i));
+    const LayerRange layers = cuda_layers(upload->backend, model);
+    for (int32_t i = layers.first; i < layers.end; i++) IMP_TRY(upload_layer(upload, i));
+    if (layers.first > 0) return upload_stack(upload, &model->head, 1, NULL); /* the tokens are looked up elsewhere */
     IMP_TRY(upload_stack(upload, &model->embedding, 1, NULL));
     if (model->head.data != model->embedding.data) return upload_stack(upload, &model->head, 1, NULL);
     model->head.prepared = model->embedding.prepared;

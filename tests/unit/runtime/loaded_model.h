@@ -2,7 +2,8 @@
  * loaded_model.h - a golden model (tests/oracle/golden) from file to runner, with its tokens and the logits it must give.
  *
  * Tests that include it are built twice where there is a CUDA compiler: for the processor, and with IMP_TEST_GPU for the first
- * GPU, whose tier of kernels the environment may lower (IMP_TIER=0).
+ * GPU, whose tier of kernels the environment may lower (IMP_TIER=0), or for the processor's first layer and the GPU's others
+ * (IMP_SPLIT=1).
  */
 #ifndef IMP_TESTS_LOADED_MODEL_H
 #define IMP_TESTS_LOADED_MODEL_H
@@ -11,6 +12,7 @@
 
 #include "compute/cpu/cpu_backend.h"
 #include "compute/cuda/cuda_backend.h"
+#include "compute/split.h"
 #include "core/strbuf.h"
 #include "core/file_map.h"
 #include "runtime/runner.h"
@@ -67,9 +69,11 @@ static inline ImpStatus loaded_backend(CpuIsa isa, int32_t n_threads, Backend **
     const char *tier = getenv("IMP_TIER");
     const CudaOptions cuda = {.tier = tier != NULL && strcmp(tier, "0") == 0 ? CUDA_USE_PORTABLE : CUDA_USE_AUTO,
                               .deterministic = loaded_deterministic};
-    (void)isa;
-    (void)n_threads;
-    return cuda_backend_create(&cuda, out);
+    Backend *cpu = NULL, *gpu = NULL;
+    if (getenv("IMP_SPLIT") == NULL) return cuda_backend_create(&cuda, out);
+    IMP_TRY(cpu_backend_create(&(CpuOptions){.n_threads = n_threads, .isa = isa}, &cpu));
+    IMP_TRY(cuda_backend_create(&cuda, &gpu));
+    return split_backend_create(cpu, gpu, 1, out);
 }
 
 #else
