@@ -190,6 +190,24 @@ def test_openai_bad_fields(client, field, value, param):
     assert caught.value.param == param and caught.value.type == "invalid_request_error"
 
 
+def test_openai_structured_answers_beside_tools(client):
+    """Under auto the answer is the JSON that was asked for, or a call."""
+    answer = {"type": "object", "properties": {"rain": {"type": "boolean"}}, "required": ["rain"], "additionalProperties": False}
+    form = {"type": "json_schema", "json_schema": {"name": "answer", "schema": answer}}
+    for seed in range(3):
+        (choice,) = client.chat.completions.create(
+            model="any", messages=QUESTION, tools=OPENAI_TOOLS, response_format=form, temperature=1.0, seed=seed, max_tokens=200,
+            parallel_tool_calls=False,
+        ).choices
+        if choice.finish_reason == "stop":
+            jsonschema.validate(json.loads(choice.message.content), answer)
+        for call in choice.message.tool_calls or [] if choice.finish_reason == "tool_calls" else []:
+            assert_valid(call.function.name, json.loads(call.function.arguments))
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.chat.completions.create(model="any", messages=QUESTION, tools=OPENAI_TOOLS, extra_body={"regex": "a"}, max_tokens=5)
+    assert caught.value.param == "tools"
+
+
 def test_openai_choice_without_tools(client):
     with pytest.raises(openai.BadRequestError) as caught:
         client.chat.completions.create(model="any", messages=QUESTION, tool_choice="required", max_tokens=5)
@@ -337,3 +355,26 @@ def test_templates_with_tools_in_the_system_message(smollm2, tmp_path):
     prompt = prompt_of(smollm2, tmp_path, template, OPENAI_TOOLS[1:])
     system = prompt.split("][user|")[0]
     assert json.loads(system.removeprefix("[system|")) == OPENAI_TOOLS[1:]
+
+
+@pytest.mark.parametrize("opened", ["<think>\n", ""], ids=["opened", "may-open"])
+def test_calls_behind_reasoning(smollm2, tmp_path, opened):
+    """Thinking first, within its budget; then nothing but calls."""
+    template = tmp_path / "thinking.jinja"
+    template.write_text(
+        "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}<|im_start|>assistant\n"
+        + opened + "{# </think> 'tool' tool_calls tools #}"
+    )
+    with serving(smollm2, "--max-seq-len", 1024, "--chat-template-file", template) as running:
+        client = openai.OpenAI(base_url=f"{running.url}/v1", api_key="none", max_retries=0)
+        for seed in range(3):
+            reply = client.chat.completions.create(
+                model="any", messages=QUESTION, tools=OPENAI_TOOLS, tool_choice="required", parallel_tool_calls=False, seed=seed,
+                temperature=1.0, max_tokens=200, extra_body={"reasoning_budget": 12},
+            )
+            (choice,) = reply.choices
+            (call,) = choice.message.tool_calls
+            assert choice.finish_reason == "tool_calls" and choice.message.content is None
+            assert_valid(call.function.name, json.loads(call.function.arguments))
+            if opened:
+                assert reply.usage.completion_tokens_details.reasoning_tokens > 0

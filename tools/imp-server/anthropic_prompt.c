@@ -36,7 +36,8 @@ static json_t *plain_text(Fields *fields, const char *name, const json_t *conten
     return joined;
 }
 
-static void add_message(json_t *list, const char *role, Bytes *text, json_t *tool_calls)
+/* Reasoning goes with the calls that it led to; before other answers it is not shown to the model again. */
+static void add_message(json_t *list, const char *role, Bytes *text, const Bytes *reasoning, json_t *tool_calls)
 {
     if (text->length == 0 && json_array_size(tool_calls) == 0) {
         json_decref(tool_calls);
@@ -44,7 +45,11 @@ static void add_message(json_t *list, const char *role, Bytes *text, json_t *too
     }
     json_t *message =
         json_pack("{s:s, s:s%}", "role", role, "content", text->data != NULL ? text->data : "", text->length);
-    if (json_array_size(tool_calls) > 0) (void)json_object_set(message, "tool_calls", tool_calls);
+    if (json_array_size(tool_calls) > 0) {
+        (void)json_object_set(message, "tool_calls", tool_calls);
+        if (reasoning->length > 0)
+            (void)json_object_set_new(message, "reasoning_content", json_stringn(reasoning->data, reasoning->length));
+    }
     json_decref(tool_calls);
     (void)json_array_append_new(list, message);
     text->length = 0;
@@ -68,7 +73,7 @@ static void add_result(Fields *fields, json_t *list, const json_t *block)
 /* One message's blocks, as one or several messages. */
 static void add_blocks(Fields *fields, json_t *list, const char *role, const json_t *blocks)
 {
-    Bytes text = {0};
+    Bytes text = {0}, reasoning = {0};
     json_t *calls = json_array(), *empty = json_object();
     for (size_t i = 0; i < json_array_size(blocks); i++) {
         const json_t *block = json_array_get(blocks, i);
@@ -76,8 +81,11 @@ static void add_blocks(Fields *fields, json_t *list, const char *role, const jso
         const json_t *value = json_object_get(block, "text");
         if (strcmp(type, "text") == 0 && json_is_string(value)) {
             (void)bytes_append(&text, json_string_value(value), json_string_length(value));
-        } else if (strcmp(type, "thinking") == 0 || strcmp(type, "redacted_thinking") == 0) {
-            continue; /* earlier reasoning is not shown to the model again */
+        } else if (strcmp(type, "thinking") == 0) {
+            const char *thinking = json_string_value(json_object_get(block, "thinking"));
+            (void)bytes_puts(&reasoning, thinking != NULL ? thinking : "");
+        } else if (strcmp(type, "redacted_thinking") == 0) {
+            continue;
         } else if (strcmp(type, "tool_use") == 0) {
             const char *id = json_string_value(json_object_get(block, "id"));
             const char *name = json_string_value(json_object_get(block, "name"));
@@ -95,9 +103,10 @@ static void add_blocks(Fields *fields, json_t *list, const char *role, const jso
             fields_fail(fields, "messages", "messages: blocks of the type %.40s cannot be read by this model", type);
         }
     }
-    add_message(list, role, &text, calls);
+    add_message(list, role, &text, &reasoning, calls);
     json_decref(empty);
     bytes_free(&text);
+    bytes_free(&reasoning);
 }
 
 json_t *anthropic_messages(Fields *fields)

@@ -47,6 +47,7 @@ static json_t *read_tool_calls(Fields *fields, const json_t *calls)
         const char *arguments = json_string_value(json_object_get(function, "arguments"));
         const bool readable = arguments != NULL && json_excess(arguments, strlen(arguments)) == NULL;
         json_t *parsed = readable ? json_loads(arguments, 0, NULL) : NULL;
+        if (parsed == NULL && arguments != NULL && arguments[strspn(arguments, " \n\r\t")] == '\0') parsed = json_object();
         if (parsed != NULL) (void)json_object_set_new(function, "arguments", parsed);
     }
     return copy;
@@ -64,6 +65,7 @@ static json_t *read_message(Fields *fields, const json_t *message)
     }
     json_t *copy = json_copy((json_t *)(uintptr_t)message); /* names, ids and whatever else a template may want */
     if (strcmp(role, "developer") == 0) (void)json_object_set_new(copy, "role", json_string("system"));
+    if (strcmp(role, "function") == 0) (void)json_object_set_new(copy, "role", json_string("tool"));
     (void)json_object_set_new(copy, "content", read_content(fields, json_object_get(message, "content")));
     const json_t *calls = json_object_get(message, "tool_calls");
     if (json_is_array(calls)) (void)json_object_set_new(copy, "tool_calls", read_tool_calls(fields, calls));

@@ -154,7 +154,8 @@ static void write_calls(const ToolUse *use, json_t *message)
     for (size_t i = 0; i < json_array_size(calls); i++) {
         const json_t *function = json_object_get(json_array_get(calls, i), "function");
         const char *name = json_string_value(json_object_get(function, "name"));
-        char *arguments = json_dumps(json_object_get(function, "arguments"), JSON_ENCODE_ANY);
+        const json_t *given = json_object_get(function, "arguments");
+        char *arguments = json_is_object(given) ? json_dumps(given, 0) : NULL;
         if (text.length > 0) (void)bytes_puts(&text, "\n");
         write_call(use, name != NULL ? name : "", arguments != NULL ? arguments : "{}", &text);
         free(arguments);
@@ -169,7 +170,7 @@ static void tell_result(json_t *message)
 {
     const char *role = json_string_value(json_object_get(message, "role"));
     const char *name = json_string_value(json_object_get(message, "name"));
-    if (role == NULL || (strcmp(role, "tool") != 0 && strcmp(role, "function") != 0)) return;
+    if (role == NULL || strcmp(role, "tool") != 0) return;
     json_t *result = json_object();
     if (name != NULL) (void)json_object_set_new(result, "name", json_string(name));
     (void)json_object_set(result, "content", json_object_get(message, "content"));
