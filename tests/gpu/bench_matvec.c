@@ -5,7 +5,7 @@
  * kernels overlap; every layer has weights of its own, so that nothing is read from a cache. Singles: one matrix again and again
  * over copies that are larger than the cache together. Prints the median time and GB/s of weights.
  *
- *   bench_matvec [warps blocks_per_sm ring_kilobytes]...     schedules to compare; none: the kernel's own
+ *   bench_matvec [-c name] [warps blocks_per_sm ahead_kilobytes late]...    schedules to compare; none: the kernel's own
  */
 #include "compute/cuda/experts.h"
 #include "compute/cuda/matvec_call.h"
@@ -234,12 +234,18 @@ int main(int argc, char **argv)
     need(cudaMalloc((void **)&output, (size_t)4 * 65536 * sizeof(float)), "output");
 
     const MatvecTuning own = matvec_tuning;
-    const int n_schedules = argc > 3 ? (argc - 1) / 3 : 1;
+    const char *only = "";
+    if (argc > 2 && strcmp(argv[1], "-c") == 0) {
+        only = argv[2];
+        argv += 2;
+        argc -= 2;
+    }
+    const int n_schedules = argc > 4 ? (argc - 1) / 4 : 1;
     static CudaWeight weights[64 * MAX_MATRICES];
     printf("%-28s %9s", "GB/s (microseconds)", "MB");
     for (int s = 0; s < n_schedules; s++) {
-        if (argc > 3)
-            printf("  %7s/%s/%-6s", argv[1 + 3 * s], argv[2 + 3 * s], argv[3 + 3 * s]);
+        if (argc > 4)
+            printf("  %6s/%s/%s/%-5s", argv[1 + 4 * s], argv[2 + 4 * s], argv[3 + 4 * s], argv[4 + 4 * s]);
         else
             printf("  %16s", "own");
     }
@@ -248,12 +254,14 @@ int main(int argc, char **argv)
     const size_t n_chains = sizeof chains / sizeof chains[0];
     for (size_t c = 0; c <= n_chains; c++) {
         const Work work = {c < n_chains ? &chains[c] : NULL, weights, moe};
+        const char *name = work.chain != NULL ? work.chain->name : "qwen3-30b-a3b experts";
+        if (strstr(name, only) == NULL) continue;
         const size_t used = work.chain != NULL ? place(work.chain, memory, weights) : place_moe(moe, memory);
-        printf("%-28s %9.1f", work.chain != NULL ? work.chain->name : "qwen3-30b-a3b experts", (double)used / 1e6);
+        printf("%-28s %9.1f", name, (double)used / 1e6);
         for (int s = 0; s <= n_schedules; s++) {
             matvec_tuning = own;
-            if (argc > 3 && s < n_schedules)
-                matvec_tuning = (MatvecTuning){atoi(argv[1 + 3 * s]), atoi(argv[2 + 3 * s]), atoi(argv[3 + 3 * s]) * 1024};
+            if (argc > 4 && s < n_schedules)
+                matvec_tuning = (MatvecTuning){atoi(argv[1 + 4 * s]), atoi(argv[2 + 4 * s]), atoi(argv[3 + 4 * s]) * 1024, atoi(argv[4 + 4 * s])};
             const float ms = measure(&work, s < n_schedules); /* last: kernels that do not overlap */
             printf("  %7.0f (%6.0f)", (double)used / (double)ms / 1e6, (double)ms * 1e3);
         }

@@ -43,7 +43,7 @@ typedef enum CodecScaling {
     SCALING_NIBBLE_MIN, /* plane 2: two bytes a group, each 4-bit scale and minimum; plane 3: half d, half dmin */
     SCALING_SIX_SPLIT,  /* plane 2, 8 bytes: half d, two high bits of eight scales less 32, four low bits */
     SCALING_E8M0,       /* plane 2: a power of two a group */
-    SCALING_E4M3,       /* plane 2: two E4M3 numbers a group */
+    SCALING_E4M3,       /* plane 2: two E4M3 numbers a group; a NaN of the file is a 0 */
 } CodecScaling;
 
 typedef struct CodecShape {
@@ -210,19 +210,16 @@ __device__ __forceinline__ float codec_e8m0_half(uint32_t exponent)
     return __uint_as_float(exponent < 2 ? 0x00200000u << exponent : (exponent - 1) << 23);
 }
 
-/* Half of an E4M3 number without a sign; the code 0x7F is zero. */
-__device__ __forceinline__ float codec_e4m3_half(uint32_t code)
-{
-    const uint32_t magnitude = code & 0x7Fu;
-    return code == 0x7Fu ? 0.0f : __uint_as_float(magnitude << 20) * 0x1p119f;
-}
+/* Half of an E4M3 number without a sign, whose bits are already where a float has them; re-laying has made the code 0x7F 0. */
+__device__ __forceinline__ float codec_e4m3_half(uint32_t bits) { return __uint_as_float(bits & 0x07F00000u) * 0x1p119f; }
 
-/* Pair `index` of eight: bytes 0-7 hold the low nibbles of both, nibbles of the word at 8 the high bits of both. */
-__device__ __forceinline__ void codec_six_bits(const uint8_t *at, int index, uint32_t *first, uint32_t *second)
+/* Pair `index` of eight: two words of bytes hold the low nibbles of both, nibbles of the third word the high bits of both. */
+__device__ __forceinline__ void codec_six_bits(uint32_t low0, uint32_t low1, uint32_t highs, int index, uint32_t *first,
+                                               uint32_t *second)
 {
-    const uint32_t low = at[index], high = *(const uint32_t *)(at + 8) >> (4 * index);
-    *first = (low & 0x0F) | (high & 0x03) << 4;
-    *second = low >> 4 | (high & 0x0C) << 2;
+    const uint32_t low = codec_permute(low0, low1, index), high = highs >> (4 * index);
+    *first = (low & 0x0F) | (high << 4 & 0x30);
+    *second = (low >> 4 & 0x0F) | (high << 2 & 0x30);
 }
 
 template <DType T> __device__ __forceinline__ CodecScales codec_scales(const CodecRow &row, int group)
@@ -237,16 +234,16 @@ template <DType T> __device__ __forceinline__ CodecScales codec_scales(const Cod
         out.scale[0] = codec_half(pair & 0xFFFF);
         out.minimum[0] = codec_half(pair >> 16);
     } else if constexpr (scaling == SCALING_SIX_MIN) {
-        const uint8_t *at = row.scales + super * 16;
-        const uint32_t pair = *(const uint32_t *)at;
+        const uint4 all = ((const uint4 *)row.scales)[super];
         uint32_t scale, minimum;
-        codec_six_bits(at + 4, group % 8, &scale, &minimum);
-        out.scale[0] = codec_half(pair & 0xFFFF) * (float)scale;
-        out.minimum[0] = -codec_half(pair >> 16) * (float)minimum;
+        codec_six_bits(all.y, all.z, all.w, group % 8, &scale, &minimum);
+        out.scale[0] = codec_half(all.x & 0xFFFF) * (float)scale;
+        out.minimum[0] = -codec_half(all.x >> 16) * (float)minimum;
     } else if constexpr (scaling == SCALING_SIX) {
         const float d = codec_half(((const uint16_t *)row.super)[super]);
         uint32_t first, second;
-        codec_six_bits(row.scales + super * 12, group % 8, &first, &second);
+        const uint32_t *at = (const uint32_t *)(row.scales + super * 12);
+        codec_six_bits(at[0], at[1], at[2], group % 8, &first, &second);
         out.scale[0] = d * (float)((int)first - 32);
         out.scale[1] = d * (float)((int)second - 32);
     } else if constexpr (scaling == SCALING_EIGHT) {
@@ -270,8 +267,8 @@ template <DType T> __device__ __forceinline__ CodecScales codec_scales(const Cod
         out.scale[0] = codec_e8m0_half(row.scales[group]);
     } else if constexpr (scaling == SCALING_E4M3) {
         const uint32_t pair = ((const uint16_t *)row.scales)[group];
-        out.scale[0] = codec_e4m3_half(pair & 0xFF);
-        out.scale[1] = codec_e4m3_half(pair >> 8);
+        out.scale[0] = codec_e4m3_half(pair << 20);
+        out.scale[1] = codec_e4m3_half(pair << 12);
     }
     if constexpr (!codec_has_halves(T)) {
         out.scale[1] = out.scale[0];

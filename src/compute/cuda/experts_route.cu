@@ -175,12 +175,12 @@ size_t cuda_route_workspace(const Experts *spec)
 static void route_logits(CudaQueue *queue, const CudaExperts *experts, const float *x, int32_t n_rows, float *logits)
 {
     CudaOutput output = {experts->router, experts->router_bias, logits};
-    if (experts->router->type == DT_F32) {
-        cuda_linear_f32(queue, x, n_rows, &output, 1);
-        return;
-    }
     if (n_rows == 1 && !queue->deterministic) {
         cuda_matvec(queue, x, &output, 1);
+        return;
+    }
+    if (experts->router->type == DT_F32) {
+        cuda_linear_f32(queue, x, n_rows, &output, 1);
         return;
     }
     const int32_t rows = experts->router->rows, cols = experts->router->cols;

@@ -9,6 +9,8 @@
 #include "compute/cuda/launch.cuh"
 #include "compute/cuda/matvec.h"
 
+#include <limits.h>
+
 enum { LANES = 32, WARPS = 8, LINE = 128 };
 
 static __device__ __forceinline__ float4 load_four(const float *row, int at, int cols, bool aligned)
@@ -16,6 +18,28 @@ static __device__ __forceinline__ float4 load_four(const float *row, int at, int
     if (aligned && at + 4 <= cols) return *(const float4 *)(row + at);
     return make_float4(at < cols ? row[at] : 0.0f, at + 1 < cols ? row[at + 1] : 0.0f, at + 2 < cols ? row[at + 2] : 0.0f,
                        at + 3 < cols ? row[at + 3] : 0.0f);
+}
+
+template <int W, int X>
+static __device__ __forceinline__ void add_products(const float *const (&rows_w)[W], const float *const (&rows_x)[X], int at,
+                                                    int cols, bool aligned_w, bool aligned_x, float (&sums)[W][X])
+{
+    float4 a[W], b[X];
+#pragma unroll
+    for (int w = 0; w < W; w++) a[w] = load_four(rows_w[w], at, cols, aligned_w);
+#pragma unroll
+    for (int r = 0; r < X; r++) b[r] = load_four(rows_x[r], at, cols, aligned_x);
+#pragma unroll
+    for (int w = 0; w < W; w++) {
+#pragma unroll
+        for (int r = 0; r < X; r++) {
+            float sum = sums[w][r];
+            sum = fmaf(a[w].x, b[r].x, sum);
+            sum = fmaf(a[w].y, b[r].y, sum);
+            sum = fmaf(a[w].z, b[r].z, sum);
+            sums[w][r] = fmaf(a[w].w, b[r].w, sum);
+        }
+    }
 }
 
 /* A warp: W rows of the weight (blockIdx.x) times X rows of x (blockIdx.y). */
@@ -43,25 +67,11 @@ static __global__ void __launch_bounds__(WARPS * LANES)
 
     float sums[W][X] = {};
     const bool aligned = cols % 4 == 0 && ((uintptr_t)x & 15) == 0, weight_aligned = weight.plane_stride[0] % 16 == 0;
-#pragma unroll(X == 1 ? 8 : 1)
-    for (int at = lane * 4; at < cols; at += LANES * 4) {
-        float4 a[W], b[X];
-#pragma unroll
-        for (int w = 0; w < W; w++) a[w] = load_four(rows_w[w], at, cols, weight_aligned);
-#pragma unroll
-        for (int r = 0; r < X; r++) b[r] = load_four(rows_x[r], at, cols, aligned);
-#pragma unroll
-        for (int w = 0; w < W; w++) {
-#pragma unroll
-            for (int r = 0; r < X; r++) {
-                float sum = sums[w][r];
-                sum = fmaf(a[w].x, b[r].x, sum);
-                sum = fmaf(a[w].y, b[r].y, sum);
-                sum = fmaf(a[w].z, b[r].z, sum);
-                sums[w][r] = fmaf(a[w].w, b[r].w, sum);
-            }
-        }
-    }
+    const int whole = aligned && weight_aligned ? cols / (LANES * 4) * (LANES * 4) : 0;
+#pragma unroll(X == 1 ? 4 : 1)
+    for (int at = lane * 4; at < whole; at += LANES * 4) add_products<W, X>(rows_w, rows_x, at, INT_MAX, true, true, sums);
+    for (int at = whole + lane * 4; at < cols; at += LANES * 4)
+        add_products<W, X>(rows_w, rows_x, at, cols, weight_aligned, aligned, sums);
 #pragma unroll
     for (int w = 0; w < W; w++) {
 #pragma unroll

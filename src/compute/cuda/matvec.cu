@@ -14,16 +14,15 @@
  *     row's result depends on nothing but the row.
  * Experts: ranks are spread over blocks (gate and up), or over the warps of a team (down), whose sums meet in order of rank.
  */
+#include "compute/cuda/activation.cuh"
 #include "compute/cuda/codec.cuh"
 #include "compute/cuda/launch.cuh"
 #include "compute/cuda/matvec_call.h"
 #include "compute/cuda/rowwise.h"
 
-#include <math.h>
+enum { SLICE = 1024, LANES = 32, MAX_WARPS = 16, PARTIAL_FLOATS = 8 * 1024 };
 
-enum { SLICE = 1024, LANES = 32, MAX_WARPS = 32, PARTIAL_FLOATS = 8 * 1024 };
-
-MatvecTuning matvec_tuning = {16, 1, 96 * 1024};
+MatvecTuning matvec_tuning = {16, 1, 0, 1};
 
 /* What a block needs to know of an output. */
 typedef struct DeviceOutput {
@@ -35,7 +34,6 @@ typedef struct DeviceOutput {
     DType type;
     int32_t rows, stack_rows;
     int32_t first_block, n_blocks; /* of all ranks */
-    int32_t depth;                 /* stages of the ring */
 } DeviceOutput;
 
 typedef struct DeviceCall {
@@ -48,16 +46,26 @@ typedef struct DeviceCall {
     int32_t spread, summed;          /* ranks over blocks, ranks over warps: 1 or n_ids */
     int32_t partial_at, ring_at;     /* bytes into shared memory */
     int32_t ring_bytes;              /* of a warp */
+    int32_t ahead_bytes;             /* that a warp asks for beyond its ring */
     MatvecExperts experts;
     Activation activation;
     float limit;
-    bool gated, activated, add;
+    bool gated, activated, add, late;
 } DeviceCall;
 
 /* ---- the ring ---- */
 
-/* Rows of a stage: enough bytes to be worth a wait. */
-__host__ __device__ constexpr int stage_rows(DType type) { return codec_shape(type).low_bits >= 16 ? 1 : codec_shape(type).low_bits == 8 ? 2 : 4; }
+#ifndef MATVEC_RING
+#define MATVEC_RING 6144
+#endif
+enum { RING_BYTES = MATVEC_RING }; /* of a warp, about */
+
+/* Rows of a stage, and stages whose sums are added over the lanes together. */
+__host__ __device__ constexpr int stage_rows(DType type) { return codec_shape(type).low_bits >= 8 ? 1 : 2; }
+__host__ __device__ constexpr int stages_added(DType type)
+{
+    return codec_shape(type).low_bits >= 16 ? 1 : codec_shape(type).scaling == SCALING_NONE ? 2 : 4 / stage_rows(type);
+}
 
 /* Bytes of a slice of a plane, and where the plane's rows begin in a stage. */
 __host__ __device__ constexpr int slice_bytes(DType type, int plane)
@@ -71,10 +79,15 @@ __host__ __device__ constexpr int plane_at(DType type, int plane)
     return at;
 }
 __host__ __device__ constexpr int stage_bytes(DType type) { return (plane_at(type, CUDA_MAX_PLANES) + 15) / 16 * 16; }
-
-static __device__ __forceinline__ void copy_async(uint32_t to, const uint8_t *from, int bytes)
+__host__ __device__ constexpr int ring_depth(DType type)
 {
-    if (bytes == 16)
+    const int depth = RING_BYTES / stage_bytes(type);
+    return depth < 2 ? 2 : depth > 8 ? 8 : depth;
+}
+
+template <int BYTES> static __device__ __forceinline__ void copy_async(uint32_t to, const uint8_t *from)
+{
+    if constexpr (BYTES == 16)
         asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16;" ::"r"(to), "l"(from) : "memory");
     else
         asm volatile("cp.async.ca.shared.global [%0], [%1], 8;" ::"r"(to), "l"(from) : "memory");
@@ -82,21 +95,13 @@ static __device__ __forceinline__ void copy_async(uint32_t to, const uint8_t *fr
 
 static __device__ __forceinline__ void commit_async() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 
-/* Waits until at most `newer` of this thread's groups are on their way. */
-static __device__ __forceinline__ void wait_async(int newer)
+/* Waits until at most N of this thread's groups are on their way. */
+template <int N> static __device__ __forceinline__ void wait_async()
 {
-    switch (newer) {
-    case 0: asm volatile("cp.async.wait_group 0;" ::: "memory"); break;
-    case 1: asm volatile("cp.async.wait_group 1;" ::: "memory"); break;
-    case 2: asm volatile("cp.async.wait_group 2;" ::: "memory"); break;
-    case 3: asm volatile("cp.async.wait_group 3;" ::: "memory"); break;
-    case 4: asm volatile("cp.async.wait_group 4;" ::: "memory"); break;
-    case 5: asm volatile("cp.async.wait_group 5;" ::: "memory"); break;
-    default: asm volatile("cp.async.wait_group 6;" ::: "memory"); break;
-    }
+    asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
 }
 
-/* The rows of one warp: its slice of its team's part of an output. With a gate, rows of a and b take turns. */
+/* What a warp reads: its slice of its team's rows of an output. With a gate, rows of a and b take turns. */
 typedef struct WarpRows {
     const DeviceOutput *output;
     int64_t first_row; /* of the expert in the stack + of the team's part */
@@ -105,91 +110,184 @@ typedef struct WarpRows {
     bool gated;
 } WarpRows;
 
-static __device__ __forceinline__ const uint8_t *row_at(const WarpRows &rows, int plane, int i, uint32_t offset)
+/* How a plane's slice of one row is cut into pieces that a lane copies at once. */
+template <DType T, int P> struct Pieces {
+    static constexpr int bytes = slice_bytes(T, P), size = bytes % 16 == 0 ? 16 : 8, of_row = bytes / size;
+    static constexpr bool wide = of_row >= LANES; /* a copy of all lanes stays within a row */
+    static constexpr int copies = wide ? of_row / LANES * stage_rows(T) : bytes > 0 ? 1 : 0;
+};
+
+/* A lane's next addresses. Rows 2i and 2i + 1 lie i pairs behind even[] and odd[]; a stage of one row takes turns. */
+template <DType T> struct Stream {
+    const uint8_t *even[CUDA_MAX_PLANES], *odd[CUDA_MAX_PLANES];
+    uint32_t pair[CUDA_MAX_PLANES]; /* bytes */
+    int left[CUDA_MAX_PLANES];      /* rows from the lane's own; below 1 for a lane with nothing to copy */
+    int valid;                      /* bytes of plane 0 from the lane's first on */
+};
+
+enum { NOTHING = -(1 << 30) };
+
+template <DType T, int P> static __device__ __forceinline__ void start_plane(Stream<T> &stream, const WarpRows &rows)
 {
-    const int row = rows.gated ? i >> 1 : i;
-    const uint8_t *base = rows.output->planes[0][plane];
-    if (rows.gated && (i & 1)) base = rows.output->planes[1][plane];
-    return base + (rows.first_row + row) * (int64_t)rows.output->stride[plane] + offset;
+    typedef Pieces<T, P> Cut;
+    if constexpr (Cut::bytes > 0) {
+        const int lane = threadIdx.x % LANES, of_row = Cut::of_row;
+        const int64_t stride = rows.output->stride[P];
+        const int j = Cut::wide ? 0 : lane / of_row, within = (Cut::wide ? lane : lane % of_row) * Cut::size;
+        const int valid = (int)stride - rows.slice * Cut::bytes - within;
+        const int64_t at = rows.first_row * stride + rows.slice * Cut::bytes + within;
+        const uint8_t *even = rows.output->planes[0][P] + at;
+        const uint8_t *odd = rows.gated ? rows.output->planes[1][P] + at : even + stride;
+        stream.pair[P] = (uint32_t)(rows.gated ? stride : 2 * stride);
+        stream.even[P] = j % 2 == 1 ? odd : even;
+        stream.odd[P] = odd;
+        stream.left[P] = j < stage_rows(T) && (Cut::wide || valid > 0) ? rows.n - j : NOTHING;
+        if constexpr (P == 0) stream.valid = valid;
+    }
 }
 
-template <DType T, int P> static __device__ __forceinline__ void fetch_plane(const WarpRows &rows, int first, uint32_t stage)
+template <DType T, int P> static __device__ __forceinline__ void fetch_plane(Stream<T> &stream, uint32_t stage)
 {
-    constexpr int bytes = slice_bytes(T, P);
-    if constexpr (bytes > 0) {
-        constexpr int piece = bytes % 16 == 0 ? 16 : 8, pieces = bytes / piece, total = pieces * stage_rows(T);
-        const uint32_t offset = (uint32_t)(rows.slice * bytes);
-        const int valid = (int)(rows.output->stride[P] - offset);
+    typedef Pieces<T, P> Cut;
+    if constexpr (Cut::bytes > 0) {
+        const uint32_t to = stage + plane_at(T, P) + threadIdx.x % LANES * Cut::size;
 #pragma unroll
-        for (int c = threadIdx.x % LANES, end = c + total; c < end; c += LANES) {
-            const int j = c / pieces, within = c % pieces * piece;
-            if (total % LANES != 0 && c >= total) break;
-            if (first + j < rows.n && within < valid)
-                copy_async(stage + plane_at(T, P) + j * bytes + within, row_at(rows, P, first + j, offset + within), piece);
+        for (int k = 0; k < Cut::copies; k++) {
+            const int j = Cut::wide ? k * LANES / Cut::of_row : 0, within = Cut::wide ? k * LANES % Cut::of_row * Cut::size : 0;
+            if (j < stream.left[P] && (!Cut::wide || within < stream.valid))
+                copy_async<Cut::size>(to + k * LANES * Cut::size, (j == 1 ? stream.odd[P] : stream.even[P]) + within);
         }
+        const uint8_t *next = stream.even[P] + stream.pair[P];
+        if constexpr (stage_rows(T) == 1) {
+            stream.even[P] = stream.odd[P];
+            stream.odd[P] = next;
+        } else {
+            stream.even[P] = next;
+            if constexpr (Cut::wide) stream.odd[P] += stream.pair[P];
+        }
+        stream.left[P] -= stage_rows(T);
     }
 }
 
-template <DType T> static __device__ __forceinline__ void fetch_stage(const WarpRows &rows, int first, uint32_t stage)
+template <DType T> static __device__ __forceinline__ Stream<T> start_stream(const WarpRows &rows)
 {
-    if (first < rows.n) {
-        fetch_plane<T, 0>(rows, first, stage);
-        fetch_plane<T, 1>(rows, first, stage);
-        fetch_plane<T, 2>(rows, first, stage);
-        fetch_plane<T, 3>(rows, first, stage);
-    }
+    Stream<T> stream;
+    start_plane<T, 0>(stream, rows);
+    start_plane<T, 1>(stream, rows);
+    start_plane<T, 2>(stream, rows);
+    start_plane<T, 3>(stream, rows);
+    return stream;
+}
+
+template <DType T> static __device__ __forceinline__ void fetch_stage(Stream<T> &stream, uint32_t stage)
+{
+    fetch_plane<T, 0>(stream, stage);
+    fetch_plane<T, 1>(stream, stage);
+    fetch_plane<T, 2>(stream, stage);
+    fetch_plane<T, 3>(stream, stage);
     commit_async();
+}
+
+/* Asks for lines of plane 0 of `n` rows from the stream's next on, to be in the L2 cache when the ring gets there. */
+template <DType T> static __device__ __forceinline__ void ask_ahead(const Stream<T> &stream, int n)
+{
+    typedef Pieces<T, 0> Cut;
+    constexpr int lines = (Cut::bytes + 127) / 128;
+    const int lane = threadIdx.x % LANES, own = (Cut::wide ? lane : lane % Cut::of_row) * Cut::size;
+    const int rows = min(n, Cut::wide ? stream.left[0] : __shfl_sync(0xFFFFFFFFu, stream.left[0], 0));
+    for (int i = lane; i < rows * lines; i += LANES) {
+        const int row = i / lines, at = i % lines * 128 - own;
+        if (at >= stream.valid) continue;
+        const uint8_t *base = row % 2 == 1 ? stream.odd[0] : stream.even[0];
+        asm volatile("prefetch.global.L2 [%0];" ::"l"(base + row / 2 * (int64_t)stream.pair[0] + at));
+    }
 }
 
 /* ---- activations ---- */
 
-enum { X_GROUP_BYTES = 64 + 16 };
+enum { X_GROUP_BYTES = 64 + 4 };
 
 /* A group of activations: pairs of 16-bit integers in the order of the codec's quads. */
 typedef struct IntegerInput {
     int32_t pairs[16];
-    int32_t sums[2]; /* of elements 0-15 and 16-31 */
+    int32_t zeros[2]; /* -zero * the sums of elements 0-15 and 16-31, or of all in the first */
+    float sums[2];    /* those sums, times scale */
     float scale;
 } IntegerInput;
 
+/* The larger; a NaN wins. */
+static __device__ __forceinline__ float larger(float a, float b)
+{
+    float out;
+    asm("max.NaN.f32 %0, %1, %2;" : "=f"(out) : "f"(a), "f"(b));
+    return out;
+}
+
 /* The block rounds all of x: a thread eight elements, four threads a group. In shared memory: 64 bytes of integers a group,
- * then {scale, sum of elements 0-15, of 16-31, -} a group. */
+ * then a scale a group, which is not finite when an element is not. */
+template <DType T>
+static __device__ __forceinline__ void quantize_octet(float4 low, float4 high, int octet, int4 *integers, float *scales)
+{
+    const float values[8] = {low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w};
+    float most = 1e-30f;
+#pragma unroll
+    for (int i = 0; i < 8; i++) most = larger(most, fabsf(values[i]));
+    most = larger(most, __shfl_xor_sync(0xFFFFFFFFu, most, 1));
+    most = larger(most, __shfl_xor_sync(0xFFFFFFFFu, most, 2));
+    const float inverse = __fdividef(32767.0f, most);
+    uint32_t words[4];
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+        /* 1.5 * 2^23 + integer: the integer is in the low half of the bits. */
+        uint32_t halves[2] = {};
+#pragma unroll
+        for (int e = 0; e < 8; e++)
+            if (codec_position(T, e) / 2 == i)
+                halves[codec_position(T, e) % 2] = __float_as_uint(fmaf(values[e], inverse, 12582912.0f));
+        words[i] = __byte_perm(halves[0], halves[1], 0x5410);
+    }
+    integers[octet] = make_int4((int)words[0], (int)words[1], (int)words[2], (int)words[3]);
+    if (octet % 4 == 0) scales[octet / 4] = most * (1.0f / 32767.0f);
+}
+
 template <DType T> static __device__ __forceinline__ void quantize_input(const float *x, int n_groups, uint8_t *shared)
 {
-    int4 *integers = (int4 *)shared, *facts = (int4 *)(shared + n_groups * 64);
-    const unsigned quad_mask = 0xFu << (threadIdx.x % LANES & ~3u);
-    for (int octet = (int)threadIdx.x; octet < n_groups * 4; octet += (int)blockDim.x) {
-        const float4 low = ((const float4 *)x)[octet * 2], high = ((const float4 *)x)[octet * 2 + 1];
-        const float values[8] = {low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w};
-        float most = 0.0f;
+    enum { AT_ONCE = 4 }; /* loads on their way together */
+    int4 *integers = (int4 *)shared;
+    float *scales = (float *)(shared + n_groups * 64);
+    const int lane = threadIdx.x % LANES, n = n_groups * 4, step = (int)blockDim.x;
+    for (int first = (int)threadIdx.x - lane; first < n; first += AT_ONCE * step) {
+        float4 low[AT_ONCE], high[AT_ONCE];
 #pragma unroll
-        for (int i = 0; i < 8; i++) most = fmaxf(most, fabsf(values[i]));
-        most = fmaxf(most, __shfl_xor_sync(quad_mask, most, 1));
-        most = fmaxf(most, __shfl_xor_sync(quad_mask, most, 2));
-        const float inverse = most > 1e-30f ? 32767.0f / most : 0.0f;
-        int integer[8], sum = 0;
-        float poison = 0.0f; /* 0 or NaN: what is not finite stays so */
-#pragma unroll
-        for (int i = 0; i < 8; i++) {
-            integer[i] = __float2int_rn(values[i] * inverse);
-            sum += integer[i];
-            poison += values[i] * 0.0f;
+        for (int i = 0; i < AT_ONCE; i++) {
+            if (first + i * step >= n) break;
+            const int octet = min(first + i * step + lane, n - 1);
+            low[i] = ((const float4 *)x)[octet * 2];
+            high[i] = ((const float4 *)x)[octet * 2 + 1];
         }
-        uint32_t words[4] = {};
 #pragma unroll
-        for (int i = 0; i < 8; i++) {
-            const int position = codec_position(T, i);
-            words[position / 2] |= ((uint32_t)integer[i] & 0xFFFF) << (position % 2 * 16);
+        for (int i = 0; i < AT_ONCE; i++) {
+            if (first + i * step >= n) break;
+            quantize_octet<T>(low[i], high[i], min(first + i * step + lane, n - 1), integers, scales);
         }
-        integers[octet] = make_int4((int)words[0], (int)words[1], (int)words[2], (int)words[3]);
-        sum += __shfl_xor_sync(quad_mask, sum, 1);
-        poison += __shfl_xor_sync(quad_mask, poison, 1);
-        poison += __shfl_xor_sync(quad_mask, poison, 2);
-        const int other = __shfl_xor_sync(quad_mask, sum, 2);
-        if (octet % 4 == 0) facts[octet / 4] = make_int4(__float_as_int(most / 32767.0f + poison), sum, other, 0);
     }
 }
 
+/* Two 16-bit integers times bytes 0, 1 or 2, 3 of a quad. */
+static __device__ __forceinline__ int dot_low(int32_t pairs, uint32_t quad, int sum)
+{
+    int out;
+    asm("dp2a.lo.s32.s32 %0, %1, %2, %3;" : "=r"(out) : "r"(pairs), "r"(quad), "r"(sum));
+    return out;
+}
+static __device__ __forceinline__ int dot_high(int32_t pairs, uint32_t quad, int sum)
+{
+    int out;
+    asm("dp2a.hi.s32.s32 %0, %1, %2, %3;" : "=r"(out) : "r"(pairs), "r"(quad), "r"(sum));
+    return out;
+}
+
+template <DType T>
 static __device__ __forceinline__ IntegerInput load_integers(const uint8_t *shared, int n_groups, int group, bool inside)
 {
     IntegerInput x = {};
@@ -202,23 +300,18 @@ static __device__ __forceinline__ IntegerInput load_integers(const uint8_t *shar
         x.pairs[4 * i + 2] = four.z;
         x.pairs[4 * i + 3] = four.w;
     }
-    const int4 facts = ((const int4 *)(shared + n_groups * 64))[group];
-    x.scale = __int_as_float(facts.x);
-    x.sums[0] = facts.y;
-    x.sums[1] = facts.z;
+    x.scale = ((const float *)(shared + n_groups * 64))[group];
+    int parts[4] = {};
+#pragma unroll
+    for (int i = 0; i < 16; i++) parts[i / 4] = dot_low(x.pairs[i], 0x0101, parts[i / 4]);
+    const int first = parts[0] + parts[1], second = parts[2] + parts[3];
+    const int sums[2] = {codec_has_halves(T) ? first : first + second, codec_has_halves(T) ? second : 0};
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+        x.zeros[i] = -codec_shape(T).zero * sums[i];
+        x.sums[i] = (float)sums[i] * x.scale;
+    }
     return x;
-}
-
-/* Two 16-bit integers times bytes 0, 1 or 2, 3 of a quad. */
-static __device__ __forceinline__ int dot_low(int32_t pairs, uint32_t quad, int sum)
-{
-    asm("dp2a.lo.s32.s32 %0, %1, %2, %0;" : "+r"(sum) : "r"(pairs), "r"(quad));
-    return sum;
-}
-static __device__ __forceinline__ int dot_high(int32_t pairs, uint32_t quad, int sum)
-{
-    asm("dp2a.hi.s32.s32 %0, %1, %2, %0;" : "+r"(sum) : "r"(pairs), "r"(quad));
-    return sum;
 }
 
 /* A lane's group of one row of a stage. */
@@ -229,24 +322,20 @@ template <DType T> static __device__ __forceinline__ float dot_integers(const ui
                           stage + plane_at(T, 2) + j * slice_bytes(T, 2), stage + plane_at(T, 3) + j * slice_bytes(T, 3)};
     const CodecBits<T> bits = codec_load<T>(row, lane);
     const CodecScales scales = codec_scales<T>(row, lane);
-    constexpr int halves = codec_has_halves(T) ? 2 : 1, zero = codec_shape(T).zero;
-    int sums[2] = {-zero * (halves == 2 ? x.sums[0] : x.sums[0] + x.sums[1]), -zero * x.sums[1]};
+    constexpr bool halves = codec_has_halves(T);
+    int sums[2] = {x.zeros[0], x.zeros[1]}; /* of the halves; of the low and the high pairs where there are none */
 #pragma unroll
     for (int quad = 0; quad < 8; quad++) {
         const uint32_t integers = codec_quad<T>(bits, quad);
-        int &sum = sums[halves == 2 ? quad / 4 : 0];
-        sum = dot_low(x.pairs[2 * quad], integers, sum);
-        sum = dot_high(x.pairs[2 * quad + 1], integers, sum);
+        int &low = sums[halves ? quad / 4 : 0], &high = sums[halves ? quad / 4 : 1];
+        low = dot_low(x.pairs[2 * quad], integers, low);
+        high = dot_high(x.pairs[2 * quad + 1], integers, high);
     }
-    float dot = scales.scale[0] * (float)sums[0];
-    if constexpr (halves == 2) dot += scales.scale[1] * (float)sums[1];
-    if constexpr (codec_has_minimum(T)) {
-        if constexpr (halves == 2)
-            dot += scales.minimum[0] * (float)x.sums[0] + scales.minimum[1] * (float)x.sums[1];
-        else
-            dot += scales.minimum[0] * (float)(x.sums[0] + x.sums[1]);
-    }
-    return dot * x.scale;
+    float dot = scales.scale[0] * x.scale * (float)(halves ? sums[0] : sums[0] + sums[1]);
+    if constexpr (halves) dot += scales.scale[1] * x.scale * (float)sums[1];
+    if constexpr (codec_has_minimum(T)) dot += scales.minimum[0] * x.sums[0];
+    if constexpr (codec_has_minimum(T) && halves) dot += scales.minimum[1] * x.sums[1];
+    return dot;
 }
 
 /* A lane's 16-byte units of a slice are LANES units apart. */
@@ -281,17 +370,13 @@ template <DType T> static __device__ __forceinline__ PlainInput<T> load_plain(co
     return out;
 }
 
-template <DType T>
-static __device__ __forceinline__ float dot_plain(const uint8_t *stage, int j, const PlainInput<T> &x, int valid)
+template <DType T> static __device__ __forceinline__ float dot_plain(const uint8_t *stage, const PlainInput<T> &x)
 {
-    const int lane = threadIdx.x % LANES;
     float sums[2] = {};
 #pragma unroll
     for (int unit = 0; unit < PlainInput<T>::units; unit++) {
-        const int at = (unit * LANES + lane) * 16;
-        if (at >= valid) break;
         float weights[PlainInput<T>::per_unit];
-        codec_plain<T>(*(const uint4 *)(stage + j * slice_bytes(T, 0) + at), weights);
+        codec_plain<T>(((const uint4 *)stage)[unit * LANES + threadIdx.x % LANES], weights);
 #pragma unroll
         for (int i = 0; i < PlainInput<T>::per_unit; i++) sums[i % 2] += weights[i] * x.values[unit][i];
     }
@@ -300,104 +385,100 @@ static __device__ __forceinline__ float dot_plain(const uint8_t *stage, int j, c
 
 /* ---- the loop ---- */
 
-/* Adds R numbers over the lanes at once; the lane of first_lane(r) ends with number r. */
+/* Adds R numbers over the lanes at once: lane l ends with number l / (LANES / R). */
 template <int R> static __device__ __forceinline__ float add_lanes(float (&v)[R])
 {
     const int lane = threadIdx.x % LANES;
+    float sum;
+    int step = LANES / 2;
     if constexpr (R == 4) {
-        const bool upper = (lane & 16) != 0;
         float two[2];
+        const bool upper = (lane & 16) != 0, odd = (lane & 8) != 0;
 #pragma unroll
         for (int i = 0; i < 2; i++)
             two[i] = (upper ? v[i + 2] : v[i]) + __shfl_xor_sync(0xFFFFFFFFu, upper ? v[i] : v[i + 2], 16);
-        const bool odd = (lane & 8) != 0;
-        float sum = (odd ? two[1] : two[0]) + __shfl_xor_sync(0xFFFFFFFFu, odd ? two[0] : two[1], 8);
-        for (int step = 4; step > 0; step /= 2) sum += __shfl_xor_sync(0xFFFFFFFFu, sum, step);
-        return sum;
+        sum = (odd ? two[1] : two[0]) + __shfl_xor_sync(0xFFFFFFFFu, odd ? two[0] : two[1], 8);
+        step = 4;
     } else if constexpr (R == 2) {
         const bool upper = (lane & 16) != 0;
-        float sum = (upper ? v[1] : v[0]) + __shfl_xor_sync(0xFFFFFFFFu, upper ? v[0] : v[1], 16);
-        for (int step = 8; step > 0; step /= 2) sum += __shfl_xor_sync(0xFFFFFFFFu, sum, step);
-        return sum;
+        sum = (upper ? v[1] : v[0]) + __shfl_xor_sync(0xFFFFFFFFu, upper ? v[0] : v[1], 16);
+        step = 8;
     } else {
-        float sum = v[0];
-        for (int step = 16; step > 0; step /= 2) sum += __shfl_xor_sync(0xFFFFFFFFu, sum, step);
-        return sum;
+        sum = v[0];
     }
+#pragma unroll
+    for (; step > 0; step /= 2) sum += __shfl_xor_sync(0xFFFFFFFFu, sum, step);
+    return sum;
 }
 
-/* Walks the warp's rows; partial[i * team] = row i's sum over the slice. `ready` waits for x and loads it. */
+/* Walks the warp's rows; partial[i * team] = row i's sum over the slice. `early`: weights do not hang on earlier kernels. */
 template <DType T>
 static __device__ __forceinline__ void walk(const DeviceCall &call, const WarpRows &rows, int rank, bool early,
                                             uint8_t *shared, uint8_t *ring, float *partial)
 {
-    constexpr int R = stage_rows(T);
+    constexpr int R = stage_rows(T), S = stages_added(T), depth = ring_depth(T), bytes = stage_bytes(T);
     constexpr bool plain = codec_shape(T).scaling == SCALING_NONE;
-    const int depth = rows.output->depth, lane = threadIdx.x % LANES;
+    const int lane = threadIdx.x % LANES, slice = rows.slice - call.first_slice;
     const uint32_t ring_at = (uint32_t)__cvta_generic_to_shared(ring);
-    if (early)
-        for (int s = 0; s + 1 < depth; s++) fetch_stage<T>(rows, s * R, ring_at + s * stage_bytes(T));
-    cuda_wait_for_inputs();
-    if (!early)
-        for (int s = 0; s + 1 < depth; s++) fetch_stage<T>(rows, s * R, ring_at + s * stage_bytes(T));
+    Stream<T> stream = start_stream<T>(rows);
+    if (plain && (int)rows.output->stride[0] - rows.slice * slice_bytes(T, 0) < slice_bytes(T, 0)) {
+        /* What lies behind the row's end is never copied: zeros. */
+        for (int at = lane * 16; at < depth * bytes; at += LANES * 16) *(uint4 *)(ring + at) = make_uint4(0, 0, 0, 0);
+        __syncwarp();
+    }
+#pragma unroll
+    for (int s = 0; s + 1 < depth; s++) fetch_stage<T>(stream, ring_at + s * bytes);
+    if (early) {
+        if (call.ahead_bytes > 0) ask_ahead<T>(stream, call.ahead_bytes / slice_bytes(T, 0));
+        cuda_wait_for_inputs();
+    }
 
     IntegerInput integers;
     PlainInput<plain ? T : DT_BF16> floats;
-    const int valid = (int)rows.output->stride[0] - rows.slice * slice_bytes(T, 0), slice = rows.slice - call.first_slice;
-    const int groups = call.cols / CODEC_GROUP, group = slice * LANES + lane;
     if constexpr (plain) {
         floats = load_plain<T>(call.x + (int64_t)rank * call.cols, slice * SLICE, call.cols);
     } else {
+        const int groups = call.cols / CODEC_GROUP, group = slice * LANES + lane;
         quantize_input<T>(call.x, groups * call.summed, shared);
         __syncthreads();
-        integers = load_integers(shared, groups * call.summed, rank * groups + group, group < groups);
+        integers = load_integers<T>(shared, groups * call.summed, rank * groups + group, group < groups);
     }
-    int slot = 0;
-    for (int first = 0; first < rows.n; first += R) {
-        wait_async(depth - 2);
-        __syncwarp();
-        const int behind = slot == 0 ? depth - 1 : slot - 1;
-        fetch_stage<T>(rows, first + (depth - 1) * R, ring_at + behind * stage_bytes(T));
-        const uint8_t *stage = ring + slot * stage_bytes(T);
-        float sums[R];
-#pragma unroll
-        for (int j = 0; j < R; j++) {
-            if constexpr (plain) {
-                sums[j] = dot_plain<T>(stage, j, floats, valid);
-            } else {
-                sums[j] = group < groups ? dot_integers<T>(stage, j, integers) : 0.0f;
-            }
+    const bool inside = plain || slice * SLICE + lane * CODEC_GROUP < call.cols;
+    int slot = 0, behind = (depth - 1) * bytes;
+    bool told = !call.late;
+    for (int first = 0; first < rows.n; first += R * S) {
+        if (!told && first + (depth - 1 + S) * R >= rows.n) {
+            cuda_let_next_start(); /* the last weights are on their way: now the next kernel's keep the memory busy */
+            told = true;
         }
-        const float sum = add_lanes<R>(sums);
-        const int mine = lane / (LANES / R);
-        if (lane % (LANES / R) == 0 && first + mine < rows.n) partial[(first + mine) * call.team] = sum;
-        slot = slot + 1 == depth ? 0 : slot + 1;
+        float sums[R * S];
+#pragma unroll
+        for (int s = 0; s < S; s++) {
+            wait_async<depth - 2>();
+            __syncwarp();
+            fetch_stage<T>(stream, ring_at + behind);
+            behind = slot;
+#pragma unroll
+            for (int j = 0; j < R; j++) {
+                if constexpr (plain)
+                    sums[s * R + j] = dot_plain<T>(ring + slot, floats);
+                else
+                    sums[s * R + j] = dot_integers<T>(ring + slot, j, integers);
+            }
+            slot = slot == (depth - 1) * bytes ? 0 : slot + bytes;
+        }
+        if constexpr (!plain) {
+#pragma unroll
+            for (int j = 0; j < R * S; j++) sums[j] = inside ? sums[j] : 0.0f;
+        }
+        const float sum = add_lanes<R * S>(sums);
+        const int mine = first + lane / (LANES / (R * S));
+        if (lane % (LANES / (R * S)) == 0 && mine < rows.n) partial[mine * call.team] = sum;
     }
-    wait_async(0);
+    wait_async<0>();
 }
 
 /* ---- results ---- */
-
-static __device__ __forceinline__ float activated(Activation activation, float limit, float gate, float up, bool gated)
-{
-    if (activation == ACT_SWIGLU_OAI) {
-        const float most = limit > 0.0f ? limit : INFINITY;
-        const float u = fmaxf(fminf(up, most), -most), g = gated ? fminf(gate, most) : u;
-        const float glu = g / (1.0f + expf(-1.702f * g));
-        return gated ? (u + 1.0f) * glu : glu;
-    }
-    const float x = gated ? gate : up;
-    float value = x;
-    switch (activation) {
-    case ACT_SILU: value = x / (1.0f + expf(-x)); break;
-    case ACT_GELU: value = 0.5f * x * (1.0f + erff(x * 0.70710678f)); break;
-    case ACT_GELU_TANH: value = 0.5f * x * (1.0f + tanhf(0.79788456f * (x + 0.044715f * x * x * x))); break;
-    case ACT_RELU: value = fmaxf(x, 0.0f); break;
-    case ACT_RELU2: value = x > 0.0f ? x * x : 0.0f; break;
-    default: break;
-    }
-    return gated ? value * up : value;
-}
 
 /* Row `row` of matrix m: the sum over the team's slices, ranks one after the other. */
 static __device__ __forceinline__ float finish_row(const DeviceCall &call, const DeviceOutput &output, const float *partial,
@@ -417,10 +498,10 @@ static __device__ __forceinline__ float finish_row(const DeviceCall &call, const
     return total;
 }
 
-static __global__ void __launch_bounds__(MAX_WARPS * LANES, 1) matvec_kernel(const __grid_constant__ DeviceCall call)
+static __global__ void __launch_bounds__(MAX_WARPS * LANES, 2) matvec_kernel(const __grid_constant__ DeviceCall call)
 {
     extern __shared__ __align__(16) uint8_t shared[];
-    cuda_let_next_start();
+    if (!call.late) cuda_let_next_start();
     int index = 0;
     while (index + 1 < call.n_outputs && (int)blockIdx.x >= call.outputs[index + 1].first_block) index++;
     const DeviceOutput &output = call.outputs[index];
@@ -456,11 +537,12 @@ static __global__ void __launch_bounds__(MAX_WARPS * LANES, 1) matvec_kernel(con
         float value = finish_row(call, output, at, 0, row, block_rank);
         if (call.gated) {
             const float up = finish_row(call, output, at + call.team, 1, row, block_rank);
-            value = activated(call.activation, call.limit, value, up, true);
+            value = activation_gated(call.activation, call.limit, value, up);
         } else if (call.activated) {
-            value = activated(call.activation, call.limit, 0.0f, value, false);
+            if (call.activation == ACT_SWIGLU_OAI && call.limit > 0.0f) value = fmaxf(fminf(value, call.limit), -call.limit);
+            value = activation_of(call.activation, value);
         }
-        if (call.sigmoid_of != NULL) value *= 1.0f / (1.0f + expf(-*call.sigmoid_of));
+        if (call.sigmoid_of != NULL) value *= activation_sigmoid(*call.sigmoid_of);
         float *y = output.y + (int64_t)block_rank * output.rows + row;
         *y = call.add ? *y + value : value;
     }
@@ -472,10 +554,10 @@ static int32_t divide_up(int64_t a, int64_t b) { return (int32_t)((a + b - 1) / 
 static int32_t at_least(int32_t a, int32_t b) { return a > b ? a : b; }
 static int32_t at_most(int32_t a, int32_t b) { return a < b ? a : b; }
 
-static int32_t stage_bytes_of(DType type)
+static int32_t ring_bytes_of(DType type)
 {
     switch (type) {
-#define BYTES(type) case type: return stage_bytes(type);
+#define BYTES(type) case type: return stage_bytes(type) * ring_depth(type);
         CODEC_TYPES(BYTES)
 #undef BYTES
     default: return 0;
@@ -565,23 +647,25 @@ static void launch_pass(CudaQueue *queue, const MatvecCall *from, int32_t first_
     call.activated = from->activated;
     call.add = from->add || first_slice > 0;
     call.team = call.slices * call.summed;
-    call.n_teams = at_least(tuning->warps / call.team, 1);
     bool blocked = false;
+    int64_t rows = 0;
     for (int32_t i = 0; i < from->n_outputs; i++) {
+        rows += (int64_t)from->outputs[i].rows * call.spread;
         call.outputs[i] = describe(&from->outputs[i], from->experts != EXPERTS_NONE);
         if (first_slice > 0) call.outputs[i].bias[0] = NULL;
         blocked = blocked || codec_shape(call.outputs[i].type).scaling != SCALING_NONE;
     }
-    const int32_t n_blocks = share_blocks(from, &call, queue->n_sms * tuning->blocks_per_sm, PARTIAL_FLOATS);
+    /* As many teams as a block has warps for; fewer where that would leave multiprocessors without rows. */
+    const int32_t blocks = queue->n_sms * tuning->blocks_per_sm;
+    call.n_teams = at_most(at_least(tuning->warps / call.team, 1), divide_up(rows, blocks));
+    const int32_t n_blocks = share_blocks(from, &call, blocks, PARTIAL_FLOATS);
     const int32_t n_warps = call.n_teams * call.team;
     call.partial_at = blocked ? call.cols / CODEC_GROUP * call.summed * X_GROUP_BYTES : 0;
     call.ring_at = (call.partial_at + partial_floats(&call) * 4 + 15) / 16 * 16;
-    const int32_t budget = tuning->ring_bytes / tuning->blocks_per_sm / n_warps;
-    for (int32_t i = 0; i < from->n_outputs; i++) {
-        const int32_t bytes = stage_bytes_of(call.outputs[i].type);
-        call.outputs[i].depth = at_least(2, at_most(budget / bytes, 8));
-        call.ring_bytes = at_least(call.ring_bytes, call.outputs[i].depth * bytes);
-    }
+    call.late = tuning->late != 0;
+    call.ahead_bytes = tuning->ahead_bytes / (n_warps * tuning->blocks_per_sm);
+    for (int32_t i = 0; i < from->n_outputs; i++)
+        call.ring_bytes = at_least(call.ring_bytes, ring_bytes_of(call.outputs[i].type));
     cuda_launch(queue, matvec_kernel, dim3((unsigned)n_blocks), dim3((unsigned)(n_warps * LANES)),
                 (size_t)call.ring_at + (size_t)call.ring_bytes * (size_t)n_warps, call);
 }
@@ -595,10 +679,10 @@ void matvec_launch(CudaQueue *queue, const MatvecCall *call)
     if (slices * (call->experts == EXPERTS_SUMMED ? call->n_ids : 1) <= MAX_WARPS) {
         launch_pass(queue, call, 0, slices);
     } else if (!several) {
-        for (int32_t first = 0; first < slices; first += MAX_WARPS / 2)
-            launch_pass(queue, call, first, at_most(slices - first, MAX_WARPS / 2));
+        for (int32_t first = 0; first < slices; first += MAX_WARPS)
+            launch_pass(queue, call, first, at_most(slices - first, MAX_WARPS));
     } else if (queue->error == cudaSuccess) {
-        queue->error = cudaErrorInvalidValue; /* 32,768 columns into an activation: no model has them */
+        queue->error = cudaErrorInvalidValue; /* 16,384 columns into an activation: no model has them */
     }
 }
 
@@ -613,20 +697,15 @@ void cuda_matvec(CudaQueue *queue, const float *x, const CudaOutput *outputs, in
 {
     MatvecCall call = {};
     call.x = x;
-    for (int32_t i = 0; i < n_outputs; i++) {
-        if (outputs[i].weight->type == DT_F32)
-            cuda_linear_f32(queue, x, 1, &outputs[i], 1);
-        else
-            call.outputs[call.n_outputs++] = plain_output(&outputs[i]);
-    }
-    if (call.n_outputs > 0) matvec_launch(queue, &call);
+    for (int32_t i = 0; i < n_outputs; i++) call.outputs[call.n_outputs++] = plain_output(&outputs[i]);
+    matvec_launch(queue, &call);
 }
 
 void matvec_gated(CudaQueue *queue, const float *x, const CudaOutput *gate, const CudaOutput *up, Activation activation,
                   float limit, float *out, float *scratch)
 {
     const bool has_gate = gate != NULL;
-    if (up->weight->type != DT_F32 && (!has_gate || gate->weight->type == up->weight->type)) {
+    if (!has_gate || gate->weight->type == up->weight->type) {
         MatvecCall call = {};
         call.x = x;
         call.n_outputs = 1;

@@ -43,7 +43,8 @@ typedef struct MatvecCall {
 typedef struct MatvecTuning {
     int32_t warps;         /* of a block, about */
     int32_t blocks_per_sm;
-    int32_t ring_bytes;    /* of an SM: weights in flight */
+    int32_t ahead_bytes;   /* that an SM asks the L2 cache for beyond its rings before it waits for x */
+    int32_t late;          /* the next kernel starts when the last weights are asked for, else at once */
 } MatvecTuning;
 extern MatvecTuning matvec_tuning;
 

@@ -140,7 +140,8 @@ template <DType T> static __device__ __forceinline__ void relay_scales(const uin
     if constexpr (scaling == SCALING_HALF) copy_bytes(scales, block, 2);
     if constexpr (scaling == SCALING_HALF_PAIR) copy_bytes(scales, block, 4);
     if constexpr (scaling == SCALING_E8M0) copy_bytes(scales, block, 1);
-    if constexpr (scaling == SCALING_E4M3) copy_bytes(scales, block + index * 2, 2);
+    if constexpr (scaling == SCALING_E4M3)
+        for (int i = 0; i < 2; i++) scales[i] = block[index * 2 + i] == 0x7F ? 0 : block[index * 2 + i];
     if constexpr (scaling == SCALING_EIGHT) copy_bytes(scales, block + 192 + index * 2, 2);
     if constexpr (scaling == SCALING_NIBBLE_MIN) copy_bytes(scales, block + index * 2, 2);
     if constexpr (scaling == SCALING_SIX_SPLIT) copy_bytes(scales + index, block + index, 1);
