@@ -2,10 +2,11 @@
  * bench_matvec.c - how fast the matrix-vector products of a decode step read their weights.
  *
  * Chains: the matrices of several layers one after the other, as a step has them, recorded once as a CUDA graph whose
- * kernels overlap; every layer has weights of its own, so that nothing is read from a cache. Singles: one matrix again and again
- * over copies that are larger than the cache together. Prints the median time and GB/s of weights.
+ * kernels overlap; every layer has weights of its own, so that nothing is read from a cache. Singles: one matrix again
+ * and again over copies that are larger than the cache together. Prints the median time and GB/s of weights.
  *
- *   bench_matvec [-c name] [warps blocks_per_sm ahead_kilobytes late]...    schedules to compare; none: the kernel's own
+ *   bench_matvec [-c name] [warps blocks_per_sm]...    schedules to compare; none: the kernel's
+ * own
  */
 #include "compute/cuda/experts.h"
 #include "compute/cuda/matvec_call.h"
@@ -41,16 +42,36 @@ typedef struct Chain {
 } Chain;
 
 static const Chain chains[] = {
-    {"llama-3.1-8b Q4_K", 32, {{{DT_Q4_K, DT_Q4_K, DT_Q6_K}, {4096, 1024, 1024}, 4096, false}, {{DT_Q4_K}, {4096}, 4096, false},
-                               {{DT_Q4_K, DT_Q4_K}, {14336, 14336}, 4096, true}, {{DT_Q4_K}, {4096}, 14336, false}}},
-    {"llama-3.1-8b NVFP4", 32, {{{DT_NVFP4, DT_NVFP4, DT_NVFP4}, {4096, 1024, 1024}, 4096, false}, {{DT_NVFP4}, {4096}, 4096, false},
-                                {{DT_NVFP4, DT_NVFP4}, {14336, 14336}, 4096, true}, {{DT_NVFP4}, {4096}, 14336, false}}},
-    {"llama-3.1-8b BF16", 32, {{{DT_BF16, DT_BF16, DT_BF16}, {4096, 1024, 1024}, 4096, false}, {{DT_BF16}, {4096}, 4096, false},
-                               {{DT_BF16, DT_BF16}, {14336, 14336}, 4096, true}, {{DT_BF16}, {4096}, 14336, false}}},
-    {"qwen3-8b Q8_0", 36, {{{DT_Q8_0, DT_Q8_0, DT_Q8_0}, {4096, 1024, 1024}, 4096, false}, {{DT_Q8_0}, {4096}, 4096, false},
-                           {{DT_Q8_0, DT_Q8_0}, {12288, 12288}, 4096, true}, {{DT_Q8_0}, {4096}, 12288, false}}},
-    {"llama-3.2-1b BF16", 16, {{{DT_BF16, DT_BF16, DT_BF16}, {2048, 512, 512}, 2048, false}, {{DT_BF16}, {2048}, 2048, false},
-                               {{DT_BF16, DT_BF16}, {8192, 8192}, 2048, true}, {{DT_BF16}, {2048}, 8192, false}}},
+    {"llama-3.1-8b Q4_K",
+     32,
+     {{{DT_Q4_K, DT_Q4_K, DT_Q6_K}, {4096, 1024, 1024}, 4096, false},
+      {{DT_Q4_K}, {4096}, 4096, false},
+      {{DT_Q4_K, DT_Q4_K}, {14336, 14336}, 4096, true},
+      {{DT_Q4_K}, {4096}, 14336, false}}},
+    {"llama-3.1-8b NVFP4",
+     32,
+     {{{DT_NVFP4, DT_NVFP4, DT_NVFP4}, {4096, 1024, 1024}, 4096, false},
+      {{DT_NVFP4}, {4096}, 4096, false},
+      {{DT_NVFP4, DT_NVFP4}, {14336, 14336}, 4096, true},
+      {{DT_NVFP4}, {4096}, 14336, false}}},
+    {"llama-3.1-8b BF16",
+     32,
+     {{{DT_BF16, DT_BF16, DT_BF16}, {4096, 1024, 1024}, 4096, false},
+      {{DT_BF16}, {4096}, 4096, false},
+      {{DT_BF16, DT_BF16}, {14336, 14336}, 4096, true},
+      {{DT_BF16}, {4096}, 14336, false}}},
+    {"qwen3-8b Q8_0",
+     36,
+     {{{DT_Q8_0, DT_Q8_0, DT_Q8_0}, {4096, 1024, 1024}, 4096, false},
+      {{DT_Q8_0}, {4096}, 4096, false},
+      {{DT_Q8_0, DT_Q8_0}, {12288, 12288}, 4096, true},
+      {{DT_Q8_0}, {4096}, 12288, false}}},
+    {"llama-3.2-1b BF16",
+     16,
+     {{{DT_BF16, DT_BF16, DT_BF16}, {2048, 512, 512}, 2048, false},
+      {{DT_BF16}, {2048}, 2048, false},
+      {{DT_BF16, DT_BF16}, {8192, 8192}, 2048, true},
+      {{DT_BF16}, {2048}, 8192, false}}},
     {"lm_head 128256x4096 Q6_K", 3, {{{DT_Q6_K}, {128256}, 4096, false}}},
     {"lm_head 128256x4096 BF16", 2, {{{DT_BF16}, {128256}, 4096, false}}},
     {"lm_head 151936x4096 Q8_0", 2, {{{DT_Q8_0}, {151936}, 4096, false}}},
@@ -136,7 +157,8 @@ static size_t place_moe(MoeLayer *layers, uint8_t *memory)
     size_t at = 0, read = 0;
     for (int i = 0; i < MOE_LAYERS; i++) {
         MoeLayer *layer = &layers[i];
-        layer->spec = (Experts){.n_experts = MOE_EXPERTS, .n_used = MOE_USED, .scale = 1.0f, .renormalize = true, .n_ff = MOE_FF};
+        layer->spec =
+            (Experts){.n_experts = MOE_EXPERTS, .n_used = MOE_USED, .scale = 1.0f, .renormalize = true, .n_ff = MOE_FF};
         layer->spec.router = (Weight){.type = DT_F32, .rows = MOE_EXPERTS, .cols = MOE_EMBD};
         cuda_weight_place(&layer->router, DT_F32, MOE_EXPERTS, MOE_EMBD, memory + at);
         const size_t router = cuda_weight_bytes(DT_F32, MOE_EXPERTS, MOE_EMBD);
@@ -144,7 +166,10 @@ static size_t place_moe(MoeLayer *layers, uint8_t *memory)
         size_t stacks = place_stack(&layer->gate, DT_Q4_K, MOE_FF, MOE_EMBD, memory + at);
         stacks += place_stack(&layer->up, DT_Q4_K, MOE_FF, MOE_EMBD, memory + at + stacks);
         stacks += place_stack(&layer->down, DT_Q6_K, MOE_EMBD, MOE_FF, memory + at + stacks);
-        layer->experts = (CudaExperts){.spec = &layer->spec, .router = &layer->router, .gate = &layer->gate, .up = &layer->up,
+        layer->experts = (CudaExperts){.spec = &layer->spec,
+                                       .router = &layer->router,
+                                       .gate = &layer->gate,
+                                       .up = &layer->up,
                                        .down = &layer->down};
         at += stacks;
         read += router + stacks / MOE_EXPERTS * MOE_USED;
@@ -225,7 +250,8 @@ int main(int argc, char **argv)
         random = random * 1664525u + 1013904223u;
         noise[i] = (uint8_t)(random >> 24 & 0x37);
     }
-    for (size_t at = 0; at < bytes; at += chunk) need(cudaMemcpy(memory + at, noise, chunk, cudaMemcpyHostToDevice), "fill");
+    for (size_t at = 0; at < bytes; at += chunk)
+        need(cudaMemcpy(memory + at, noise, chunk, cudaMemcpyHostToDevice), "fill");
     free(noise);
     float values[32768];
     for (int i = 0; i < 32768; i++) values[i] = (float)(i * 7919 % 201 - 100) * 0.01f;
@@ -240,12 +266,12 @@ int main(int argc, char **argv)
         argv += 2;
         argc -= 2;
     }
-    const int n_schedules = argc > 4 ? (argc - 1) / 4 : 1;
+    const int n_schedules = argc > 2 ? (argc - 1) / 2 : 1;
     static CudaWeight weights[64 * MAX_MATRICES];
     printf("%-28s %9s", "GB/s (microseconds)", "MB");
     for (int s = 0; s < n_schedules; s++) {
-        if (argc > 4)
-            printf("  %6s/%s/%s/%-5s", argv[1 + 4 * s], argv[2 + 4 * s], argv[3 + 4 * s], argv[4 + 4 * s]);
+        if (argc > 2)
+            printf("  %12s/%-3s", argv[1 + 2 * s], argv[2 + 2 * s]);
         else
             printf("  %16s", "own");
     }
@@ -260,8 +286,8 @@ int main(int argc, char **argv)
         printf("%-28s %9.1f", name, (double)used / 1e6);
         for (int s = 0; s <= n_schedules; s++) {
             matvec_tuning = own;
-            if (argc > 4 && s < n_schedules)
-                matvec_tuning = (MatvecTuning){atoi(argv[1 + 4 * s]), atoi(argv[2 + 4 * s]), atoi(argv[3 + 4 * s]) * 1024, atoi(argv[4 + 4 * s])};
+            if (argc > 2 && s < n_schedules)
+                matvec_tuning = (MatvecTuning){atoi(argv[1 + 2 * s]), atoi(argv[2 + 2 * s])};
             const float ms = measure(&work, s < n_schedules); /* last: kernels that do not overlap */
             printf("  %7.0f (%6.0f)", (double)used / (double)ms / 1e6, (double)ms * 1e3);
         }

@@ -1,6 +1,6 @@
 /*
- * gpu_test.h - what tests of kernels share: a queue on the first GPU (or a skipped test), device memory, random weights of
- * any type, and errors relative to a reference.
+ * gpu_test.h - what tests of kernels share: a queue on the first GPU (or a skipped test), device memory, random weights
+ * of any type, and errors relative to a reference.
  */
 #ifndef IMP_TESTS_GPU_TEST_H
 #define IMP_TESTS_GPU_TEST_H
@@ -35,8 +35,9 @@ static inline int gpu_setup(void **state)
     gpu_ok(cudaGetDeviceProperties(&properties, 0));
     gpu_ok(cudaStreamCreate(&gpu_queue.stream));
     gpu_queue.n_sms = properties.multiProcessorCount;
-    gpu_queue.tier = properties.major >= 12 ? CUDA_TIER_BLACKWELL : properties.major == 9 ? CUDA_TIER_HOPPER
-                                                                                          : CUDA_TIER_PORTABLE;
+    gpu_queue.tier = properties.major >= 12  ? CUDA_TIER_BLACKWELL
+                     : properties.major == 9 ? CUDA_TIER_HOPPER
+                                             : CUDA_TIER_PORTABLE;
     const char *tier = getenv("IMP_TIER");
     if (tier != NULL && atoi(tier) < (int)gpu_queue.tier) gpu_queue.tier = (CudaTier)atoi(tier);
     gpu_queue.overlap = properties.major >= 9;
@@ -116,12 +117,25 @@ static inline const int *half_fields(DType type)
     static const int first[] = {0, -1}, both[] = {0, 2, -1}, q2[] = {80, 82, -1}, q3[] = {108, -1}, q6[] = {208, -1};
     static const int none[] = {-1};
     switch (type) {
-    case DT_Q4_0: case DT_Q5_0: case DT_Q8_0: case DT_IQ4_NL: case DT_IQ4_XS: return first;
-    case DT_Q4_1: case DT_Q5_1: case DT_Q4_K: case DT_Q5_K: return both;
-    case DT_Q2_K: return q2;
-    case DT_Q3_K: return q3;
-    case DT_Q6_K: return q6;
-    default: return none;
+    case DT_Q4_0:
+    case DT_Q5_0:
+    case DT_Q8_0:
+    case DT_IQ4_NL:
+    case DT_IQ4_XS:
+        return first;
+    case DT_Q4_1:
+    case DT_Q5_1:
+    case DT_Q4_K:
+    case DT_Q5_K:
+        return both;
+    case DT_Q2_K:
+        return q2;
+    case DT_Q3_K:
+        return q3;
+    case DT_Q6_K:
+        return q6;
+    default:
+        return none;
     }
 }
 
@@ -156,9 +170,9 @@ static inline void random_blocks(DType type, uint8_t *bytes, size_t n, bool extr
     }
 }
 
-static const DType gpu_types[] = {DT_F32,  DT_F16,  DT_BF16, DT_F8_E4M3, DT_F8_E5M2, DT_Q4_0,   DT_Q4_1,
-                                  DT_Q5_0, DT_Q5_1, DT_Q8_0, DT_Q2_K,    DT_Q3_K,    DT_Q4_K,   DT_Q5_K,
-                                  DT_Q6_K, DT_IQ4_NL, DT_IQ4_XS, DT_MXFP4, DT_NVFP4};
+static const DType gpu_types[] = {DT_F32,  DT_F16,    DT_BF16,   DT_F8_E4M3, DT_F8_E5M2, DT_Q4_0, DT_Q4_1,
+                                  DT_Q5_0, DT_Q5_1,   DT_Q8_0,   DT_Q2_K,    DT_Q3_K,    DT_Q4_K, DT_Q5_K,
+                                  DT_Q6_K, DT_IQ4_NL, DT_IQ4_XS, DT_MXFP4,   DT_NVFP4};
 enum { GPU_TYPES = sizeof gpu_types / sizeof gpu_types[0] };
 
 /* A weight on the device and its values on the host. */

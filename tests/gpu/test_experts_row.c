@@ -32,7 +32,8 @@ static void softmax(double *values, int n)
 }
 
 /* scores: logits in, spoiled. */
-static void reference_route(const Experts *spec, const float *choice_bias, double *scores, int32_t *chosen, double *weights)
+static void reference_route(const Experts *spec, const float *choice_bias, double *scores, int32_t *chosen,
+                            double *weights)
 {
     const int n = spec->n_experts;
     double choice[1024], values[64];
@@ -65,8 +66,8 @@ static void reference_route(const Experts *spec, const float *choice_bias, doubl
         weights[rank] *= (double)spec->scale / (spec->renormalize ? sum + (double)spec->renormalize_eps : 1.0);
 }
 
-static void reference_product(const TestWeight *weight, size_t first_row, size_t rows, const double *x, const float *bias,
-                              double *y)
+static void reference_product(const TestWeight *weight, size_t first_row, size_t rows, const double *x,
+                              const float *bias, double *y)
 {
     const size_t cols = (size_t)weight->weight.cols;
     for (size_t r = 0; r < rows; r++) {
@@ -83,8 +84,10 @@ static void check_route(Experts spec, DType router_type, int32_t n_rows, bool bi
     spec.router = (Weight){.type = router_type, .rows = spec.n_experts, .cols = EMBD};
     float *x = random_vector((size_t)n_rows * EMBD), *bias = random_vector(2 * n);
     for (size_t i = 0; i < 2 * n; i++) bias[i] *= 0.3f;
-    float *device_x = gpu_copy(x, (size_t)n_rows * EMBD * sizeof *x), *device_bias = gpu_copy(bias, 2 * n * sizeof *bias);
-    float *scores = gpu_alloc((size_t)n_rows * n * sizeof *scores), *weights = gpu_alloc((size_t)n_rows * used * sizeof *weights);
+    float *device_x = gpu_copy(x, (size_t)n_rows * EMBD * sizeof *x),
+          *device_bias = gpu_copy(bias, 2 * n * sizeof *bias);
+    float *scores = gpu_alloc((size_t)n_rows * n * sizeof *scores),
+          *weights = gpu_alloc((size_t)n_rows * used * sizeof *weights);
     int32_t *chosen = gpu_alloc((size_t)n_rows * used * sizeof *chosen);
     const CudaExperts experts = {.spec = &spec,
                                  .router = &router.weight,
@@ -103,7 +106,8 @@ static void check_route(Experts spec, DType router_type, int32_t n_rows, bool bi
         reference_route(&spec, biased ? bias + n : NULL, logits, expected_chosen, expected);
         for (size_t rank = 0; rank < used; rank++) {
             assert_int_equal(out_chosen[(size_t)r * used + rank], expected_chosen[rank]);
-            assert_true(fabs((double)out_weights[(size_t)r * used + rank] - expected[rank]) < 1e-4 * fabs(expected[rank]) + 1e-6);
+            assert_true(fabs((double)out_weights[(size_t)r * used + rank] - expected[rank]) <
+                        1e-4 * fabs(expected[rank]) + 1e-6);
         }
     }
     gpu_ok(cudaFree(device_x));
@@ -140,7 +144,8 @@ static void test_route(void **state)
         }
         check_route((Experts){.n_experts = 4, .n_used = 1, .scale = 1.0f}, DT_F32, rows[r], false);
         check_route((Experts){.n_experts = 37, .n_used = 37, .scale = 1.0f}, DT_F32, rows[r], false);
-        check_route((Experts){.n_experts = 512, .n_used = 10, .scale = 1.0f, .renormalize = true}, DT_Q8_0, rows[r], false);
+        check_route((Experts){.n_experts = 512, .n_used = 10, .scale = 1.0f, .renormalize = true}, DT_Q8_0, rows[r],
+                    false);
     }
 }
 
@@ -198,7 +203,8 @@ static TestWeight stack_of(DType type, const RowCase *from, int32_t rows, int32_
     if (!from->stack_scales) return stack;
     float *scales = malloc((size_t)from->spec.n_experts * sizeof *scales);
     for (int e = 0; e < from->spec.n_experts; e++) scales[e] = 0.5f + 0.25f * (float)(e % 5);
-    for (int64_t i = 0; i < (int64_t)from->spec.n_experts * rows * cols; i++) stack.values[i] *= scales[i / ((int64_t)rows * cols)];
+    for (int64_t i = 0; i < (int64_t)from->spec.n_experts * rows * cols; i++)
+        stack.values[i] *= scales[i / ((int64_t)rows * cols)];
     stack.weight.stack_scales = gpu_copy(scales, (size_t)from->spec.n_experts * sizeof *scales);
     free(scales);
     return stack;
@@ -220,9 +226,11 @@ static void check_row(RowCase from)
     spec->router = (Weight){.type = DT_F32, .rows = spec->n_experts, .cols = EMBD};
     const DType shared_type = shared ? from.shared : DT_F32;
     TestWeight router = test_weight(DT_F32, spec->n_experts, EMBD, false, 1.0f);
-    TestWeight gate = stack_of(gated ? from.gate : DT_F32, &from, spec->n_ff, EMBD), up = stack_of(from.up, &from, spec->n_ff, EMBD);
+    TestWeight gate = stack_of(gated ? from.gate : DT_F32, &from, spec->n_ff, EMBD),
+               up = stack_of(from.up, &from, spec->n_ff, EMBD);
     TestWeight down = stack_of(from.down, &from, EMBD, spec->n_ff);
-    TestWeight shared_gate = test_weight(DT_F32, 1, EMBD, false, 1.0f), shared_in = test_weight(shared_type, 2 * SHARED_FF, EMBD, false, 1.0f);
+    TestWeight shared_gate = test_weight(DT_F32, 1, EMBD, false, 1.0f),
+               shared_in = test_weight(shared_type, 2 * SHARED_FF, EMBD, false, 1.0f);
     TestWeight shared_down = test_weight(shared_type, EMBD, SHARED_FF, false, 1.0f);
     /* One matrix after the other in one memory: gate's rows and up's. */
     CudaWeight gate_part = shared_in.weight, up_part = shared_in.weight;
@@ -231,9 +239,14 @@ static void check_row(RowCase from)
         if (up_part.planes[p] != NULL) up_part.planes[p] += SHARED_FF * up_part.plane_stride[p];
 
     float *x = random_vector(EMBD), *bias = random_vector(n * (2 * n_ff + EMBD));
-    float *device_x = gpu_copy(x, EMBD * sizeof *x), *device_bias = gpu_copy(bias, n * (2 * n_ff + EMBD) * sizeof *bias);
+    float *device_x = gpu_copy(x, EMBD * sizeof *x),
+          *device_bias = gpu_copy(bias, n * (2 * n_ff + EMBD) * sizeof *bias);
     float *device_out = gpu_alloc(EMBD * sizeof *device_out);
-    CudaExperts experts = {.spec = spec, .router = &router.weight, .gate = gated ? &gate.weight : NULL, .up = &up.weight, .down = &down.weight};
+    CudaExperts experts = {.spec = spec,
+                           .router = &router.weight,
+                           .gate = gated ? &gate.weight : NULL,
+                           .up = &up.weight,
+                           .down = &down.weight};
     if (from.biased) {
         experts.gate_bias = device_bias;
         experts.up_bias = device_bias + n * n_ff;
@@ -300,7 +313,8 @@ static void test_row(void **state)
 {
     (void)state;
     gpu_need();
-    const Experts plain = {.n_experts = 16, .n_used = 4, .scale = 1.0f, .renormalize = true, .activation = ACT_SILU, .n_ff = 256};
+    const Experts plain = {
+        .n_experts = 16, .n_used = 4, .scale = 1.0f, .renormalize = true, .activation = ACT_SILU, .n_ff = 256};
     for (size_t t = 0; t < GPU_TYPES; t++)
         check_row((RowCase){plain, gpu_types[t], gpu_types[t], gpu_types[t], DT_NONE, false, false, false});
     check_row((RowCase){plain, DT_Q4_K, DT_Q4_K, DT_Q6_K, DT_Q8_0, false, true, false});
@@ -330,6 +344,7 @@ static void test_row(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_route), cmocka_unit_test(test_ties), cmocka_unit_test(test_row)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_route), cmocka_unit_test(test_ties),
+                                       cmocka_unit_test(test_row)};
     return cmocka_run_group_tests(tests, gpu_setup, NULL);
 }

@@ -4,7 +4,8 @@
  * A block type is read in groups of 32 consecutive elements, one thread a group, as eight words ("quads") of four 8-bit
  * integers and one or two scales:
  *
- *     value = scale * (quad byte - shape.zero) + minimum        two (scale, minimum) pairs where scales cover 16 elements
+ *     value = scale * (quad byte - shape.zero) + minimum        two (scale, minimum) pairs where scales cover 16
+ * elements
  *
  * in float32, where both products are exact, so that values equal those of src/quant to the bit. Planes of a row:
  *
@@ -13,10 +14,10 @@
  *     2 scales  what belongs to groups: as many bits as in the file
  *     3 super   what belongs to 256 elements, where it is not part of plane 2
  *
- * Bits: with b bits an element, quad Q of a group (0 … 7) lies in word Q * b / 8, its byte j from bit 8 j + b (Q % (8 / b)):
- * a shift and a mask give a quad. Element e of every eight is byte pos % 4 of quad pos / 4 with pos = (e % 4) * 2 + e / 4. So a
- * word of nibbles, shifted by 4 i and masked with 0x000F000F, is also the pair of elements (2i, 2i + 1). Types with a
- * table of values give their quads in another order, codec_position().
+ * Bits: with b bits an element, quad Q of a group (0 … 7) lies in word Q * b / 8, its byte j from bit 8 j + b (Q % (8 /
+ * b)): a shift and a mask give a quad. Element e of every eight is byte pos % 4 of quad pos / 4 with pos = (e % 4) * 2
+ * + e / 4. So a word of nibbles, shifted by 4 i and masked with 0x000F000F, is also the pair of elements (2i, 2i + 1).
+ * Types with a table of values give their quads in another order, codec_position().
  *
  * Plain types (F32, F16, BF16, FP8) have plane 0 alone, elements in their order, rows padded with zeros.
  */
@@ -57,26 +58,46 @@ typedef struct CodecShape {
 __host__ __device__ constexpr CodecShape codec_shape(DType type)
 {
     switch (type) {
-    case DT_F32: return {32, 0, 0, SCALING_NONE, {1024, 0, 0, 0}};
-    case DT_F16: return {16, 0, 0, SCALING_NONE, {512, 0, 0, 0}};
-    case DT_BF16: return {16, 0, 0, SCALING_NONE, {512, 0, 0, 0}};
-    case DT_F8_E4M3: return {8, 0, 0, SCALING_NONE, {256, 0, 0, 0}};
-    case DT_F8_E5M2: return {8, 0, 0, SCALING_NONE, {256, 0, 0, 0}};
-    case DT_Q4_0: return {4, 0, 8, SCALING_HALF, {128, 0, 16, 0}};
-    case DT_Q4_1: return {4, 0, 0, SCALING_HALF_PAIR, {128, 0, 32, 0}};
-    case DT_Q5_0: return {4, 1, 16, SCALING_HALF, {128, 32, 16, 0}};
-    case DT_Q5_1: return {4, 1, 0, SCALING_HALF_PAIR, {128, 32, 32, 0}};
-    case DT_Q8_0: return {8, 0, 0, SCALING_HALF, {256, 0, 16, 0}};
-    case DT_Q2_K: return {2, 0, 0, SCALING_NIBBLE_MIN, {64, 0, 16, 4}};
-    case DT_Q3_K: return {2, 1, 4, SCALING_SIX, {64, 32, 12, 2}};
-    case DT_Q4_K: return {4, 0, 0, SCALING_SIX_MIN, {128, 0, 16, 0}};
-    case DT_Q5_K: return {4, 1, 0, SCALING_SIX_MIN, {128, 32, 16, 0}};
-    case DT_Q6_K: return {4, 2, 32, SCALING_EIGHT, {128, 64, 16, 2}};
-    case DT_IQ4_NL: return {4, 0, 0, SCALING_HALF, {128, 0, 16, 0}};
-    case DT_IQ4_XS: return {4, 0, 0, SCALING_SIX_SPLIT, {128, 0, 8, 0}};
-    case DT_MXFP4: return {4, 0, -112, SCALING_E8M0, {128, 0, 8, 0}};
-    case DT_NVFP4: return {4, 0, -112, SCALING_E4M3, {128, 0, 16, 0}};
-    default: return {0, 0, 0, SCALING_NONE, {0, 0, 0, 0}};
+    case DT_F32:
+        return {32, 0, 0, SCALING_NONE, {1024, 0, 0, 0}};
+    case DT_F16:
+        return {16, 0, 0, SCALING_NONE, {512, 0, 0, 0}};
+    case DT_BF16:
+        return {16, 0, 0, SCALING_NONE, {512, 0, 0, 0}};
+    case DT_F8_E4M3:
+        return {8, 0, 0, SCALING_NONE, {256, 0, 0, 0}};
+    case DT_F8_E5M2:
+        return {8, 0, 0, SCALING_NONE, {256, 0, 0, 0}};
+    case DT_Q4_0:
+        return {4, 0, 8, SCALING_HALF, {128, 0, 16, 0}};
+    case DT_Q4_1:
+        return {4, 0, 0, SCALING_HALF_PAIR, {128, 0, 32, 0}};
+    case DT_Q5_0:
+        return {4, 1, 16, SCALING_HALF, {128, 32, 16, 0}};
+    case DT_Q5_1:
+        return {4, 1, 0, SCALING_HALF_PAIR, {128, 32, 32, 0}};
+    case DT_Q8_0:
+        return {8, 0, 0, SCALING_HALF, {256, 0, 16, 0}};
+    case DT_Q2_K:
+        return {2, 0, 0, SCALING_NIBBLE_MIN, {64, 0, 16, 4}};
+    case DT_Q3_K:
+        return {2, 1, 4, SCALING_SIX, {64, 32, 12, 2}};
+    case DT_Q4_K:
+        return {4, 0, 0, SCALING_SIX_MIN, {128, 0, 16, 0}};
+    case DT_Q5_K:
+        return {4, 1, 0, SCALING_SIX_MIN, {128, 32, 16, 0}};
+    case DT_Q6_K:
+        return {4, 2, 32, SCALING_EIGHT, {128, 64, 16, 2}};
+    case DT_IQ4_NL:
+        return {4, 0, 0, SCALING_HALF, {128, 0, 16, 0}};
+    case DT_IQ4_XS:
+        return {4, 0, 0, SCALING_SIX_SPLIT, {128, 0, 8, 0}};
+    case DT_MXFP4:
+        return {4, 0, -112, SCALING_E8M0, {128, 0, 8, 0}};
+    case DT_NVFP4:
+        return {4, 0, -112, SCALING_E4M3, {128, 0, 16, 0}};
+    default:
+        return {0, 0, 0, SCALING_NONE, {0, 0, 0, 0}};
     }
 }
 
@@ -89,7 +110,8 @@ __host__ __device__ constexpr bool codec_is_table(DType type) { return codec_is_
 __host__ __device__ constexpr bool codec_has_halves(DType type)
 {
     const CodecScaling scaling = codec_shape(type).scaling;
-    return scaling == SCALING_SIX || scaling == SCALING_EIGHT || scaling == SCALING_NIBBLE_MIN || scaling == SCALING_E4M3;
+    return scaling == SCALING_SIX || scaling == SCALING_EIGHT || scaling == SCALING_NIBBLE_MIN ||
+           scaling == SCALING_E4M3;
 }
 
 __host__ __device__ constexpr bool codec_has_minimum(DType type)
@@ -98,7 +120,8 @@ __host__ __device__ constexpr bool codec_has_minimum(DType type)
     return scaling == SCALING_HALF_PAIR || scaling == SCALING_SIX_MIN || scaling == SCALING_NIBBLE_MIN;
 }
 
-/* Where element e of eight lies among the eight bytes of two quads: in the planes, and in what codec_quads() returns. */
+/* Where element e of eight lies among the eight bytes of two quads: in the planes, and in what codec_quads() returns.
+ */
 __host__ __device__ constexpr int codec_plane_position(int e) { return (e % 4) * 2 + e / 4; }
 __host__ __device__ constexpr int codec_position(DType type, int e)
 {
@@ -161,8 +184,8 @@ __device__ __forceinline__ uint32_t codec_permute(uint32_t a, uint32_t b, uint32
     return out;
 }
 
-/* Four E2M1 numbers, doubled, plus 144 (as signed bytes: less 112). Both tables keep the top bit of every byte set, so that a
- * selector of the other sign gives 0xFF, which the AND ignores. */
+/* Four E2M1 numbers, doubled, plus 144 (as signed bytes: less 112). Both tables keep the top bit of every byte set, so
+ * that a selector of the other sign gives 0xFF, which the AND ignores. */
 __device__ __forceinline__ uint32_t codec_e2m1(uint32_t nibbles, uint32_t flipped)
 {
     return codec_permute(0x93929190u, 0x9C989694u, nibbles) & codec_permute(0x8D8E8F90u, 0x84888A8Cu, flipped);
@@ -202,7 +225,10 @@ typedef struct CodecScales {
     float scale[2], minimum[2]; /* of elements 0-15 and 16-31; equal where the type has one a group */
 } CodecScales;
 
-__device__ __forceinline__ float codec_half(uint32_t bits) { return __half2float(__ushort_as_half((unsigned short)bits)); }
+__device__ __forceinline__ float codec_half(uint32_t bits)
+{
+    return __half2float(__ushort_as_half((unsigned short)bits));
+}
 
 /* 2^(exponent - 127) / 2; the two smallest are subnormal numbers. */
 __device__ __forceinline__ float codec_e8m0_half(uint32_t exponent)
@@ -210,10 +236,15 @@ __device__ __forceinline__ float codec_e8m0_half(uint32_t exponent)
     return __uint_as_float(exponent < 2 ? 0x00200000u << exponent : (exponent - 1) << 23);
 }
 
-/* Half of an E4M3 number without a sign, whose bits are already where a float has them; re-laying has made the code 0x7F 0. */
-__device__ __forceinline__ float codec_e4m3_half(uint32_t bits) { return __uint_as_float(bits & 0x07F00000u) * 0x1p119f; }
+/* Half of an E4M3 number without a sign, whose bits are already where a float has them; re-laying has made the code
+ * 0x7F 0. */
+__device__ __forceinline__ float codec_e4m3_half(uint32_t bits)
+{
+    return __uint_as_float(bits & 0x07F00000u) * 0x1p119f;
+}
 
-/* Pair `index` of eight: two words of bytes hold the low nibbles of both, nibbles of the third word the high bits of both. */
+/* Pair `index` of eight: two words of bytes hold the low nibbles of both, nibbles of the third word the high bits of
+ * both. */
 __device__ __forceinline__ void codec_six_bits(uint32_t low0, uint32_t low1, uint32_t highs, int index, uint32_t *first,
                                                uint32_t *second)
 {
@@ -280,7 +311,8 @@ template <DType T> __device__ __forceinline__ CodecScales codec_scales(const Cod
 /* ---- values ---- */
 
 /* Plain types: N consecutive elements from 16 bytes, N = 16 / bytes of one. */
-template <DType T> __device__ __forceinline__ void codec_plain(uint4 raw, float (&out)[16 * 8 / codec_shape(T).low_bits])
+template <DType T>
+__device__ __forceinline__ void codec_plain(uint4 raw, float (&out)[16 * 8 / codec_shape(T).low_bits])
 {
     const uint32_t words[4] = {raw.x, raw.y, raw.z, raw.w};
 #pragma unroll
@@ -306,7 +338,8 @@ template <DType T> __device__ __forceinline__ void codec_plain(uint4 raw, float 
 }
 
 /* The 32 values of a group in their order; `row` of a plain type: plane 0 alone is read. */
-template <DType T> __device__ __forceinline__ void codec_values(const CodecRow &row, int group, float (&out)[CODEC_GROUP])
+template <DType T>
+__device__ __forceinline__ void codec_values(const CodecRow &row, int group, float (&out)[CODEC_GROUP])
 {
     if constexpr (codec_shape(T).scaling == SCALING_NONE) {
         constexpr int n = 16 * 8 / codec_shape(T).low_bits;
@@ -334,9 +367,10 @@ template <DType T> __device__ __forceinline__ void codec_values(const CodecRow &
 }
 
 /* Calls body(std::integral_constant<DType, type>) style code for each type: X(DT_…). */
-#define CODEC_BLOCK_TYPES(X)                                                                                                \
-    X(DT_Q4_0) X(DT_Q4_1) X(DT_Q5_0) X(DT_Q5_1) X(DT_Q8_0) X(DT_Q2_K) X(DT_Q3_K) X(DT_Q4_K) X(DT_Q5_K) X(DT_Q6_K)           \
-    X(DT_IQ4_NL) X(DT_IQ4_XS) X(DT_MXFP4) X(DT_NVFP4)
+#define CODEC_BLOCK_TYPES(X)                                                                                           \
+    X(DT_Q4_0)                                                                                                         \
+    X(DT_Q4_1) X(DT_Q5_0) X(DT_Q5_1) X(DT_Q8_0) X(DT_Q2_K) X(DT_Q3_K) X(DT_Q4_K) X(DT_Q5_K) X(DT_Q6_K) X(DT_IQ4_NL)    \
+        X(DT_IQ4_XS) X(DT_MXFP4) X(DT_NVFP4)
 #define CODEC_PLAIN_TYPES(X) X(DT_F32) X(DT_F16) X(DT_BF16) X(DT_F8_E4M3) X(DT_F8_E5M2)
 #define CODEC_TYPES(X) CODEC_PLAIN_TYPES(X) CODEC_BLOCK_TYPES(X)
 

@@ -1,10 +1,11 @@
 /*
- * experts_row.cu - one row of a mixture of experts: the matrix-vector kernel over the chosen experts, whose numbers it reads
- * on the device.
+ * experts_row.cu - one row of a mixture of experts: the matrix-vector kernel over the chosen experts, whose numbers it
+ * reads on the device.
  *
- * Floor: the chosen experts' bytes. Router, choice, gate and up of all chosen experts, down of all of them: four launches,
- * and two for a shared expert, whose gate and up do not wait for the choice. Which experts are read is known only when the
- * choice is made, so their weights cannot be asked for earlier: this is what keeps the step from its floor.
+ * Floor: the chosen experts' bytes. Router; choice (by every block for itself), gate and up of all chosen experts; down
+ * of all of them: three launches, and two for a shared expert, whose gate and up do not wait for the choice. Which
+ * experts are read is known only when the choice is made, so their weights cannot be asked for earlier: this is what
+ * keeps the step from its floor.
  */
 #include "compute/cuda/experts.h"
 #include "compute/cuda/launch.cuh"
@@ -33,8 +34,13 @@ static size_t lay_out(const Experts *spec, float *base, RowScratch *scratch)
     const size_t hidden = take(&at, used * n_ff), hidden_gate = take(&at, used * n_ff);
     const size_t shared_hidden = take(&at, 2 * (size_t)spec->shared.n_ff), shared_weight = take(&at, 1);
     if (scratch != NULL) {
-        *scratch = RowScratch{base + scores,      base + weights,       base + hidden,          base + hidden_gate,
-                              base + shared_hidden, base + shared_weight, (int32_t *)(base + chosen)};
+        *scratch = RowScratch{base + scores,
+                              base + weights,
+                              base + hidden,
+                              base + hidden_gate,
+                              base + shared_hidden,
+                              base + shared_weight,
+                              (int32_t *)(base + chosen)};
     }
     return at;
 }
@@ -44,7 +50,7 @@ size_t cuda_experts_row_workspace(const Experts *spec)
     return lay_out(spec, NULL, NULL) * sizeof(float) + cuda_route_workspace(spec);
 }
 
-/* hidden[rank] = activation of expert chosen[rank]'s gate and up. */
+/* Chooses the experts; hidden[rank] = activation of expert chosen[rank]'s gate and up. */
 static void run_up(CudaQueue *queue, const CudaExperts *experts, const float *x, const RowScratch *scratch)
 {
     const Experts *spec = experts->spec;
@@ -53,15 +59,18 @@ static void run_up(CudaQueue *queue, const CudaExperts *experts, const float *x,
     call.experts = EXPERTS_SPREAD;
     call.n_ids = spec->n_used;
     call.ids = scratch->chosen;
-    call.id_weights = spec->weight_on_input ? scratch->weights : NULL;
+    call.id_weights = scratch->weights;
+    call.weigh_input = spec->weight_on_input;
+    call.logits = scratch->scores;
+    call.route = route_spec(experts);
     call.n_outputs = 1;
     call.activation = spec->activation;
     call.limit = spec->limit;
     call.activated = experts->gate == NULL || experts->gate->type == experts->up->type;
     call.outputs[0] = MatvecOutput{experts->up, NULL, experts->up_bias, NULL, scratch->hidden, spec->n_ff};
     if (experts->gate != NULL && call.activated) {
-        call.outputs[0] = MatvecOutput{experts->gate, experts->up, experts->gate_bias, experts->up_bias, scratch->hidden,
-                                       spec->n_ff};
+        call.outputs[0] =
+            MatvecOutput{experts->gate, experts->up, experts->gate_bias, experts->up_bias, scratch->hidden, spec->n_ff};
     } else if (experts->gate != NULL) {
         call.outputs[call.n_outputs++] =
             MatvecOutput{experts->gate, NULL, experts->gate_bias, NULL, scratch->hidden_gate, spec->n_ff};
@@ -97,7 +106,7 @@ static void add_shared(CudaQueue *queue, const CudaExperts *experts, const RowSc
     MatvecCall call = {};
     call.x = scratch->shared_hidden;
     call.n_outputs = 1;
-    call.outputs[0] = MatvecOutput{experts->shared_down.weight, NULL, experts->shared_down.bias, NULL, out,
+    call.outputs[0] = MatvecOutput{experts->shared_down.weight,      NULL, experts->shared_down.bias, NULL, out,
                                    experts->shared_down.weight->rows};
     call.add = true;
     call.sigmoid_of = experts->shared_gate != NULL ? scratch->shared_weight : NULL;
@@ -120,7 +129,7 @@ void cuda_experts_row(CudaQueue *queue, const CudaExperts *experts, const float 
             cuda_matvec(queue, x, &gate, 1);
         }
     }
-    cuda_route(queue, experts, x, 1, scratch.scores, scratch.chosen, scratch.weights);
+    route_logits(queue, experts, x, 1, scratch.scores);
     run_up(queue, experts, x, &scratch);
     run_down(queue, experts, &scratch, out);
     if (shared) add_shared(queue, experts, &scratch, out);

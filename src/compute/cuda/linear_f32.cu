@@ -1,10 +1,11 @@
 /*
  * linear_f32.cu - F32 weights in float32: routers, and models whose file is F32.
  *
- * A warp computes a tile of outputs, its lanes share the columns: lane l takes elements 4 (l + 32 i) … + 3 for i = 0, 1, …,
- * one after the other, then the lanes are added in a tree. That order is the same for every tile, so a row's bits depend on
- * nothing but the row. One row of activations: a warp a row of the weight, whose lines are asked for before the kernel
- * waits; floor: the weight's bytes. Several: four by four, each loaded number meets four others; bound by the loads from L1.
+ * A warp computes a tile of outputs, its lanes share the columns: lane l takes elements 4 (l + 32 i) … + 3 for i = 0,
+ * 1, …, one after the other, then the lanes are added in a tree. That order is the same for every tile, so a row's bits
+ * depend on nothing but the row. One row of activations: a warp a row of the weight, whose lines are asked for before
+ * the kernel waits; floor: the weight's bytes. Several: four by four, each loaded number meets four others; bound by
+ * the loads from L1.
  */
 #include "compute/cuda/launch.cuh"
 #include "compute/cuda/matvec.h"
@@ -16,13 +17,14 @@ enum { LANES = 32, WARPS = 8, LINE = 128 };
 static __device__ __forceinline__ float4 load_four(const float *row, int at, int cols, bool aligned)
 {
     if (aligned && at + 4 <= cols) return *(const float4 *)(row + at);
-    return make_float4(at < cols ? row[at] : 0.0f, at + 1 < cols ? row[at + 1] : 0.0f, at + 2 < cols ? row[at + 2] : 0.0f,
-                       at + 3 < cols ? row[at + 3] : 0.0f);
+    return make_float4(at < cols ? row[at] : 0.0f, at + 1 < cols ? row[at + 1] : 0.0f,
+                       at + 2 < cols ? row[at + 2] : 0.0f, at + 3 < cols ? row[at + 3] : 0.0f);
 }
 
 template <int W, int X>
-static __device__ __forceinline__ void add_products(const float *const (&rows_w)[W], const float *const (&rows_x)[X], int at,
-                                                    int cols, bool aligned_w, bool aligned_x, float (&sums)[W][X])
+static __device__ __forceinline__ void add_products(const float *const (&rows_w)[W], const float *const (&rows_x)[X],
+                                                    int at, int cols, bool aligned_w, bool aligned_x,
+                                                    float (&sums)[W][X])
 {
     float4 a[W], b[X];
 #pragma unroll
@@ -44,7 +46,7 @@ static __device__ __forceinline__ void add_products(const float *const (&rows_w)
 
 /* A warp: W rows of the weight (blockIdx.x) times X rows of x (blockIdx.y). */
 template <int W, int X>
-static __global__ void __launch_bounds__(WARPS * LANES)
+static __global__ void __launch_bounds__(WARPS *LANES)
     linear_f32_kernel(CudaWeight weight, const float *bias, const float *x, int32_t n_rows, float *y)
 {
     cuda_let_next_start();
@@ -69,7 +71,8 @@ static __global__ void __launch_bounds__(WARPS * LANES)
     const bool aligned = cols % 4 == 0 && ((uintptr_t)x & 15) == 0, weight_aligned = weight.plane_stride[0] % 16 == 0;
     const int whole = aligned && weight_aligned ? cols / (LANES * 4) * (LANES * 4) : 0;
 #pragma unroll(X == 1 ? 4 : 1)
-    for (int at = lane * 4; at < whole; at += LANES * 4) add_products<W, X>(rows_w, rows_x, at, INT_MAX, true, true, sums);
+    for (int at = lane * 4; at < whole; at += LANES * 4)
+        add_products<W, X>(rows_w, rows_x, at, INT_MAX, true, true, sums);
     for (int at = whole + lane * 4; at < cols; at += LANES * 4)
         add_products<W, X>(rows_w, rows_x, at, cols, weight_aligned, aligned, sums);
 #pragma unroll
@@ -97,8 +100,9 @@ void cuda_linear_f32(CudaQueue *queue, const float *x, int32_t n_rows, const Cud
             cuda_launch(queue, linear_f32_kernel<1, 1>, dim3((rows + warps - 1) / warps), dim3(warps * LANES), 0,
                         *output->weight, output->bias, x, n_rows, output->y);
         } else {
-            cuda_launch(queue, linear_f32_kernel<4, 4>, dim3((rows + 4 * WARPS - 1) / (4 * WARPS), (unsigned)(n_rows + 3) / 4),
-                        dim3(WARPS * LANES), 0, *output->weight, output->bias, x, n_rows, output->y);
+            cuda_launch(queue, linear_f32_kernel<4, 4>,
+                        dim3((rows + 4 * WARPS - 1) / (4 * WARPS), (unsigned)(n_rows + 3) / 4), dim3(WARPS * LANES), 0,
+                        *output->weight, output->bias, x, n_rows, output->y);
         }
     }
 }

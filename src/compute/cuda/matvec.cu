@@ -2,27 +2,32 @@
  * matvec.cu - one row of activations: a matrix of any type times a vector.
  *
  * Floor: the weight's bytes over the memory's rate; nothing else counts. So the kernel is built around keeping reads in
- * flight, across kernels too:
- *   - A warp owns a slice of 1,024 columns, a lane 32 of them, and keeps its activations in registers. As many warps as the
- *     row has slices form a team, and walk the team's rows, each row once. Nothing but weights moves in the loop.
- *   - Weights come through a ring in shared memory that belongs to the warp: cp.async, some rows ahead, no barrier but the
- *     warp's own. The ring is filled before the kernel waits for its input: the next kernel's first weights are on their
- *     way while the one before it ends.
- *   - Block types meet activations rounded to 16 bits with a scale for every 32 (an error of 2^-16 of their largest), as
- *     integers: exact sums of 32, then float32. 16-bit and FP8 weights are multiplied in float32.
- *   - A slice's sums of several rows are added over the lanes together; slices meet once, at the end, in a fixed order: a
- *     row's result depends on nothing but the row.
- * Experts: ranks are spread over blocks (gate and up), or over the warps of a team (down), whose sums meet in order of rank.
+ * flight, across kernels too.
+ *
+ * A warp owns a slice of 1,024 columns, a lane 32 of them, and keeps its activations in registers. As many warps as the
+ * row has slices form a team, and walk the team's rows, each row once. Nothing but weights moves in the loop.
+ *
+ * Weights come through a ring in shared memory that belongs to the warp: cp.async, some rows ahead, no barrier but the
+ * warp's own. The ring is filled before the kernel waits for its input, and is small enough for two kernels on a
+ * multiprocessor: the next kernel's first weights are on their way while the one before it ends.
+ *
+ * Block types meet activations rounded to 16 bits with a scale for every 32 (an error of 2^-16 of their largest), as
+ * integers: exact sums of 32, then float32. Plain types are multiplied in float32.
+ *
+ * A slice's sums of several rows are added over the lanes together; slices meet once, at the end, in a fixed order: a
+ * row's result depends on nothing but the row. Of experts, ranks are spread over blocks (gate and up), or over the
+ * warps of a team (down), whose sums meet in order of rank.
  */
 #include "compute/cuda/activation.cuh"
 #include "compute/cuda/codec.cuh"
+#include "compute/cuda/experts_route.cuh"
 #include "compute/cuda/launch.cuh"
 #include "compute/cuda/matvec_call.h"
 #include "compute/cuda/rowwise.h"
 
 enum { SLICE = 1024, LANES = 32, MAX_WARPS = 16, PARTIAL_FLOATS = 8 * 1024 };
 
-MatvecTuning matvec_tuning = {16, 1, 0, 1};
+MatvecTuning matvec_tuning = {16, 1};
 
 /* What a block needs to know of an output. */
 typedef struct DeviceOutput {
@@ -38,27 +43,26 @@ typedef struct DeviceOutput {
 
 typedef struct DeviceCall {
     DeviceOutput outputs[CUDA_MAX_OUTPUTS];
-    const float *x, *id_weights, *sigmoid_of;
+    const float *x, *sigmoid_of;
     const int32_t *ids;
-    int32_t n_outputs, cols, slices; /* of this pass; slices of one rank */
-    int32_t first_slice;             /* of the pass */
-    int32_t team, n_teams;           /* warps of a team, teams of a block */
-    int32_t spread, summed;          /* ranks over blocks, ranks over warps: 1 or n_ids */
-    int32_t partial_at, ring_at;     /* bytes into shared memory */
-    int32_t ring_bytes;              /* of a warp */
-    int32_t ahead_bytes;             /* that a warp asks for beyond its ring */
+    const float *id_weights;
+    RouteSpec route;
+    const float *logits; /* NULL: ids are given */
+    int32_t *ids_out;
+    float *id_weights_out;
+    int32_t n_outputs, cols, slices;       /* of this pass; slices of one rank */
+    int32_t first_slice;                   /* of the pass */
+    int32_t team, n_teams;                 /* warps of a team, teams of a block */
+    int32_t spread, summed;                /* ranks over blocks, ranks over warps: 1 or n_ids */
+    int32_t route_at, partial_at, ring_at; /* bytes into shared memory; x lies at 0 */
+    int32_t ring_bytes;                    /* of a warp */
     MatvecExperts experts;
     Activation activation;
     float limit;
-    bool gated, activated, add, late;
+    bool gated, activated, add, weigh_input;
 } DeviceCall;
 
 /* ---- the ring ---- */
-
-#ifndef MATVEC_RING
-#define MATVEC_RING 6144
-#endif
-enum { RING_BYTES = MATVEC_RING }; /* of a warp, about */
 
 /* Rows of a stage, and stages whose sums are added over the lanes together. */
 __host__ __device__ constexpr int stage_rows(DType type) { return codec_shape(type).low_bits >= 8 ? 1 : 2; }
@@ -79,9 +83,11 @@ __host__ __device__ constexpr int plane_at(DType type, int plane)
     return at;
 }
 __host__ __device__ constexpr int stage_bytes(DType type) { return (plane_at(type, CUDA_MAX_PLANES) + 15) / 16 * 16; }
+/* Measured: types of few bits gain more by two kernels on a multiprocessor, the others by more bytes on their way. */
 __host__ __device__ constexpr int ring_depth(DType type)
 {
-    const int depth = RING_BYTES / stage_bytes(type);
+    const int bits = codec_shape(type).low_bits + codec_shape(type).high_bits;
+    const int depth = (bits < 6 ? 4608 : bits < 8 ? 6720 : 8192) / stage_bytes(type);
     return depth < 2 ? 2 : depth > 8 ? 8 : depth;
 }
 
@@ -153,7 +159,8 @@ template <DType T, int P> static __device__ __forceinline__ void fetch_plane(Str
         const uint32_t to = stage + plane_at(T, P) + threadIdx.x % LANES * Cut::size;
 #pragma unroll
         for (int k = 0; k < Cut::copies; k++) {
-            const int j = Cut::wide ? k * LANES / Cut::of_row : 0, within = Cut::wide ? k * LANES % Cut::of_row * Cut::size : 0;
+            const int j = Cut::wide ? k * LANES / Cut::of_row : 0,
+                      within = Cut::wide ? k * LANES % Cut::of_row * Cut::size : 0;
             if (j < stream.left[P] && (!Cut::wide || within < stream.valid))
                 copy_async<Cut::size>(to + k * LANES * Cut::size, (j == 1 ? stream.odd[P] : stream.even[P]) + within);
         }
@@ -188,21 +195,6 @@ template <DType T> static __device__ __forceinline__ void fetch_stage(Stream<T> 
     commit_async();
 }
 
-/* Asks for lines of plane 0 of `n` rows from the stream's next on, to be in the L2 cache when the ring gets there. */
-template <DType T> static __device__ __forceinline__ void ask_ahead(const Stream<T> &stream, int n)
-{
-    typedef Pieces<T, 0> Cut;
-    constexpr int lines = (Cut::bytes + 127) / 128;
-    const int lane = threadIdx.x % LANES, own = (Cut::wide ? lane : lane % Cut::of_row) * Cut::size;
-    const int rows = min(n, Cut::wide ? stream.left[0] : __shfl_sync(0xFFFFFFFFu, stream.left[0], 0));
-    for (int i = lane; i < rows * lines; i += LANES) {
-        const int row = i / lines, at = i % lines * 128 - own;
-        if (at >= stream.valid) continue;
-        const uint8_t *base = row % 2 == 1 ? stream.odd[0] : stream.even[0];
-        asm volatile("prefetch.global.L2 [%0];" ::"l"(base + row / 2 * (int64_t)stream.pair[0] + at));
-    }
-}
-
 /* ---- activations ---- */
 
 enum { X_GROUP_BYTES = 64 + 4 };
@@ -223,8 +215,8 @@ static __device__ __forceinline__ float larger(float a, float b)
     return out;
 }
 
-/* The block rounds all of x: a thread eight elements, four threads a group. In shared memory: 64 bytes of integers a group,
- * then a scale a group, which is not finite when an element is not. */
+/* The block rounds all of x: a thread eight elements, four threads a group. In shared memory: 64 bytes of integers a
+ * group, then a scale a group, which is not finite when an element is not. */
 template <DType T>
 static __device__ __forceinline__ void quantize_octet(float4 low, float4 high, int octet, int4 *integers, float *scales)
 {
@@ -288,7 +280,8 @@ static __device__ __forceinline__ int dot_high(int32_t pairs, uint32_t quad, int
 }
 
 template <DType T>
-static __device__ __forceinline__ IntegerInput load_integers(const uint8_t *shared, int n_groups, int group, bool inside)
+static __device__ __forceinline__ IntegerInput load_integers(const uint8_t *shared, int n_groups, int group,
+                                                             bool inside)
 {
     IntegerInput x = {};
     if (!inside) return x;
@@ -315,11 +308,13 @@ static __device__ __forceinline__ IntegerInput load_integers(const uint8_t *shar
 }
 
 /* A lane's group of one row of a stage. */
-template <DType T> static __device__ __forceinline__ float dot_integers(const uint8_t *stage, int j, const IntegerInput &x)
+template <DType T>
+static __device__ __forceinline__ float dot_integers(const uint8_t *stage, int j, const IntegerInput &x)
 {
     const int lane = threadIdx.x % LANES;
-    const CodecRow row = {stage + plane_at(T, 0) + j * slice_bytes(T, 0), stage + plane_at(T, 1) + j * slice_bytes(T, 1),
-                          stage + plane_at(T, 2) + j * slice_bytes(T, 2), stage + plane_at(T, 3) + j * slice_bytes(T, 3)};
+    const CodecRow row = {
+        stage + plane_at(T, 0) + j * slice_bytes(T, 0), stage + plane_at(T, 1) + j * slice_bytes(T, 1),
+        stage + plane_at(T, 2) + j * slice_bytes(T, 2), stage + plane_at(T, 3) + j * slice_bytes(T, 3)};
     const CodecBits<T> bits = codec_load<T>(row, lane);
     const CodecScales scales = codec_scales<T>(row, lane);
     constexpr bool halves = codec_has_halves(T);
@@ -411,7 +406,8 @@ template <int R> static __device__ __forceinline__ float add_lanes(float (&v)[R]
     return sum;
 }
 
-/* Walks the warp's rows; partial[i * team] = row i's sum over the slice. `early`: weights do not hang on earlier kernels. */
+/* Walks the warp's rows; partial[i * team] = row i's sum over the slice. `early`: weights do not hang on earlier
+ * kernels. */
 template <DType T>
 static __device__ __forceinline__ void walk(const DeviceCall &call, const WarpRows &rows, int rank, bool early,
                                             uint8_t *shared, uint8_t *ring, float *partial)
@@ -428,10 +424,7 @@ static __device__ __forceinline__ void walk(const DeviceCall &call, const WarpRo
     }
 #pragma unroll
     for (int s = 0; s + 1 < depth; s++) fetch_stage<T>(stream, ring_at + s * bytes);
-    if (early) {
-        if (call.ahead_bytes > 0) ask_ahead<T>(stream, call.ahead_bytes / slice_bytes(T, 0));
-        cuda_wait_for_inputs();
-    }
+    if (early) cuda_wait_for_inputs();
 
     IntegerInput integers;
     PlainInput<plain ? T : DT_BF16> floats;
@@ -445,12 +438,7 @@ static __device__ __forceinline__ void walk(const DeviceCall &call, const WarpRo
     }
     const bool inside = plain || slice * SLICE + lane * CODEC_GROUP < call.cols;
     int slot = 0, behind = (depth - 1) * bytes;
-    bool told = !call.late;
     for (int first = 0; first < rows.n; first += R * S) {
-        if (!told && first + (depth - 1 + S) * R >= rows.n) {
-            cuda_let_next_start(); /* the last weights are on their way: now the next kernel's keep the memory busy */
-            told = true;
-        }
         float sums[R * S];
 #pragma unroll
         for (int s = 0; s < S; s++) {
@@ -480,28 +468,51 @@ static __device__ __forceinline__ void walk(const DeviceCall &call, const WarpRo
 
 /* ---- results ---- */
 
+/* The experts of a block: those given, or those that it has chosen itself. */
+static __device__ __forceinline__ Routed routed_experts(const DeviceCall &call, const uint8_t *shared)
+{
+    if (call.logits == NULL) return {call.ids, call.id_weights};
+    const float *weights = (const float *)(shared + call.route_at) + 2 * call.route.n_experts;
+    return {(const int32_t *)(weights + call.route.n_used), weights};
+}
+
+static __device__ __forceinline__ void choose_experts(const DeviceCall &call, uint8_t *shared)
+{
+    cuda_wait_for_inputs();
+    if (call.logits == NULL) return;
+    if (threadIdx.x < LANES) {
+        const Routed routed = route_row(call.route, call.logits, (float *)(shared + call.route_at), (int)threadIdx.x);
+        for (int rank = (int)threadIdx.x; blockIdx.x == 0 && rank < call.route.n_used; rank += LANES) {
+            call.ids_out[rank] = routed.chosen[rank];
+            call.id_weights_out[rank] = routed.weights[rank];
+        }
+    }
+    __syncthreads();
+}
+
 /* Row `row` of matrix m: the sum over the team's slices, ranks one after the other. */
-static __device__ __forceinline__ float finish_row(const DeviceCall &call, const DeviceOutput &output, const float *partial,
-                                                   int m, int row, int block_rank)
+static __device__ __forceinline__ float finish_row(const DeviceCall &call, const DeviceOutput &output,
+                                                   const Routed &routed, const float *partial, int m, int row,
+                                                   int block_rank)
 {
     float total = 0.0f;
     for (int rank = 0; rank < call.summed; rank++) {
         float sum = 0.0f;
         for (int s = 0; s < call.slices; s++) sum += partial[rank * call.slices + s];
-        const int at = call.summed > 1 ? rank : block_rank;
-        const int expert = call.ids != NULL ? call.ids[at] : 0;
+        const int at = call.experts == EXPERTS_SUMMED ? rank : block_rank;
+        const int expert = call.experts != EXPERTS_NONE ? routed.chosen[at] : 0;
         sum *= output.stack_scales[m] != NULL ? output.stack_scales[m][expert] : output.scale[m];
-        if (call.experts == EXPERTS_SPREAD && call.id_weights != NULL) sum *= call.id_weights[at];
+        if (call.weigh_input) sum *= routed.weights[at];
         if (output.bias[m] != NULL) sum += output.bias[m][(int64_t)expert * output.stack_rows + row];
-        total += call.experts == EXPERTS_SUMMED && call.id_weights != NULL ? call.id_weights[rank] * sum : sum;
+        total += call.experts == EXPERTS_SUMMED && routed.weights != NULL ? routed.weights[rank] * sum : sum;
     }
     return total;
 }
 
-static __global__ void __launch_bounds__(MAX_WARPS * LANES, 2) matvec_kernel(const __grid_constant__ DeviceCall call)
+static __global__ void __launch_bounds__(MAX_WARPS *LANES, 2) matvec_kernel(const __grid_constant__ DeviceCall call)
 {
     extern __shared__ __align__(16) uint8_t shared[];
-    if (!call.late) cuda_let_next_start();
+    cuda_let_next_start();
     int index = 0;
     while (index + 1 < call.n_outputs && (int)blockIdx.x >= call.outputs[index + 1].first_block) index++;
     const DeviceOutput &output = call.outputs[index];
@@ -512,11 +523,11 @@ static __global__ void __launch_bounds__(MAX_WARPS * LANES, 2) matvec_kernel(con
     const int n_rows = (int)((int64_t)output.rows * (part + 1) / parts) - first;
     const int rank = member / call.slices; /* of the team's, where ranks are summed */
 
-    const bool early = call.ids == NULL;
+    const bool early = call.experts == EXPERTS_NONE;
     int expert = 0;
     if (!early) {
-        cuda_wait_for_inputs();
-        expert = call.ids[call.summed > 1 ? rank : block_rank];
+        choose_experts(call, shared);
+        expert = routed_experts(call, shared).chosen[call.experts == EXPERTS_SUMMED ? rank : block_rank];
     }
     const int per_row = call.gated ? 2 : 1;
     const int most = (int)(((int64_t)output.rows + parts - 1) / parts) * per_row;
@@ -525,21 +536,27 @@ static __global__ void __launch_bounds__(MAX_WARPS * LANES, 2) matvec_kernel(con
     float *partials = (float *)(shared + call.partial_at) + (size_t)team * most * call.team;
     uint8_t *ring = shared + call.ring_at + warp * call.ring_bytes;
     switch (output.type) {
-#define WALK(type) case type: walk<type>(call, rows, rank, early, shared, ring, partials + member); break;
+#define WALK(type)                                                                                                     \
+    case type:                                                                                                         \
+        walk<type>(call, rows, rank, early, shared, ring, partials + member);                                          \
+        break;
         CODEC_TYPES(WALK)
 #undef WALK
-    default: break;
+    default:
+        break;
     }
     __syncthreads();
+    const Routed routed = routed_experts(call, shared);
     for (int i = (int)threadIdx.x - team * call.team * LANES; i < n_rows; i += call.team * LANES) {
         const float *at = partials + i * per_row * call.team;
         const int row = first + i;
-        float value = finish_row(call, output, at, 0, row, block_rank);
+        float value = finish_row(call, output, routed, at, 0, row, block_rank);
         if (call.gated) {
-            const float up = finish_row(call, output, at + call.team, 1, row, block_rank);
+            const float up = finish_row(call, output, routed, at + call.team, 1, row, block_rank);
             value = activation_gated(call.activation, call.limit, value, up);
         } else if (call.activated) {
-            if (call.activation == ACT_SWIGLU_OAI && call.limit > 0.0f) value = fmaxf(fminf(value, call.limit), -call.limit);
+            if (call.activation == ACT_SWIGLU_OAI && call.limit > 0.0f)
+                value = fmaxf(fminf(value, call.limit), -call.limit);
             value = activation_of(call.activation, value);
         }
         if (call.sigmoid_of != NULL) value *= activation_sigmoid(*call.sigmoid_of);
@@ -557,10 +574,13 @@ static int32_t at_most(int32_t a, int32_t b) { return a < b ? a : b; }
 static int32_t ring_bytes_of(DType type)
 {
     switch (type) {
-#define BYTES(type) case type: return stage_bytes(type) * ring_depth(type);
+#define BYTES(type)                                                                                                    \
+    case type:                                                                                                         \
+        return stage_bytes(type) * ring_depth(type);
         CODEC_TYPES(BYTES)
 #undef BYTES
-    default: return 0;
+    default:
+        return 0;
     }
 }
 
@@ -590,8 +610,8 @@ static DeviceOutput describe(const MatvecOutput *output, bool stacked)
     return out;
 }
 
-/* Gives each output a share of about `blocks` blocks by its bytes, a whole number for each rank, and no more teams than it
- * has rows. Returns the blocks given. */
+/* Gives each output a share of about `blocks` blocks by its bytes, a whole number for each rank, and no more teams than
+ * it has rows. Returns the blocks given. */
 static int32_t share_blocks(const MatvecCall *from, DeviceCall *call, int32_t blocks, int32_t partial_floats)
 {
     double total = 0.0;
@@ -605,7 +625,8 @@ static int32_t share_blocks(const MatvecCall *from, DeviceCall *call, int32_t bl
         int32_t n = at_least((int32_t)(share + 0.5), 1);
         n = at_most(n, divide_up(output->rows, call->n_teams));
         /* The sums of a block's rows must fit. */
-        n = at_least(n, divide_up((int64_t)output->rows * per_row * call->team, partial_floats - call->n_teams * call->team * per_row));
+        n = at_least(n, divide_up((int64_t)output->rows * per_row * call->team,
+                                  partial_floats - call->n_teams * call->team * per_row));
         output->first_block = next;
         output->n_blocks = n * call->spread;
         next += output->n_blocks;
@@ -619,7 +640,8 @@ static int32_t partial_floats(const DeviceCall *call)
     int32_t most = 0;
     for (int32_t i = 0; i < call->n_outputs; i++) {
         const DeviceOutput *output = &call->outputs[i];
-        const int32_t rows = divide_up(output->rows, output->n_blocks / call->spread * call->n_teams) * (call->gated ? 2 : 1);
+        const int32_t rows =
+            divide_up(output->rows, output->n_blocks / call->spread * call->n_teams) * (call->gated ? 2 : 1);
         most = at_least(most, rows * call->team * call->n_teams);
     }
     return most;
@@ -631,8 +653,11 @@ static void launch_pass(CudaQueue *queue, const MatvecCall *from, int32_t first_
     const MatvecTuning *tuning = &matvec_tuning;
     DeviceCall call = {};
     call.x = from->x + (size_t)first_slice * SLICE;
-    call.ids = from->ids;
-    call.id_weights = from->id_weights;
+    call.ids = call.ids_out = from->ids;
+    call.id_weights = call.id_weights_out = from->id_weights;
+    call.logits = from->logits;
+    call.route = from->route;
+    call.weigh_input = from->weigh_input;
     call.sigmoid_of = from->sigmoid_of;
     call.n_outputs = from->n_outputs;
     call.cols = at_most(from->outputs[0].a->cols - first_slice * SLICE, n_slices * SLICE);
@@ -660,10 +685,11 @@ static void launch_pass(CudaQueue *queue, const MatvecCall *from, int32_t first_
     call.n_teams = at_most(at_least(tuning->warps / call.team, 1), divide_up(rows, blocks));
     const int32_t n_blocks = share_blocks(from, &call, blocks, PARTIAL_FLOATS);
     const int32_t n_warps = call.n_teams * call.team;
-    call.partial_at = blocked ? call.cols / CODEC_GROUP * call.summed * X_GROUP_BYTES : 0;
+    call.route_at = blocked ? call.cols / CODEC_GROUP * call.summed * X_GROUP_BYTES : 0;
+    call.partial_at = call.route_at;
+    if (from->logits != NULL)
+        call.partial_at += 4 * route_words(from->route.n_experts, from->route.n_used, from->route.n_groups);
     call.ring_at = (call.partial_at + partial_floats(&call) * 4 + 15) / 16 * 16;
-    call.late = tuning->late != 0;
-    call.ahead_bytes = tuning->ahead_bytes / (n_warps * tuning->blocks_per_sm);
     for (int32_t i = 0; i < from->n_outputs; i++)
         call.ring_bytes = at_least(call.ring_bytes, ring_bytes_of(call.outputs[i].type));
     cuda_launch(queue, matvec_kernel, dim3((unsigned)n_blocks), dim3((unsigned)(n_warps * LANES)),
@@ -724,8 +750,8 @@ void matvec_gated(CudaQueue *queue, const float *x, const CudaOutput *gate, cons
     cuda_activate(queue, 1, up->weight->rows, activation, limit, has_gate ? scratch : NULL, out, CUDA_FORM_F32, &act);
 }
 
-void cuda_matvec_gated(CudaQueue *queue, const float *x, const CudaOutput *gate, const CudaOutput *up, Activation activation,
-                       float limit, float *out)
+void cuda_matvec_gated(CudaQueue *queue, const float *x, const CudaOutput *gate, const CudaOutput *up,
+                       Activation activation, float limit, float *out)
 {
     matvec_gated(queue, x, gate, up, activation, limit, out, (float *)queue->workspace);
 }

@@ -1,10 +1,10 @@
 /*
  * weights.cu - re-laying a file's rows into planes, and reading whole rows back as numbers.
  *
- * Re-laying happens once, behind the copy from the host: a thread a group of 32 reads the file's bytes (blocks lie at any
- * address) and writes each plane's share. Its floor is PCIe, which it is far above. Decoding serves embeddings, panels of a
- * matrix for the dense product, and tests: a thread a group; bfloat16 goes through shared memory so that a warp
- * writes whole lines. Floor of a panel: the weight's bytes in, two bytes an element out.
+ * Re-laying happens once, behind the copy from the host: a thread a group of 32 reads the file's bytes (blocks lie at
+ * any address) and writes each plane's share. Its floor is PCIe, which it is far above. Decoding serves embeddings,
+ * panels of a matrix for the dense product, and tests: a thread a group; bfloat16 goes through shared memory so that a
+ * warp writes whole lines. Floor of a panel: the weight's bytes in, two bytes an element out.
  */
 #include "compute/cuda/codec.cuh"
 #include "compute/cuda/launch.cuh"
@@ -56,7 +56,8 @@ void cuda_weight_place(CudaWeight *weight, DType type, int64_t rows, int64_t col
 
 /* ---- from the file ---- */
 
-/* Element i of 2 * half elements whose first half lies in the low nibbles of `half` bytes, the second in the high ones. */
+/* Element i of 2 * half elements whose first half lies in the low nibbles of `half` bytes, the second in the high ones.
+ */
 static __device__ __forceinline__ uint32_t split_nibble(const uint8_t *bytes, int i, int half)
 {
     return bytes[i % half] >> (i / half * 4) & 0x0F;
@@ -106,7 +107,8 @@ static __device__ __forceinline__ void file_six(const uint8_t *block, int index,
         uint32_t both[2];
         for (int part = 0; part < 2; part++) {
             const int group = 2 * index + part;
-            both[part] = (bytes[group % 8] >> (group / 8 * 4) & 0x0F) | (bytes[8 + group % 4] >> (group / 4 * 2) & 3) << 4;
+            both[part] = (bytes[group % 8] >> (group / 8 * 4) & 0x0F) | (bytes[8 + group % 4] >> (group / 4 * 2) & 3)
+                                                                            << 4;
         }
         *first = both[0];
         *second = both[1];
@@ -121,7 +123,8 @@ static __device__ __forceinline__ void copy_bytes(uint8_t *to, const uint8_t *fr
 }
 
 /* Packs b bits of each of 32 integers as codec.cuh says. */
-template <int B> static __device__ __forceinline__ void pack(const uint32_t (&integers)[CODEC_GROUP], int shift, uint8_t *at)
+template <int B>
+static __device__ __forceinline__ void pack(const uint32_t (&integers)[CODEC_GROUP], int shift, uint8_t *at)
 {
     uint32_t words[B] = {};
 #pragma unroll
@@ -133,8 +136,8 @@ template <int B> static __device__ __forceinline__ void pack(const uint32_t (&in
     for (int i = 0; i < B; i++) ((uint32_t *)at)[i] = words[i];
 }
 
-template <DType T> static __device__ __forceinline__ void relay_scales(const uint8_t *block, int index, uint8_t *scales,
-                                                                      uint8_t *super)
+template <DType T>
+static __device__ __forceinline__ void relay_scales(const uint8_t *block, int index, uint8_t *scales, uint8_t *super)
 {
     constexpr CodecScaling scaling = codec_shape(T).scaling;
     if constexpr (scaling == SCALING_HALF) copy_bytes(scales, block, 2);
@@ -168,8 +171,8 @@ template <DType T> static __device__ __forceinline__ void relay_scales(const uin
 
 /* A thread a group. */
 template <DType T>
-static __global__ void __launch_bounds__(THREADS)
-    relay_kernel(CudaWeight weight, const uint8_t *raw, int64_t first_row, int64_t n_rows, int block_elems, int block_bytes)
+static __global__ void __launch_bounds__(THREADS) relay_kernel(CudaWeight weight, const uint8_t *raw, int64_t first_row,
+                                                               int64_t n_rows, int block_elems, int block_bytes)
 {
     cuda_let_next_start();
     cuda_wait_for_inputs();
@@ -188,17 +191,17 @@ static __global__ void __launch_bounds__(THREADS)
     pack<shape.low_bits>(integers, 0, (uint8_t *)to.low + group * 4 * shape.low_bits);
     if constexpr (shape.high_bits > 0)
         pack<shape.high_bits>(integers, shape.low_bits, (uint8_t *)to.high + group * 4 * shape.high_bits);
-    constexpr bool by_group = shape.scaling != SCALING_SIX && shape.scaling != SCALING_SIX_MIN &&
-                              shape.scaling != SCALING_SIX_SPLIT;
-    const int scales_at = by_group ? group * (shape.plane_bytes[PLANE_SCALES] / 8)
-                                   : group / 8 * shape.plane_bytes[PLANE_SCALES];
+    constexpr bool by_group =
+        shape.scaling != SCALING_SIX && shape.scaling != SCALING_SIX_MIN && shape.scaling != SCALING_SIX_SPLIT;
+    const int scales_at =
+        by_group ? group * (shape.plane_bytes[PLANE_SCALES] / 8) : group / 8 * shape.plane_bytes[PLANE_SCALES];
     relay_scales<T>(block, index, (uint8_t *)to.scales + scales_at,
                     (uint8_t *)to.super + group / 8 * shape.plane_bytes[PLANE_SUPER]);
 }
 
 /* Rows of a plain type: a thread 4 bytes of a row, zeros behind its end. */
-static __global__ void __launch_bounds__(THREADS) copy_rows_kernel(CudaWeight weight, const uint8_t *raw,
-                                                                   int64_t first_row, int64_t n_rows, int64_t row_bytes)
+static __global__ void __launch_bounds__(THREADS)
+    copy_rows_kernel(CudaWeight weight, const uint8_t *raw, int64_t first_row, int64_t n_rows, int64_t row_bytes)
 {
     cuda_let_next_start();
     cuda_wait_for_inputs();
@@ -234,10 +237,14 @@ static void relay(CudaQueue *queue, const CudaWeight *weight, const uint8_t *raw
 void cuda_weight_relay(CudaQueue *queue, const CudaWeight *weight, const void *raw, int64_t first_row, int64_t n_rows)
 {
     switch (weight->type) {
-#define RELAY(type) case type: relay<type>(queue, weight, (const uint8_t *)raw, first_row, n_rows); break;
+#define RELAY(type)                                                                                                    \
+    case type:                                                                                                         \
+        relay<type>(queue, weight, (const uint8_t *)raw, first_row, n_rows);                                           \
+        break;
         CODEC_TYPES(RELAY)
 #undef RELAY
-    default: break;
+    default:
+        break;
     }
 }
 
@@ -290,7 +297,8 @@ static __device__ __forceinline__ void store_one(uint16_t *out, float value)
 
 /* A thread a group; cols of a plain type may end inside one. out: [choice.count][cols]. */
 template <DType T, typename Out>
-static __global__ void __launch_bounds__(THREADS) decode_kernel(CudaWeight weight, RowChoice choice, float multiplier, Out *out)
+static __global__ void __launch_bounds__(THREADS)
+    decode_kernel(CudaWeight weight, RowChoice choice, float multiplier, Out *out)
 {
     cuda_let_next_start();
     cuda_wait_for_inputs();
@@ -326,11 +334,14 @@ static void decode(CudaQueue *queue, const CudaWeight *weight, RowChoice choice,
 {
     const dim3 grid(blocks_for(choice.count * ((weight->cols + CODEC_GROUP - 1) / CODEC_GROUP)));
     switch (weight->type) {
-#define DECODE(type)                                                                                                        \
-    case type: cuda_launch(queue, decode_kernel<type, Out>, grid, dim3(THREADS), 0, *weight, choice, multiplier, out); break;
+#define DECODE(type)                                                                                                   \
+    case type:                                                                                                         \
+        cuda_launch(queue, decode_kernel<type, Out>, grid, dim3(THREADS), 0, *weight, choice, multiplier, out);        \
+        break;
         CODEC_TYPES(DECODE)
 #undef DECODE
-    default: break;
+    default:
+        break;
     }
 }
 
@@ -339,7 +350,8 @@ void cuda_embed(CudaQueue *queue, const CudaBatch *batch, const CudaWeight *tabl
     decode(queue, table, RowChoice{batch->tokens, 0, batch->n_rows}, multiplier, x);
 }
 
-void cuda_weight_decode_bf16(CudaQueue *queue, const CudaWeight *weight, int64_t first_row, int64_t n_rows, uint16_t *out)
+void cuda_weight_decode_bf16(CudaQueue *queue, const CudaWeight *weight, int64_t first_row, int64_t n_rows,
+                             uint16_t *out)
 {
     decode(queue, weight, RowChoice{NULL, first_row, n_rows}, 1.0f, out);
 }
