@@ -201,7 +201,7 @@ __device__ __forceinline__ float apply(Activation activation, float x)
 {
     switch (activation) {
     case ACT_SILU: return x / (1.0f + expf(-x));
-    case ACT_GELU: return 0.5f * x * (1.0f + erff(x * 0.70710678f));
+    case ACT_GELU: return 0.5f * x * erfcf(x * -0.70710678f); /* 1 + erf(x / sqrt 2), which would cancel */
     /* 0.5 x (1 + tanh(u)) = x / (1 + exp(-2u)), which does not cancel; u = sqrt(2 / pi) (x + 0.044715 x^3). */
     case ACT_GELU_TANH: return x / (1.0f + expf(-1.5957691f * (x * x * 0.044715f * x + x)));
     case ACT_RELU: return fmaxf(x, 0.0f);
