@@ -1,10 +1,13 @@
 /*
  * attention.cu - which attention kernel runs, what workspace it needs, and pages as a whole.
  */
-#include "compute/cuda/attention.cuh"
+#include "compute/cuda/attention_store.cuh"
 
 namespace
 {
+
+/* Sequences of so many rows are split over the chip; longer ones have enough tiles. */
+enum { FEW_ROWS = 8 };
 
 AttendTask attend_task(const CudaBatch *batch, const CudaAttention *attention, const CudaKv *kv, const float *q,
                        CudaForms forms, const CudaAct *out)
@@ -60,13 +63,40 @@ size_t cuda_kv_page_bytes(DType type, int32_t n_kv_heads, int32_t head_dim, int3
 
 size_t cuda_attention_workspace(const Attention *spec, int32_t max_rows, int32_t max_context)
 {
-    return attention_general_workspace(spec, max_rows, max_context);
+    const size_t general = attention_general_workspace(spec, max_rows, max_context);
+    const size_t decode = attention_decode_workspace(spec, max_rows);
+    return general > decode ? general : decode;
 }
 
 void cuda_attention(CudaQueue *queue, const CudaBatch *batch, const CudaAttention *attention, const CudaKv *kv,
                     const float *q, CudaForms forms, const CudaAct *out)
 {
-    attention_general(queue, batch, attend_task(batch, attention, kv, q, forms, out), kv->type);
+    const AttendTask task = attend_task(batch, attention, kv, q, forms, out);
+    if (!attention_prompt_fits(task, kv->type) || !attention_decode_fits(task, kv->type)) {
+        attention_general(queue, batch, task, kv->type);
+        return;
+    }
+    if (queue->deterministic) {
+        attention_prompt(queue, batch, task, kv->type, 1);
+        return;
+    }
+    if (batch->n_sequences > 1 || batch->n_rows <= FEW_ROWS) attention_decode(queue, batch, task, kv->type, FEW_ROWS, NULL);
+    if (batch->max_sequence_rows > FEW_ROWS) attention_prompt(queue, batch, task, kv->type, FEW_ROWS + 1);
+}
+
+void cuda_attention_step(CudaQueue *queue, const CudaBatch *batch, const CudaAttention *attention, const CudaKv *kv,
+                         float *q, const float *k, const float *v, CudaForms forms, const CudaAct *out)
+{
+    const AttendTask task = attend_task(batch, attention, kv, q, forms, out);
+    const bool one_row_each = batch->max_sequence_rows == 1 && batch->n_rows == batch->n_sequences;
+    if (one_row_each && !queue->deterministic && attention->spec->qk_norm != QK_NORM_ROW &&
+        attention_decode_fits(task, kv->type)) {
+        const StoreTask store = attention_store_task(batch, attention, kv, q, k, v);
+        attention_decode(queue, batch, task, kv->type, 1, &store);
+        return;
+    }
+    cuda_attention_store(queue, batch, attention, kv, q, k, v);
+    cuda_attention(queue, batch, attention, kv, q, forms, out);
 }
 
 void cuda_page_copy(CudaQueue *queue, const CudaKv *kv, int32_t from_page, int32_t to_page)

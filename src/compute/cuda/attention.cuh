@@ -30,12 +30,28 @@ struct AttendTask {
     float *f32;     /* out: either may be NULL */
     uint16_t *bf16;
     float *partials; /* workspace */
-    int32_t n_parts; /* of the context */
+    int32_t n_parts;   /* of the context */
+    int32_t part_rows; /* rows of a sequence with room in the workspace */
 };
 
 /* attention_general.cu: float32 throughout, any type and shape. */
 size_t attention_general_workspace(const Attention *spec, int32_t max_rows, int32_t max_context);
 void attention_general(CudaQueue *queue, const CudaBatch *batch, AttendTask task, DType type);
+
+/* attention_decode.cu: sequences of at most `most_rows` rows, the context split over the chip; the others are left alone.
+ * `store`: also does what it asks for, where every sequence has one row and no norm is over all heads; NULL: done already. */
+struct StoreTask;
+bool attention_decode_fits(const AttendTask &task, DType type);
+size_t attention_decode_workspace(const Attention *spec, int32_t max_rows);
+void attention_decode(CudaQueue *queue, const CudaBatch *batch, AttendTask task, DType type, int32_t most_rows,
+                      const StoreTask *store);
+
+/* attention_prompt.cu: sequences of at least `least_rows` rows, a tile of rows a block; the others are left alone. */
+bool attention_prompt_fits(const AttendTask &task, DType type);
+void attention_prompt(CudaQueue *queue, const CudaBatch *batch, const AttendTask &task, DType type, int32_t least_rows);
+/* attention_prompt_hopper.cu: the same. */
+void attention_prompt_hopper(CudaQueue *queue, const CudaBatch *batch, const AttendTask &task, DType type,
+                             int32_t least_rows);
 
 /* The keys that a query sees: first <= j < end. */
 struct KeyRange {

@@ -1,6 +1,10 @@
 /*
  * attention.h - keys and values in pages, and attention over them: split over the context for single rows, tiled for
  * prompts.
+ *
+ * These kernels read the batch's arrays, and pages that earlier steps filled, before they wait for the kernel in front of
+ * them. So whatever fills those arrays or copies pages must be followed by an ordinary dependency before the step's kernels,
+ * such as the copy of the batch to the device.
  */
 #ifndef IMP_COMPUTE_CUDA_ATTENTION_H
 #define IMP_COMPUTE_CUDA_ATTENTION_H
@@ -33,6 +37,11 @@ size_t cuda_attention_workspace(const Attention *spec, int32_t max_rows, int32_t
 /* out[r] = attention of q[r], [n_rows][n_heads * head_dim_v], written in the wanted forms. */
 void cuda_attention(CudaQueue *queue, const CudaBatch *batch, const CudaAttention *attention, const CudaKv *kv,
                     const float *q, CudaForms forms, const CudaAct *out);
+
+/* Both at once, in fewer kernels where every sequence has one row: q may or may not be treated in place. k NULL: kv is
+ * another layer's. */
+void cuda_attention_step(CudaQueue *queue, const CudaBatch *batch, const CudaAttention *attention, const CudaKv *kv,
+                         float *q, const float *k, const float *v, CudaForms forms, const CudaAct *out);
 
 /* pages[to] = pages[from]. */
 void cuda_page_copy(CudaQueue *queue, const CudaKv *kv, int32_t from_page, int32_t to_page);

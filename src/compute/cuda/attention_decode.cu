@@ -1,0 +1,425 @@
+/*
+ * attention_decode.cu - attention of sequences with few rows: the context is split over the chip.
+ *
+ * Floor: the bytes of keys and values, each read once: llama-3.1-8b's shapes in float16 at a context of 16,384 are 64 MB a
+ * layer, 15 us at 4.3 TB/s. At short contexts, latency: page numbers, pages, two products, two merges. Measured on an H200
+ * with the store: 24 us at 16,384, 8 us at 128, both alone in a graph; 64 sequences of 600: 50 us of 35.
+ *
+ * A block has one KV head, up to eight queries that read it (the heads of its group, for each of the sequence's rows) and a
+ * run of pages. Its four warps take pages in turn, each through its own ring of asynchronous copies, so that nothing waits
+ * for another warp until the end. Pages filled by earlier steps are asked for before the kernel waits for its input.
+ *
+ * Eight queries fill half of a tile of 16 rows. The other half holds what rounding to 16 bits takes from them, and likewise
+ * for the weights: row g the rounded numbers, row g + 8 the rest. So the products keep 22 bits (float16) or 16 (bfloat16) at
+ * no cost, and a single row sees the fidelity of its float32 queries.
+ *
+ * Where every sequence has one row the kernel also does what attention_store.cu does, into shared memory: each block treats
+ * its queries, and the blocks that hold the last page treat the new key and value, store them, and then ask for that page
+ * as for any other.
+ *
+ * Merging: warps through shared memory, runs of pages through the workspace by a second kernel.
+ */
+#include "compute/cuda/attention_store.cuh"
+#include "compute/cuda/attention_tiles.cuh"
+
+namespace
+{
+
+enum { WARPS = 4, QUERIES = 8, LEAST_PAGES = WARPS };
+
+/* Bytes of a ring's stage, which is one page of one head, and how many there are. */
+template <int DIM, bool PACKED> struct Ring {
+    static constexpr uint32_t plane = DIM * KV_PAGE_TOKENS * 2;
+    static constexpr uint32_t stage = 2 * plane;
+    static constexpr int stages = DIM <= 64 ? 6 : 3;
+};
+
+/* The pages first … end-1 that a sequence's rows see, and this block's run of them. */
+struct Run {
+    int32_t first, end;
+};
+
+__device__ __forceinline__ Run run_of(const AttendTask &task, int32_t sequence, int32_t part)
+{
+    const int32_t past = task.n_past[sequence], rows = task.sequence_rows[sequence];
+    const int32_t first = visible_keys(task, past, past + rows).first / KV_PAGE_TOKENS;
+    const int32_t keys = visible_keys(task, past + rows - 1, past + rows).end;
+    const int32_t end = (keys + KV_PAGE_TOKENS - 1) / KV_PAGE_TOKENS;
+    int32_t each = (end - first + task.n_parts - 1) / task.n_parts;
+    each = (each + LEAST_PAGES - 1) / LEAST_PAGES * LEAST_PAGES;
+    return {min(first + part * each, end), min(first + (part + 1) * each, end)};
+}
+
+/* [sequence][part_rows][head][part] of head_dim_v sums, largest score, sum of weights. */
+__device__ __forceinline__ float *partial_of(const AttendTask &task, int32_t sequence, int32_t row, int32_t head,
+                                             int32_t part)
+{
+    const size_t slot = (size_t)sequence * (size_t)task.part_rows + (size_t)row;
+    const size_t index = (slot * (size_t)task.n_heads + (size_t)head) * (size_t)task.n_parts + (size_t)part;
+    return task.partials + index * (size_t)(task.head_dim_v + 2);
+}
+
+/* A warp asks for one page of its head. Tokens that are not there yet become zeros, lest they be no numbers. */
+template <int DIM, bool PACKED>
+__device__ __forceinline__ void ask_for_page(const AttendTask &task, const int32_t *pages, int32_t page, int32_t length,
+                                             int32_t kv_head, uint32_t stage)
+{
+    const int32_t lane = (int32_t)(threadIdx.x % 32);
+    const uint8_t *from = task.pages + (size_t)pages[page] * task.page_bytes + (size_t)kv_head * task.layout.head_bytes;
+    if constexpr (PACKED) {
+        for (uint32_t i = (uint32_t)lane * 16; i < task.layout.head_bytes; i += 32 * 16) copy_async(stage + i, from + i, 16);
+    } else {
+        const int32_t left = length - page * KV_PAGE_TOKENS;
+#pragma unroll
+        for (int i = 0; i < (int)(Ring<DIM, PACKED>::stage / 512); i++) {
+            const int32_t piece = i * 32 + lane, token = piece / DIM % 2 * 8 + piece % 8; /* planes of 2 * DIM pieces */
+            copy_async(stage + (uint32_t)piece * 16, from + (size_t)piece * 16, token < left ? 16 : 0);
+        }
+    }
+}
+
+/* The types that this instance of the kernel serves. */
+template <bool BF16, bool PACKED>
+__device__ __forceinline__ void store_row(DType type, uint8_t *plane, const KvPlane &shape, int32_t token, const float *row)
+{
+    if constexpr (PACKED) {
+        switch (type) {
+        case DT_F8_E4M3: kv_store_row<DT_F8_E4M3>(plane, shape, token, row); break;
+        case DT_I8: kv_store_row<DT_I8>(plane, shape, token, row); break;
+        case DT_Q4_0: kv_store_row<DT_Q4_0>(plane, shape, token, row); break;
+        default: kv_store_row<DT_NVFP4>(plane, shape, token, row); break;
+        }
+    } else {
+        kv_store_row<BF16 ? DT_BF16 : DT_F16>(plane, shape, token, row);
+    }
+}
+
+/* Queries first … first + n - 1 of the row's KV head into `heads`; with_keys: its new key and value into their page. */
+template <bool BF16, bool PACKED>
+__device__ __forceinline__ void treat_block(const StoreTask &store, const AttendTask &task, const Turn &turn, DType type,
+                                            int32_t sequence, int32_t kv_head, int32_t first, int32_t n, int32_t page,
+                                            bool with_keys, float *heads)
+{
+    const int32_t row = task.first_row[sequence], position = task.n_past[sequence];
+    for (int32_t i = (int32_t)(threadIdx.x / 32); i < n + (with_keys && store.k != NULL ? 2 : 0); i += WARPS) {
+        /* Key and value first: the page waits for them. */
+        const int32_t q = store.k != NULL && with_keys ? i - 2 : i;
+        const Item item = {q >= 0 ? ITEM_QUERY : i == 0 ? ITEM_KEY : ITEM_VALUE,
+                           q >= 0 ? kv_head * task.group + first + q : kv_head, heads + (q >= 0 ? q : QUERIES + i) * store.padded};
+        load_item(store, row, item);
+        treat_item(store, turn, position, item);
+        if (item.kind == ITEM_QUERY) {
+            scale_head(item.x, store.head_dim, query_temperature(store, position), NULL);
+            continue;
+        }
+        if (page < 0) continue;
+        uint8_t *plane = store.pages + (size_t)page * store.page_bytes + (size_t)kv_head * store.layout.head_bytes;
+        const bool key = item.kind == ITEM_KEY;
+        store_row<BF16, PACKED>(type, plane + (key ? 0 : store.layout.keys.bytes),
+                                key ? store.layout.keys : store.layout.values, position % KV_PAGE_TOKENS, item.x);
+    }
+}
+
+/* grid: parts of the context, KV heads times blocks of queries, sequences. */
+template <int DIM, bool BF16, bool PACKED>
+__global__ void __launch_bounds__(WARPS * 32)
+    decode_kernel(const AttendTask task, const StoreTask store, DType type, int32_t query_blocks, int32_t most_rows)
+{
+    extern __shared__ __align__(128) uint8_t shared[];
+    using R = Ring<DIM, PACKED>;
+    cuda_let_next_start();
+    const int32_t lane = (int32_t)(threadIdx.x % 32), warp = (int32_t)(threadIdx.x / 32);
+    const int32_t part = (int32_t)blockIdx.x, sequence = (int32_t)blockIdx.z;
+    const int32_t kv_head = (int32_t)blockIdx.y / query_blocks;
+    const int32_t first_query = (int32_t)blockIdx.y % query_blocks * QUERIES;
+    const int32_t past = task.n_past[sequence], rows = task.sequence_rows[sequence], length = past + rows;
+    const int32_t n_queries = rows * task.group;
+    const Run run = run_of(task, sequence, part);
+    if (rows > most_rows || first_query >= n_queries || run.first >= run.end) {
+        cuda_wait_for_inputs();
+        return;
+    }
+
+    const int32_t *pages = task.page_table + (size_t)sequence * (size_t)task.page_stride;
+    const uint32_t stage_bytes = PACKED ? task.layout.head_bytes : R::stage;
+    uint8_t *ring = shared + (size_t)warp * R::stages * stage_bytes;
+    int32_t asked = run.first + warp, slot = 0;
+    int stage = 0;
+    for (; stage < R::stages - 1 && asked < run.end && (asked + 1) * KV_PAGE_TOKENS <= past; stage++, asked += WARPS) {
+        ask_for_page<DIM, PACKED>(task, pages, asked, length, kv_head, tile_address(ring) + (uint32_t)stage * stage_bytes);
+        commit_copies();
+    }
+    uint8_t *expanded = shared + (size_t)WARPS * R::stages * stage_bytes + (size_t)warp * R::stage; /* where PACKED */
+    float *heads = reinterpret_cast<float *>(shared + (size_t)WARPS * (R::stages * stage_bytes + (PACKED ? R::stage : 0)));
+    const bool fused = store.q != NULL;
+    if (fused) {
+        const Turn turn = turn_of(store, past);
+        cuda_wait_for_inputs();
+        const int32_t last = past / KV_PAGE_TOKENS;
+        treat_block<BF16, PACKED>(store, task, turn, type, sequence, kv_head, first_query,
+                                  min(n_queries - first_query, (int32_t)QUERIES), pages[last],
+                                  run.first <= last && last < run.end, heads);
+        __syncthreads();
+    } else {
+        cuda_wait_for_inputs();
+    }
+    for (; stage < R::stages - 1; stage++, asked += WARPS) {
+        if (asked < run.end)
+            ask_for_page<DIM, PACKED>(task, pages, asked, length, kv_head,
+                                      tile_address(ring) + (uint32_t)stage * stage_bytes);
+        commit_copies();
+    }
+
+    /* Lane's query: row g of the tile, its rounding rest in row g + 8. */
+    const int32_t query = min(first_query + lane / 4, n_queries - 1);
+    const int32_t row = task.first_row[sequence] + query / task.group, head = kv_head * task.group + query % task.group;
+    const KeyRange range = visible_keys(task, past + query / task.group, length);
+    uint32_t q[DIM / 16][4];
+    float factor = task.scale;
+    {
+        const float *from = task.q + ((size_t)row * (size_t)task.n_heads + (size_t)head) * (size_t)task.q_stride;
+        if (fused) from = heads + (query - first_query) * store.padded;
+        float2 x[DIM / 8];
+        float largest = 0.0f;
+#pragma unroll
+        for (int i = 0; i < DIM / 8; i++) {
+            x[i] = *reinterpret_cast<const float2 *>(from + 8 * i + lane % 4 * 2);
+            largest = fmaxf(largest, fmaxf(fabsf(x[i].x), fabsf(x[i].y)));
+        }
+        const float power = BF16 ? 1.0f : power_below(quad_max(largest)), inverse = 1.0f / power;
+        factor *= power;
+#pragma unroll
+        for (int i = 0; i < DIM / 8; i++) {
+            const uint32_t pair = pack_pair<BF16>(x[i].x * inverse, x[i].y * inverse);
+            q[i / 2][i % 2 * 2] = pair;
+            q[i / 2][i % 2 * 2 + 1] = pack_rest<BF16>(x[i].x * inverse, x[i].y * inverse, pair);
+        }
+    }
+
+    float out[DIM / 8][4] = {};
+    float largest = -INFINITY, sum = 0.0f;
+    for (int32_t page = run.first + warp; page < run.end; page += WARPS) {
+        wait_for_copies<R::stages - 2>();
+        __syncwarp();
+        if (asked < run.end)
+            ask_for_page<DIM, PACKED>(task, pages, asked, length, kv_head,
+                                      tile_address(ring) + (uint32_t)((slot + R::stages - 1) % R::stages) * stage_bytes);
+        commit_copies();
+        asked += WARPS;
+        uint8_t *planes = ring + (size_t)slot * stage_bytes;
+        slot = (slot + 1) % R::stages;
+        if constexpr (PACKED) {
+            const int32_t left = length - page * KV_PAGE_TOKENS;
+            expand_plane<DIM / 8>(type, planes, task.layout.keys, left, expanded, lane, 32);
+            expand_plane<DIM / 8>(type, planes + task.layout.keys.bytes, task.layout.values, left, expanded + R::plane, lane, 32);
+            planes = expanded;
+            __syncwarp();
+        }
+        const uint32_t keys = tile_address(planes), values = keys + R::plane;
+        float scores[2][4] = {};
+        score_pages<DIM, 1, BF16>(scores, q, keys);
+
+        /* Rounded query and rest give one score; of token 8 h + 2 t + i of the page. */
+        float weight[2][2], page_max = -INFINITY;
+#pragma unroll
+        for (int h = 0; h < 2; h++)
+#pragma unroll
+            for (int i = 0; i < 2; i++) {
+                const int32_t key = page * KV_PAGE_TOKENS + 8 * h + lane % 4 * 2 + i;
+                float score = scores[h][i] + scores[h][i + 2];
+                score = task.softcap != 0.0f ? capped(score, factor, task.softcap) * LOG2_E : score * (factor * LOG2_E);
+                weight[h][i] = key >= range.first && key < range.end ? score : -INFINITY;
+                page_max = fmaxf(page_max, weight[h][i]);
+            }
+        const float now = fmaxf(largest, quad_max(page_max)), shift = now == -INFINITY ? 0.0f : now;
+        const float keep = exp2_fast(largest - shift);
+        largest = now;
+        sum *= keep;
+        uint32_t p[4];
+#pragma unroll
+        for (int h = 0; h < 2; h++) {
+#pragma unroll
+            for (int i = 0; i < 2; i++) {
+                weight[h][i] = exp2_fast(weight[h][i] - shift);
+                sum += weight[h][i];
+            }
+            p[2 * h] = pack_pair<BF16>(weight[h][0], weight[h][1]);
+            p[2 * h + 1] = pack_rest<BF16>(weight[h][0], weight[h][1], p[2 * h]);
+        }
+        if (__any_sync(~0u, keep != 1.0f)) {
+#pragma unroll
+            for (int n = 0; n < DIM / 8; n++)
+#pragma unroll
+                for (int i = 0; i < 4; i++) out[n][i] *= keep;
+        }
+        add_values<DIM, BF16>(out, p, values);
+        __syncwarp(); /* the slot is copied over two turns from now, by any lane */
+    }
+    wait_for_copies<0>();
+    sum = quad_sum(sum);
+    __syncthreads();
+
+    /* The warps' results: [warp][query] of DIM sums, largest score, sum of weights. */
+    constexpr int STRIDE = DIM + 2;
+    float *results = reinterpret_cast<float *>(shared);
+    float *mine = results + (warp * QUERIES + lane / 4) * STRIDE;
+#pragma unroll
+    for (int n = 0; n < DIM / 8; n++)
+        *reinterpret_cast<float2 *>(mine + 8 * n + lane % 4 * 2) = {out[n][0] + out[n][2], out[n][1] + out[n][3]};
+    if (lane % 4 == 0) {
+        mine[DIM] = largest;
+        mine[DIM + 1] = sum;
+    }
+    __syncthreads();
+    for (int32_t i = (int32_t)threadIdx.x; i < QUERIES * DIM; i += WARPS * 32) {
+        const int32_t g = i / DIM, d = i % DIM, index = first_query + g;
+        if (index >= n_queries) break;
+        float most = -INFINITY, total = 0.0f, weights = 0.0f;
+        for (int w = 0; w < WARPS; w++) most = fmaxf(most, results[(w * QUERIES + g) * STRIDE + DIM]);
+        const float shift = most == -INFINITY ? 0.0f : most;
+        for (int w = 0; w < WARPS; w++) {
+            const float *result = results + (w * QUERIES + g) * STRIDE;
+            const float take = exp2_fast(result[DIM] - shift);
+            total += result[d] * take;
+            weights += result[DIM + 1] * take;
+        }
+        const int32_t to_row = task.first_row[sequence] + index / task.group;
+        const int32_t to_head = kv_head * task.group + index % task.group;
+        if (task.n_parts > 1) {
+            float *partial = partial_of(task, sequence, index / task.group, to_head, part);
+            partial[d] = total;
+            if (d == 0) {
+                partial[DIM] = most;
+                partial[DIM + 1] = weights;
+            }
+            continue;
+        }
+        if (task.sinks != NULL) { /* one more key, without a value */
+            const float sink = task.sinks[to_head] * LOG2_E, all = fmaxf(most, sink);
+            total *= exp2_fast(most - all);
+            weights = weights * exp2_fast(most - all) + exp2_fast(sink - all);
+        }
+        write_result(task, to_row, to_head, d, total, weights);
+    }
+}
+
+/* How many runs of a sequence have pages. */
+__device__ __forceinline__ int32_t count_runs(const AttendTask &task, int32_t sequence)
+{
+    const Run first = run_of(task, sequence, 0), all = {first.first, run_of(task, sequence, task.n_parts - 1).end};
+    const int32_t each = first.end - first.first;
+    return each > 0 ? (all.end - all.first + each - 1) / each : 0;
+}
+
+/* grid: rows, heads. A thread a dimension; the first warp turns the runs' largest scores into factors, which fit into shared
+ * memory MERGE_RUNS at a time. */
+enum { MERGE_RUNS = 256 };
+
+__global__ void merge_runs_kernel(const AttendTask task, int32_t most_rows)
+{
+    __shared__ float factors[MERGE_RUNS], shared_weights;
+    cuda_let_next_start();
+    const int32_t row = (int32_t)blockIdx.x, head = (int32_t)blockIdx.y, d = (int32_t)threadIdx.x;
+    const int32_t sequence = task.row_sequence[row], stride = task.head_dim_v + 2;
+    const int32_t parts = min(count_runs(task, sequence), (int32_t)MERGE_RUNS);
+    const float sink = task.sinks != NULL ? task.sinks[head] * LOG2_E : -INFINITY;
+    cuda_wait_for_inputs();
+    if (task.sequence_rows[sequence] > most_rows) return;
+    const float *partial = partial_of(task, sequence, row - task.first_row[sequence], head, 0);
+    if (d < 32) {
+        float most = sink;
+        for (int32_t i = d; i < parts; i += 32) most = fmaxf(most, partial[i * stride + task.head_dim_v]);
+        most = warp_max(most);
+        const float shift = most == -INFINITY ? 0.0f : most;
+        float weights = 0.0f;
+        for (int32_t i = d; i < parts; i += 32) {
+            factors[i] = exp2_fast(partial[i * stride + task.head_dim_v] - shift);
+            weights += factors[i] * partial[i * stride + task.head_dim_v + 1];
+        }
+        weights = warp_sum(weights) + exp2_fast(sink - shift);
+        if (d == 0) shared_weights = weights;
+    }
+    __syncthreads();
+    float total = 0.0f;
+#pragma unroll 8
+    for (int32_t i = 0; i < parts; i++) total += partial[i * stride + d] * factors[i];
+    write_result(task, row, head, d, total, shared_weights);
+}
+
+typedef void DecodeKernel(const AttendTask, const StoreTask, DType, int32_t, int32_t);
+
+struct DecodeVariant {
+    int32_t dim;
+    DecodeKernel *f16, *bf16, *packed;
+    int stages, blocks; /* of a ring; on a multiprocessor */
+};
+
+const DecodeVariant variants[] = {
+    {64, decode_kernel<64, false, false>, decode_kernel<64, true, false>, decode_kernel<64, false, true>,
+     Ring<64, false>::stages, 2},
+    {128, decode_kernel<128, false, false>, decode_kernel<128, true, false>, decode_kernel<128, false, true>,
+     Ring<128, false>::stages, 2},
+    {256, decode_kernel<256, false, false>, decode_kernel<256, true, false>, decode_kernel<256, false, true>,
+     Ring<256, false>::stages, 1},
+};
+
+const DecodeVariant *variant_of(int32_t dim)
+{
+    for (const DecodeVariant &variant : variants)
+        if (variant.dim == dim) return &variant;
+    return NULL;
+}
+
+/* Runs of pages a sequence's context is cut into: as many blocks as run at a time. */
+int32_t parts_of(int32_t at_a_time, int32_t blocks, int32_t context)
+{
+    const int32_t pages = (context + KV_PAGE_TOKENS - 1) / KV_PAGE_TOKENS;
+    const int32_t wanted = (at_a_time + blocks - 1) / blocks, most = (pages + LEAST_PAGES - 1) / LEAST_PAGES;
+    const int32_t parts = wanted < most ? wanted : most;
+    return parts < MERGE_RUNS ? parts : MERGE_RUNS;
+}
+
+} // namespace
+
+bool attention_decode_fits(const AttendTask &task, DType type)
+{
+    return type != DT_F32 && task.head_dim == task.head_dim_v && variant_of(task.head_dim) != NULL;
+}
+
+size_t attention_decode_workspace(const Attention *spec, int32_t max_rows)
+{
+    /* Parts times rows of a chip of up to 256 multiprocessors; with less room there are fewer parts. */
+    const size_t parts = (size_t)(512 / spec->n_kv_heads + 1 + 2 * (max_rows < 512 ? max_rows : 512));
+    return parts * (size_t)spec->n_heads * (size_t)(spec->head_dim_v + 2) * sizeof(float);
+}
+
+void attention_decode(CudaQueue *queue, const CudaBatch *batch, AttendTask task, DType type, int32_t most_rows,
+                      const StoreTask *store)
+{
+    StoreTask treat = {};
+    if (store != NULL) treat = *store;
+    treat.padded = task.head_dim + 8; /* rows of heads apart in banks */
+    const DecodeVariant *variant = variant_of(task.head_dim);
+    const bool packed = type != DT_F16 && type != DT_BF16;
+    const int32_t rows = batch->max_sequence_rows < most_rows ? batch->max_sequence_rows : most_rows;
+    const int32_t query_blocks = (rows * task.group + QUERIES - 1) / QUERIES;
+    task.n_parts = parts_of(queue->n_sms * variant->blocks, task.n_kv_heads * query_blocks * batch->n_sequences,
+                            batch->max_context);
+    task.part_rows = rows;
+    const size_t partial_bytes = (size_t)batch->n_sequences * (size_t)rows * (size_t)task.n_heads *
+                                 (size_t)(task.head_dim_v + 2) * sizeof(float);
+    while (task.n_parts > 1 && (size_t)task.n_parts * partial_bytes > queue->workspace_bytes) task.n_parts--;
+    task.partials = (float *)queue->workspace;
+    const size_t plane = (size_t)task.head_dim * KV_PAGE_TOKENS * 2;
+    const size_t stage = packed ? task.layout.head_bytes : 2 * plane;
+    size_t shared_bytes = WARPS * ((size_t)variant->stages * stage + (packed ? 2 * plane : 0));
+    if (store != NULL) shared_bytes += (QUERIES + 2) * (size_t)treat.padded * sizeof(float);
+    const size_t results = (size_t)WARPS * QUERIES * (size_t)(task.head_dim + 2) * sizeof(float);
+    if (shared_bytes < results) shared_bytes = results;
+    const dim3 grid((unsigned)task.n_parts, (unsigned)(task.n_kv_heads * query_blocks), (unsigned)batch->n_sequences);
+    cuda_launch(queue, packed ? variant->packed : type == DT_BF16 ? variant->bf16 : variant->f16, grid, dim3(WARPS * 32),
+                shared_bytes, task, treat, type, query_blocks, most_rows);
+    if (task.n_parts > 1)
+        cuda_launch(queue, merge_runs_kernel, dim3((unsigned)batch->n_rows, (unsigned)task.n_heads),
+                    dim3((unsigned)task.head_dim_v), 0, task, most_rows);
+}
