@@ -6,7 +6,7 @@ clients; how much of the first request's time to first token the second one need
 bare engine's speed the server costs one client. Rounds of what is compared are interleaved, because machines drift.
 
     python bench/serve_load.py --model MODEL.gguf [--peer 'COMMAND with {model} and {port}'] [--clients 1,4,16]
-    python bench/serve_load.py --model MODEL.gguf --clients '' --overhead-rounds 15    the overhead and the prefix alone
+    python bench/serve_load.py --model MODEL.gguf --clients '' --overhead-rounds 9 --threads 1    overhead and prefix alone
 
 The peer is any server with /v1/completions, such as
     python -m llama_cpp.server --model {model} --port {port} --n_ctx 8192
@@ -19,7 +19,9 @@ sys.path.pop(0)  # this directory: tokenize.py in it would hide Python's own
 
 import argparse
 import json
+import os
 import platform
+import resource
 import shlex
 import socket
 import statistics
@@ -59,6 +61,10 @@ class Server:
     def stop(self):
         self.process.terminate()
         self.process.wait(timeout=60)
+
+    def processor_seconds(self):
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def complete(self, prompt, max_tokens):
         """(time to first token, gaps between tokens, tokens) of one streamed completion."""
@@ -121,20 +127,39 @@ def shared_prefix(server, length):
     return [server.complete(prefix + question, 1)[0] for question in (" Then what happened?", " And who was it, really?")]
 
 
+def bare_run(words, tokens):
+    """(tokens a second, processor seconds) of the bare engine; it decodes twice and counts the second time."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    out = subprocess.run([word.replace("{tokens}", str(tokens)) for word in words], capture_output=True, check=True).stdout
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return json.loads(out)["results"][0]["tokens_per_second"], seconds / 2
+
+
+def served_run(server, prompt, tokens):
+    before = server.processor_seconds()
+    _, gaps, _ = server.complete(prompt, tokens)
+    return len(gaps) / sum(gaps), server.processor_seconds() - before
+
+
 def overhead(server, bench, model, tokens, rounds):
-    """Decoding by the bare engine and through the server, in turn; the ratio of each pair."""
-    pairs = []
-    words = [word.format(model=model, tokens=tokens) for word in shlex.split(bench)]
+    """Decoding by the bare engine and through the server, in turn, by the clock and by processor time. The latter is what
+    a token more costs (long runs less short ones), and says something on a busy machine too; on one thread it holds no
+    waiting for other threads."""
+    words = [word.replace("{model}", model) for word in shlex.split(bench)]
+    rates, costs = [], []
     for n in range(rounds):
-        bare = json.loads(subprocess.run(words, capture_output=True, check=True).stdout)["results"][0]["tokens_per_second"]
-        _, gaps, _ = server.complete(PROMPT.format(n=f"{n} overhead"), tokens)
-        pairs.append((bare, len(gaps) / sum(gaps)))
-    ratios = sorted(served / bare for bare, served in pairs)
-    return {"bare_tokens_per_second": statistics.median(bare for bare, _ in pairs),
-            "served_tokens_per_second": statistics.median(served for _, served in pairs),
-            "best_bare": max(bare for bare, _ in pairs), "best_served": max(served for _, served in pairs),
-            "overhead": 1 - statistics.median(ratios), "quartiles": [1 - ratios[len(ratios) * 3 // 4], 1 - ratios[len(ratios) // 4]],
-            "rounds": rounds}
+        prompt = PROMPT.format(n=f"{n} overhead")
+        served_run(server, prompt, 2)  # from here on the prompt is in the cache
+        (bare_rate, bare_long), (served_rate, served_long) = bare_run(words, 5 * tokens), served_run(server, prompt, 5 * tokens)
+        (_, bare_short), (_, served_short) = bare_run(words, tokens), served_run(server, prompt, tokens)
+        rates.append((bare_rate, served_rate))
+        costs.append(((bare_long - bare_short) / (4 * tokens), (served_long - served_short) / (4 * tokens)))
+    bare, served = (statistics.median(pair[i] for pair in costs) for i in (0, 1))
+    return {"bare_tokens_per_second": statistics.median(bare for bare, _ in rates),
+            "served_tokens_per_second": statistics.median(served for _, served in rates),
+            "bare_processor_ms": 1e3 * bare, "served_processor_ms": 1e3 * served, "processor_overhead": served / bare - 1,
+            "best_processor_overhead": min(pair[1] for pair in costs) / min(pair[0] for pair in costs) - 1, "rounds": rounds}
 
 
 def main():
@@ -148,8 +173,12 @@ def main():
     parser.add_argument("--prefix", type=int, default=3600, help="words of the shared prefix; 0: leave it out")
     parser.add_argument("--overhead-rounds", type=int, default=0)
     parser.add_argument("--bare", default=f"{ROOT}/build/bin/imp-bench -m {{model}} -p 0 -n {{tokens}} -d 24 -r 1 -o json --no-machine")
+    parser.add_argument("--threads", type=int, default=0, help="of imp-server and imp-bench; 0: as many as they choose")
     parser.add_argument("--out")
     options = parser.parse_args()
+    if options.threads:
+        options.imp += f" --threads {options.threads}"
+        options.bare += f" -t {options.threads}"
 
     servers = [Server("imp", options.imp, options.model)]
     if options.peer:
@@ -184,7 +213,8 @@ def main():
     if "shared_prefix" in report:
         print("shared prefix: second time to first token is {ratio:.1%} of the first's".format(**report["shared_prefix"]))
     if "overhead" in report:
-        print("one client: {bare_tokens_per_second:.1f} tok/s bare, {served_tokens_per_second:.1f} served, overhead {overhead:.1%}".format(**report["overhead"]))
+        print("one client: {bare_tokens_per_second:.1f} tok/s bare, {served_tokens_per_second:.1f} served; processor time a token "
+              "{bare_processor_ms:.3f} and {served_processor_ms:.3f} ms, overhead {processor_overhead:.1%}".format(**report["overhead"]))
     if options.out:
         Path(options.out).write_text(json.dumps(report, indent=1) + "\n")
 

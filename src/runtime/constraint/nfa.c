@@ -295,7 +295,8 @@ static void subset_reduce(const Nfa *nfa, Subset *subset)
             if (nfa->looks[i].behind) subset->behind[i] = nfa->looks[i].dfa->start;
         }
     }
-    qsort_r(subset->members, subset->count, sizeof *subset->members, compare_members, (void *)(uintptr_t)nfa);
+    if (subset->count > 1)
+        qsort_r(subset->members, subset->count, sizeof *subset->members, compare_members, (void *)(uintptr_t)nfa);
     size_t kept = 0;
     for (size_t i = 0; i < subset->count; i++) {
         const uint64_t member = subset->members[i];
