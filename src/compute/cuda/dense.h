@@ -20,18 +20,20 @@ typedef struct DensePart {
     const uint16_t *w; /* device, row-major */
     size_t w_stride;   /* elements between rows */
     int32_t rows;      /* even */
+    bool computed;     /* by an earlier kernel, which must be waited for */
     float scale;
     const float *bias; /* device [rows]; NULL: none */
     float *y;          /* device float32, row r at y + r * y_stride; unused by gated products */
     size_t y_stride;
 } DensePart;
 
-/* Rows of x in groups, each with a matrix of its own: the parts' matrices are stacks, matrix g starting at row g *
- * stack_rows, with scales[g] instead of `scale` and bias + g * stack_rows. */
+/* Rows of x in groups, each with a matrix of its own: the parts' matrices are stacks of those of groups first_group …
+ * end_group - 1, stack_rows rows each, with scales[group] instead of `scale` and bias + group * stack_rows. */
 typedef struct DenseGroups {
-    const int4 *tiles;      /* device: {group, first row, row past the group's last, 0}, at most DENSE_TILE_ROWS rows */
-    const int32_t *n_tiles; /* device */
-    int32_t max_tiles, n_groups;
+    const int4 *tiles; /* device: {group, first row, row past the tile's last, 0}, at most DENSE_TILE_ROWS rows */
+    const int32_t *tile_starts; /* device: group g has tiles tile_starts[g] … tile_starts[g + 1] - 1 */
+    int32_t first_group, end_group;
+    int32_t max_tiles; /* a bound of the tiles of these groups that the host knows */
     int32_t stack_rows;
     const float *scales[DENSE_MAX_PARTS]; /* device; NULL: the part's scale */
 } DenseGroups;

@@ -8,6 +8,7 @@
  *
  * Floor: the chosen experts' bytes once, over 4.5 TB/s (H200), or 6 n_slots n_ff n_embd operations.
  */
+#include "compute/cuda/dense.h"
 #include "compute/cuda/experts.h"
 #include "compute/cuda/launch.cuh"
 #include "compute/cuda/packed.h"
@@ -17,7 +18,11 @@ enum {
     SORT_THREADS = 512,
     TILE_THREADS = 1024,
     ALIGN = 256,
+    DENSE_ROWS = 96, /* mean rows of an expert from which on its matrices are decoded first */
 };
+
+/* Decoded matrices of some experts at a time. */
+static const size_t PANEL_BYTES = (size_t)256 << 20;
 
 /* ---- sorting ---- */
 
@@ -70,9 +75,9 @@ static __global__ void __launch_bounds__(SORT_THREADS)
     if (expert == (int)gridDim.x - 1) first[expert + 1] = n_slots;
 }
 
-/* Tiles of at most tile_rows places of one expert. One block. */
+/* Tiles of at most tile_rows places of one expert, those of expert e from starts[e] on. One block. */
 static __global__ void __launch_bounds__(TILE_THREADS)
-    tile_kernel(const int32_t *first, int n_experts, int tile_rows, int4 *tiles, int32_t *n_tiles)
+    tile_kernel(const int32_t *first, int n_experts, int tile_rows, int4 *tiles, int32_t *starts)
 {
     __shared__ int sums[33];
     cuda_let_next_start();
@@ -82,11 +87,12 @@ static __global__ void __launch_bounds__(TILE_THREADS)
         const int expert = base + threadIdx.x;
         const int begin = expert < n_experts ? first[expert] : 0, end = expert < n_experts ? first[expert + 1] : 0;
         int total, tile = done + scan_threads((end - begin + tile_rows - 1) / tile_rows, sums, &total);
+        if (expert < n_experts) starts[expert] = tile;
         for (int row = begin; row < end; row += tile_rows)
             tiles[tile++] = make_int4(expert, row, min(row + tile_rows, end), 0);
         done += total;
     }
-    if (threadIdx.x == 0) *n_tiles = done;
+    if (threadIdx.x == 0) starts[n_experts] = done;
 }
 
 /* ---- rows in, rows out ---- */
@@ -104,6 +110,17 @@ static __global__ void __launch_bounds__(256)
     uint16_t *to = out + (size_t)places[slot] * width;
     for (int i = threadIdx.x; i < width; i += blockDim.x)
         to[i] = __bfloat16_as_ushort(__float2bfloat16_rn(from[i] * weight));
+}
+
+/* out[place] = x[slot_rows[place]], 16 bytes at a time. A block a place. */
+static __global__ void __launch_bounds__(128)
+    gather_kernel(const uint16_t *x, const int32_t *slot_rows, int width, uint16_t *out)
+{
+    cuda_let_next_start();
+    cuda_wait_for_inputs();
+    const uint4 *from = (const uint4 *)(x + (size_t)slot_rows[blockIdx.x] * width);
+    uint4 *to = (uint4 *)(out + (size_t)blockIdx.x * width);
+    for (int i = threadIdx.x; i < width / 8; i += blockDim.x) to[i] = from[i];
 }
 
 /* y[place] = w x + bias in float32 for F32 experts: a warp an output. input_weights NULL: 1; x_by_place: x has a row a
@@ -155,7 +172,7 @@ static __global__ void __launch_bounds__(256)
 /* All scratch of a layer; with a NULL base only its size counts. */
 typedef struct Scratch {
     float *scores, *weights, *y, *parts[2], *shared_y, *shared_weight;
-    int32_t *chosen, *first, *slot_rows, *places, *n_tiles;
+    int32_t *chosen, *first, *slot_rows, *places, *tile_starts;
     int4 *tiles;
     uint16_t *input, *hidden;
     size_t bytes;
@@ -177,6 +194,13 @@ static bool needs_parts(const Weight *gate, const Weight *up, const Weight *down
            down->type == DT_F32;
 }
 
+/* Whether experts meet enough rows that decoding their matrices first pays, and the copy engine can take them. */
+static bool many_rows(const Experts *spec, int32_t n_embd, int32_t n_rows)
+{
+    return (int64_t)n_rows * spec->n_used >= (int64_t)DENSE_ROWS * spec->n_experts && n_embd % 64 == 0 &&
+           spec->n_ff % 64 == 0 && !needs_parts(spec->gate, spec->up, spec->down);
+}
+
 static Scratch lay_out(uint8_t *base, const Experts *spec, int32_t n_embd, int32_t n_rows)
 {
     Scratch s = {};
@@ -190,9 +214,10 @@ static Scratch lay_out(uint8_t *base, const Experts *spec, int32_t n_embd, int32
     s.first = (int32_t *)take(base, &s.bytes, experts + 1, sizeof(int32_t));
     s.slot_rows = (int32_t *)take(base, &s.bytes, slots, sizeof(int32_t));
     s.places = (int32_t *)take(base, &s.bytes, slots, sizeof(int32_t));
-    s.n_tiles = (int32_t *)take(base, &s.bytes, 1, sizeof(int32_t));
+    s.tile_starts = (int32_t *)take(base, &s.bytes, experts + 1, sizeof(int32_t));
     s.tiles = (int4 *)take(base, &s.bytes, slots / PACKED_LEAST_ROWS + experts, sizeof(int4));
-    if (spec->weight_on_input) s.input = (uint16_t *)take(base, &s.bytes, slots * embd, sizeof(uint16_t));
+    if (spec->weight_on_input || many_rows(spec, n_embd, n_rows))
+        s.input = (uint16_t *)take(base, &s.bytes, slots * embd, sizeof(uint16_t));
     s.hidden = (uint16_t *)take(base, &s.bytes, hidden, sizeof(uint16_t));
     if (needs_parts(spec->gate, spec->up, spec->down) ||
         (shared->n_ff > 0 && needs_parts(&shared->gate, &shared->up, &shared->down)))
@@ -212,7 +237,8 @@ size_t cuda_experts_workspace(const Experts *spec, int32_t n_embd, int32_t max_r
     shared.type = DT_Q8_0;
     shared.rows = spec->shared.n_ff;
     shared.cols = n_embd;
-    const size_t inner = larger(2 * cuda_gemm_workspace(&shared, max_rows), cuda_route_workspace(spec));
+    size_t inner = larger(2 * cuda_gemm_workspace(&shared, max_rows), cuda_route_workspace(spec));
+    if (many_rows(spec, n_embd, max_rows)) inner = larger(inner, PANEL_BYTES);
     return larger(lay_out(NULL, spec, n_embd, max_rows).bytes + inner, cuda_experts_row_workspace(spec));
 }
 
@@ -225,6 +251,7 @@ typedef struct Run {
     const Experts *spec;
     const CudaAct *x;
     int32_t n_rows, n_slots, n_embd;
+    bool dense; /* matrices are decoded to bfloat16 first */
     Scratch scratch;
     GemmGroups groups;
 } Run;
@@ -246,6 +273,40 @@ static void grouped_part(const Run *run, const uint16_t *x, const GemmGroups *gr
         packed_product(run->queue, x, run->n_slots, output, 1, NULL, groups);
 }
 
+/* The experts' matrices as bfloat16, as many experts at a time as the workspace holds. gate NULL: float32 outputs. */
+static void grouped_dense(const Run *run, const uint16_t *x, const CudaOutput *outputs, int32_t n_outputs,
+                          const DenseGate *gate)
+{
+    const int32_t n_experts = run->spec->n_experts, rows = outputs[0].weight->stack_rows,
+                  cols = outputs[0].weight->cols;
+    const size_t matrix = (size_t)rows * (size_t)cols;
+    const size_t fitting = run->queue->workspace_bytes / (matrix * sizeof(uint16_t) * (size_t)n_outputs);
+    DenseGroups groups = {};
+    groups.tiles = run->scratch.tiles;
+    groups.tile_starts = run->scratch.tile_starts;
+    groups.stack_rows = rows;
+    for (int32_t first = 0; first < n_experts; first = groups.end_group) {
+        groups.first_group = first;
+        groups.end_group = (size_t)(n_experts - first) < fitting ? n_experts : first + (int32_t)fitting;
+        const int32_t n_groups = groups.end_group - first;
+        groups.max_tiles = run->n_slots / DENSE_TILE_ROWS + n_groups;
+        DensePart parts[2] = {};
+        for (int32_t i = 0; i < n_outputs; i++) {
+            uint16_t *panel = (uint16_t *)run->queue->workspace + (size_t)i * (size_t)n_groups * matrix;
+            panel_decode(run->queue, outputs[i].weight, (int64_t)first * rows, n_groups * rows, panel);
+            parts[i].w = panel;
+            parts[i].w_stride = (size_t)cols;
+            parts[i].rows = rows;
+            parts[i].computed = true;
+            parts[i].scale = 1.0f;
+            parts[i].bias = outputs[i].bias;
+            parts[i].y = outputs[i].y;
+            parts[i].y_stride = (size_t)rows;
+        }
+        dense_product(run->queue, x, (size_t)cols, run->n_slots, cols, parts, n_outputs, gate, &groups);
+    }
+}
+
 /* hidden[place] = activation(gate x) * (up x): bfloat16, or float32 in parts[1] where the next matrix is. */
 static void grouped_up(const Run *run)
 {
@@ -257,6 +318,14 @@ static void grouped_up(const Run *run)
     GemmGroups groups = run->groups;
     groups.x_rows = spec->weight_on_input ? NULL : s->slot_rows;
     const uint16_t *x = spec->weight_on_input ? s->input : run->x->bf16;
+    if (run->dense) {
+        if (!spec->weight_on_input)
+            cuda_launch(run->queue, gather_kernel, dim3((unsigned)run->n_slots), dim3(128), 0, x, s->slot_rows,
+                        run->n_embd, s->input);
+        const DenseGate gate = {spec->activation, spec->limit, s->hidden, (size_t)spec->n_ff};
+        grouped_dense(run, s->input, outputs, 2, &gate);
+        return;
+    }
     if (!needs_parts(spec->gate, spec->up, spec->down)) {
         const GemmGate gate = {spec->activation, spec->limit, s->hidden, (size_t)spec->n_ff};
         packed_product(run->queue, x, run->n_slots, outputs, 2, &gate, &groups);
@@ -273,7 +342,9 @@ static void grouped_up(const Run *run)
 static void grouped_down(const Run *run)
 {
     const CudaOutput down = {run->experts->down, run->experts->down_bias, run->scratch.y};
-    if (down.weight->type == DT_F32)
+    if (run->dense)
+        grouped_dense(run, run->scratch.hidden, &down, 1, NULL);
+    else if (down.weight->type == DT_F32)
         grouped_f32(run, &down, run->scratch.parts[1], true, false);
     else
         packed_product(run->queue, run->scratch.hidden, run->n_slots, &down, 1, NULL, &run->groups);
@@ -315,21 +386,22 @@ static void sort_slots(Run *run)
 {
     const Scratch *s = &run->scratch;
     const int32_t n_experts = run->spec->n_experts, n_slots = run->n_slots;
-    run->groups.tile_rows = packed_tile_rows((n_slots + n_experts - 1) / n_experts);
+    run->groups.tile_rows =
+        run->dense ? (int32_t)DENSE_TILE_ROWS : packed_tile_rows((n_slots + n_experts - 1) / n_experts);
     run->groups.max_tiles = n_slots / run->groups.tile_rows + (n_slots < n_experts ? n_slots : n_experts);
     run->groups.tiles = s->tiles;
-    run->groups.n_tiles = s->n_tiles;
+    run->groups.n_tiles = s->tile_starts + n_experts;
     cuda_launch(run->queue, sort_kernel, dim3((unsigned)n_experts), dim3(SORT_THREADS), 0, s->chosen, n_slots,
                 run->spec->n_used, s->first, s->slot_rows, s->places);
     cuda_launch(run->queue, tile_kernel, dim3(1), dim3(TILE_THREADS), 0, s->first, n_experts, run->groups.tile_rows,
-                s->tiles, s->n_tiles);
+                s->tiles, s->tile_starts);
 }
 
 void cuda_experts_grouped(CudaQueue *queue, const CudaExperts *experts, const CudaAct *x, int32_t n_rows, float *out)
 {
     const Experts *spec = experts->spec;
     CudaQueue inner = *queue; /* products in here have the workspace behind the scratch */
-    Run run = {&inner, experts, spec, x, n_rows, n_rows * spec->n_used, experts->down->stack_rows, {}, {}};
+    Run run = {&inner, experts, spec, x, n_rows, n_rows * spec->n_used, experts->down->stack_rows, false, {}, {}};
     run.scratch = lay_out((uint8_t *)queue->workspace, spec, run.n_embd, n_rows);
     const Scratch *s = &run.scratch;
     if (queue->error == cudaSuccess && s->bytes > queue->workspace_bytes) queue->error = cudaErrorMemoryAllocation;
@@ -337,6 +409,10 @@ void cuda_experts_grouped(CudaQueue *queue, const CudaExperts *experts, const Cu
     inner.workspace = (uint8_t *)queue->workspace + s->bytes;
     inner.workspace_bytes = queue->workspace_bytes - s->bytes;
 
+    const size_t largest =
+        (size_t)run.n_embd * (size_t)spec->n_ff * 2 * sizeof(uint16_t); /* gate and up of one expert */
+    run.dense = many_rows(spec, run.n_embd, n_rows) && !queue->deterministic && inner.workspace_bytes >= largest &&
+                dense_possible(queue, s->input, run.n_embd, (size_t)run.n_embd);
     cuda_route(&inner, experts, x->f32, n_rows, s->scores, s->chosen, s->weights);
     sort_slots(&run);
     if (spec->weight_on_input)

@@ -4,18 +4,21 @@
  * Floor for few rows: the bytes of the packed matrix over 4.5 TB/s (H200). From about 100 rows on the tensor cores'
  * mma.sync rate and reading x from shared memory decide.
  *
+ * Measured over a layer of an 8B model: BF16 at 8 rows 3.0 TB/s; Q4_K 120 us at 8 rows and 270 us at 64 (103 TFLOP/s),
+ * where decoding weights and the short share of k of a block cost more than memory does.
+ *
  * Schedule. A block computes 128 rows of w by kRowTiles * 8 rows of x; each of its 4 warps 32 rows of w. Along k it
- * walks in spans of 128. The lane (g, t), g = lane / 4, t = lane % 4, reads of rows g, g + 8, g + 16, g + 24 the 32
- * elements [32 t, 32 t + 32) of the span straight from the planes: one group of the quantization, one span ahead. Eight
- * elements at a time become bfloat16 fragments of mma.m16n8k16. Which k an instruction's slot stands for is free as
- * long as both operands agree, so x is put into shared memory (cp.async, kStages deep) such that the lane finds the
- * same elements of row g.
+ * walks in spans of 128 (64 for 16-bit types), kStages of which are on their way to shared memory at any time
+ * (cp.async). The lane (g, t), g = lane / 4, t = lane % 4, copies of rows g, g + 8, g + 16, g + 24 the 32 elements [32
+ * t, 32 t + 32) of the span straight from the planes, one group of the quantization, to a place that only it reads.
+ * Eight elements at a time become bfloat16 fragments of mma.m16n8k16. Which k an instruction's slot stands for is free
+ * as long as both operands agree, so x is put into shared memory such that the lane finds the same elements of row g.
  *
  * k is split over the blocks of a cluster, by the shape of the matrix alone, and their sums are added in order of rank
  * through distributed shared memory: a row's result does not depend on how many rows there are.
  */
 #include "compute/cuda/activation.cuh"
-#include "compute/cuda/codec.cuh"
+#include "compute/cuda/codec_bf16.cuh"
 #include "compute/cuda/launch.cuh"
 #include "compute/cuda/packed.h"
 
@@ -24,10 +27,8 @@ enum {
     kThreads = 32 * kWarps,
     kWarpRows = 32, /* of w */
     kBlockRows = kWarps * kWarpRows,
-    kSpan = 128,
-    kSpanChunks = kSpan / 8, /* of 16 bytes of x */
-    kStages = 3,
     kSumStride = kBlockRows + 4, /* floats: spreads the banks */
+    kMaxRanks = 8,
 };
 
 typedef struct PackedMatrix {
@@ -82,156 +83,210 @@ __device__ __forceinline__ bool packed_task(const PackedArguments &a, int tile_r
     return true;
 }
 
-/* ---- x in shared memory ---- */
+/* ---- from global to shared memory ---- */
 
-/* Chunk c of a span belongs to lane column t as its j-th. Lanes of a plain 16-bit type take turns, so that a warp's
- * loads of w are whole lines; a group's lane has 32 elements in a row. */
-template <DType T> struct Chunks {
+/* How spans of a type lie in shared memory: a stage holds x, then the low and the high planes' bits of w. */
+template <DType T, int kRowTiles> struct Stage {
+    static constexpr bool kPlain = codec_shape(T).scaling == SCALING_NONE;
+    /* Lanes of a 16-bit type take 16-byte chunks in turns, so that a warp's loads are whole lines. */
     static constexpr bool kTurns = codec_shape(T).low_bits == 16;
-    static __device__ __forceinline__ int column(int c) { return kTurns ? c % 4 : c / 4; }
-    static __device__ __forceinline__ int turn(int c) { return kTurns ? c / 4 : c % 4; }
-    /* 16-byte slot of (8-row tile, turn, lane); the last term keeps both the copy's writes and the reads free of
-     * conflicts. */
+    static constexpr int kSpan = kTurns ? 64 : 128;
+    static constexpr int kChunks = kSpan / 8, kLaneChunks = kChunks / 4; /* 16 bytes of x */
+    static constexpr int kLowBytes = kSpan / 4 * codec_shape(T).low_bits / 8,
+                         kLowUnit = kLowBytes < 16 ? kLowBytes : 16;
+    static constexpr int kHighBytes = 4 * codec_shape(T).high_bits;
+    static constexpr int kXBytes = kRowTiles * 8 * kSpan * 2;
+    static constexpr int kLowAt = kXBytes, kHighAt = kLowAt + 4 * kThreads * kLowBytes;
+    /* Scales of a row: those of the span, or of the 256 elements it lies in where they are interwoven. */
+    static constexpr CodecScaling kScaling = codec_shape(T).scaling;
+    static constexpr bool kInterwoven =
+        kScaling == SCALING_SIX_MIN || kScaling == SCALING_SIX || kScaling == SCALING_SIX_SPLIT;
+    static constexpr int kScaleBytes = codec_shape(T).plane_bytes[PLANE_SCALES] / (kInterwoven ? 1 : 2);
+    static constexpr int kSuperBytes = codec_shape(T).plane_bytes[PLANE_SUPER]; /* of 256 elements; 4 are copied */
+    static constexpr int kScalesAt = kHighAt + 4 * kThreads * kHighBytes,
+                         kSuperAt = kScalesAt + kBlockRows * kScaleBytes;
+    static constexpr int kBytes = (kSuperAt + kBlockRows * (kSuperBytes > 0 ? 4 : 0) + 15) / 16 * 16;
+    static constexpr int kCount = kBytes > 30 * 1024 ? 3 : kBytes > 16 * 1024 ? 4 : 6;
+
+    static __device__ __forceinline__ int column(int chunk) { return kTurns ? chunk % 4 : chunk / kLaneChunks; }
+    static __device__ __forceinline__ int turn(int chunk) { return kTurns ? chunk / 4 : chunk % kLaneChunks; }
+    /* 16-byte slot of x; the last term keeps both the copy's writes and the reads free of bank conflicts. */
     static __device__ __forceinline__ int slot(int tile, int turn, int lane)
     {
-        return (tile * 4 + turn) * 32 + (lane ^ (kTurns ? turn % 2 * 4 : turn * 2));
+        return (tile * kLaneChunks + turn) * 32 + (lane ^ (kTurns ? turn * 4 : turn * 2));
+    }
+    /* Bytes of this thread's strip i. */
+    static __device__ __forceinline__ int low(int i, int unit)
+    {
+        return kLowAt + ((i * (kLowBytes / kLowUnit) + unit) * kThreads + (int)threadIdx.x) * kLowUnit;
+    }
+    static __device__ __forceinline__ int high(int i)
+    {
+        return kHighAt + (i * kThreads + (int)threadIdx.x) * kHighBytes;
+    }
+    /* Scales of the row of this thread's strip i, which four lanes share. */
+    static __device__ __forceinline__ int scales(int i)
+    {
+        return kScalesAt + (i * (kThreads / 4) + (int)threadIdx.x / 4) * kScaleBytes;
+    }
+    static __device__ __forceinline__ int super(int i)
+    {
+        return kSuperAt + (i * (kThreads / 4) + (int)threadIdx.x / 4) * 4;
     }
 };
 
-__device__ __forceinline__ void copy_async(void *to, const void *from, bool present)
+template <int n> __device__ __forceinline__ void copy_async(void *to, const void *from, bool present)
 {
-    const int bytes = present ? 16 : 0; /* the rest of 16 becomes zeros */
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"((uint32_t)__cvta_generic_to_shared(to)),
-                 "l"(from), "r"(bytes)
-                 : "memory");
+    const int bytes = present ? n : 0; /* the rest becomes zeros */
+    const uint32_t at = (uint32_t)__cvta_generic_to_shared(to);
+    if constexpr (n == 16)
+        asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(at), "l"(from), "r"(bytes) : "memory");
+    else
+        asm volatile("cp.async.ca.shared.global [%0], [%1], %3, %2;" ::"r"(at), "l"(from), "r"(bytes), "n"(n)
+                     : "memory");
 }
 
 /* Eight elements that need not lie on 16 bytes. */
-__device__ __forceinline__ void copy_slowly(uint4 *to, const uint16_t *from, int n)
+__device__ __forceinline__ void copy_slowly(void *to, const uint16_t *from, int n)
 {
     uint32_t words[4] = {};
     for (int i = 0; i < 8; i++)
         if (i < n) words[i / 2] |= (uint32_t)from[i] << (i % 2 * 16);
-    *to = make_uint4(words[0], words[1], words[2], words[3]);
+    *(uint4 *)to = make_uint4(words[0], words[1], words[2], words[3]);
+}
+
+/* Which elements of x this thread copies of every span: chunk threadIdx.x % kChunks of some rows. */
+template <DType T, int kRowTiles> struct XRows {
+    using S = Stage<T, kRowTiles>;
+    static constexpr int kCount = kRowTiles * 8 * S::kChunks / kThreads, kStep = kThreads / S::kChunks;
+    int32_t row[kCount]; /* -1: none */
+
+    __device__ __forceinline__ XRows(const PackedArguments &a, const Task &task)
+    {
+#pragma unroll
+        for (int i = 0; i < kCount; i++) {
+            const int at = task.row + i * kStep + (int)threadIdx.x / S::kChunks;
+            row[i] = at >= task.end_row ? -1 : a.x_rows != nullptr ? a.x_rows[at] : at;
+        }
+    }
+
+    __device__ __forceinline__ void copy(const PackedArguments &a, int span, uint8_t *stage) const
+    {
+        const int chunk = threadIdx.x % S::kChunks, k = span * S::kSpan + chunk * 8;
+        const bool aligned = a.cols % 8 == 0, inside = k < a.cols;
+        const uint16_t *from = a.x + (inside ? k : 0);
+#pragma unroll
+        for (int i = 0; i < kCount; i++) {
+            const int r = i * kStep + (int)threadIdx.x / S::kChunks;
+            const bool present = inside && row[i] >= 0;
+            uint8_t *to = stage + 16 * S::slot(r / 8, S::turn(chunk), r % 8 * 4 + S::column(chunk));
+            const uint16_t *elements = from + (size_t)(uint32_t)max(row[i], 0) * (uint32_t)a.cols;
+            if (aligned)
+                copy_async<16>(to, elements, present);
+            else
+                copy_slowly(to, elements, present ? a.cols - k : 0);
+        }
+    }
+};
+
+/* Lane t copies the t-th 4 bytes of a row's scales, or lane 0 all at once; lane 3 what belongs to 256 elements. */
+template <DType T, int kRowTiles>
+__device__ __forceinline__ void copy_scales(const PackedArguments &a, const CodecRow &row, int i, int span,
+                                            uint8_t *stage)
+{
+    using S = Stage<T, kRowTiles>;
+    const int t = threadIdx.x % 4, super = span / 2;
+    if constexpr (S::kScaleBytes == 12) { /* rows of 12 bytes: no better alignment than 4 */
+        if (t < 3) copy_async<4>(stage + S::scales(i) + 4 * t, row.scales + super * 12 + 4 * t, true);
+    } else if constexpr (S::kScaleBytes > 0) {
+        if (t == 0)
+            copy_async<S::kScaleBytes>(stage + S::scales(i),
+                                       row.scales + (S::kInterwoven ? super : span) * S::kScaleBytes, true);
+    }
+    if constexpr (S::kSuperBytes > 0)
+        if (t == 3) copy_async<4>(stage + S::super(i), row.super + (S::kSuperBytes == 4 ? super : super / 2) * 4, true);
 }
 
 template <DType T, int kRowTiles>
-__device__ __forceinline__ void copy_span(const PackedArguments &a, const Task &task, int span, uint4 *stage)
+__device__ __forceinline__ void copy_w(const PackedArguments &a, const CodecRow (&rows)[4], int span, uint8_t *stage)
 {
-    const bool aligned = a.cols % 8 == 0;
+    using S = Stage<T, kRowTiles>;
+    constexpr int kUnitElements = S::kLowUnit * 8 / codec_shape(T).low_bits;
+    const int t = threadIdx.x % 4;
 #pragma unroll
-    for (int i = 0; i < kRowTiles * 8 * kSpanChunks / kThreads; i++) {
-        const int at = i * kThreads + threadIdx.x, r = at / kSpanChunks, c = at % kSpanChunks;
-        const int row = task.row + r, k = span * kSpan + c * 8;
-        const bool present = row < task.end_row && k < a.cols;
-        const int x_row = !present ? 0 : a.x_rows != nullptr ? a.x_rows[row] : row;
-        const uint16_t *from = a.x + (size_t)x_row * a.cols + (present ? k : 0);
-        uint4 *to = stage + Chunks<T>::slot(r / 8, Chunks<T>::turn(c), r % 8 * 4 + Chunks<T>::column(c));
-        if (aligned)
-            copy_async(to, from, present);
-        else
-            copy_slowly(to, from, present ? a.cols - k : 0);
+    for (int i = 0; i < 4; i++) {
+#pragma unroll
+        for (int unit = 0; unit < S::kLowBytes / S::kLowUnit; unit++) {
+            const int k = span * S::kSpan + (S::kTurns ? unit * 32 + t * 8 : t * 32 + unit * kUnitElements);
+            const bool present = k < a.cols;
+            const uint8_t *from = rows[i].low + (present ? k : 0) / 8 * codec_shape(T).low_bits;
+            copy_async<S::kLowUnit>(stage + S::low(i, unit), from, present);
+        }
+        copy_scales<T, kRowTiles>(a, rows[i], i, span, stage);
+        if constexpr (S::kHighBytes > 0) {
+            const int group = span * 4 + t;
+            const bool present = group * CODEC_GROUP < a.cols;
+            const uint8_t *from = rows[i].high + (present ? group : 0) * S::kHighBytes;
+            copy_async<S::kHighBytes>(stage + S::high(i), from, present);
+        }
     }
 }
 
-/* ---- w in registers ---- */
+/* ---- from shared memory to fragments ---- */
 
-__device__ __forceinline__ uint32_t pack_pair(float low, float high)
-{
-    const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
-    return *(const uint32_t *)&pair;
-}
-
-/* The 32 elements of a span that a lane has of one row. */
-template <DType T> struct Strip {
-    static constexpr bool kPlain = codec_shape(T).scaling == SCALING_NONE;
+/* The elements of a span that a lane has of one row. */
+template <DType T, int kRowTiles> struct Strip {
+    using S = Stage<T, kRowTiles>;
+    uint32_t low_words[S::kLowBytes / 4];
     CodecBits<T> bits;
     CodecScales scales;
 
-    __device__ __forceinline__ void load(const CodecRow &row, int span, int t, int cols)
+    __device__ __forceinline__ void read(const uint8_t *stage, int i, int span, int cols)
     {
-        if constexpr (kPlain) {
-            constexpr int kChunk = codec_shape(T).low_bits == 16 ? 8 : 16; /* elements of 16 bytes */
+        codec_words<S::kLowUnit / 4>(stage + S::low(i, 0), low_words);
+        if constexpr (S::kLowBytes > 16) codec_words<4>(stage + S::low(i, 1), low_words + 4);
+        if constexpr (!S::kPlain) {
 #pragma unroll
-            for (int i = 0; i < kSpan / 4 / kChunk; i++) {
-                const int at = span * kSpan + (kChunk == 8 ? i * 32 + t * 8 : t * 32 + i * 16);
-                uint4 four = make_uint4(0, 0, 0, 0);
-                if (at < cols) four = __ldg((const uint4 *)(row.low + (size_t)at * (16 / kChunk)));
-                bits.low[4 * i] = four.x;
-                bits.low[4 * i + 1] = four.y;
-                bits.low[4 * i + 2] = four.z;
-                bits.low[4 * i + 3] = four.w;
-            }
-        } else {
-            const int group = span * 4 + t;
-            const bool present = group * CODEC_GROUP < cols;
-            bits = codec_load<T>(row, present ? group : 0);
-            scales = codec_scales<T>(row, present ? group : 0);
-            if (!present) scales = CodecScales{};
+            for (int word = 0; word < S::kLowBytes / 4; word++) bits.low[word] = low_words[word];
+            codec_words<CodecBits<T>::n_high>(stage + S::high(i), bits.high);
+            const int t = threadIdx.x % 4, group = span * 4 + t;
+            const int half = S::kSuperBytes == 2 ? span / 2 % 2 * 2 : 0;
+            const CodecRow row = {nullptr, nullptr, stage + S::scales(i), stage + S::super(i) + half};
+            scales = codec_scales<T>(row, S::kInterwoven ? group % 8 : t);
+            if (group * CODEC_GROUP >= cols) scales = CodecScales{};
         }
     }
 
     /* Pairs (0, 1), (2, 3), (4, 5), (6, 7) of the lane's chunk j, as bfloat16. */
     __device__ __forceinline__ void pairs(int j, uint32_t (&out)[4]) const
     {
-        if constexpr (T == DT_BF16) {
-#pragma unroll
-            for (int i = 0; i < 4; i++) out[i] = bits.low[4 * j + i];
-        } else if constexpr (T == DT_F16) {
-#pragma unroll
-            for (int i = 0; i < 4; i++) {
-                const uint32_t word = bits.low[4 * j + i];
-                out[i] = pack_pair(codec_half(word & 0xFFFF), codec_half(word >> 16));
-            }
-        } else if constexpr (kPlain) {
-#pragma unroll
-            for (int i = 0; i < 4; i++) {
-                const uint32_t word = bits.low[2 * j + i / 2] >> (i % 2 * 16);
-                const __half2_raw both = __nv_cvt_fp8x2_to_halfraw2((__nv_fp8x2_storage_t)(word & 0xFFFF),
-                                                                    T == DT_F8_E4M3 ? __NV_E4M3 : __NV_E5M2);
-                out[i] = pack_pair(codec_half(both.x), codec_half(both.y));
-            }
-        } else {
-            const uint32_t quads[2] = {codec_quad<T>(bits, 2 * j), codec_quad<T>(bits, 2 * j + 1)};
-            float value[8];
-#pragma unroll
-            for (int e = 0; e < 8; e++) {
-                const int position = codec_position(T, e);
-                value[e] = number(quads[position / 4], position % 4) * scales.scale[j / 2];
-                if constexpr (codec_has_minimum(T)) value[e] += scales.minimum[j / 2];
-            }
-#pragma unroll
-            for (int i = 0; i < 4; i++) out[i] = pack_pair(value[2 * i], value[2 * i + 1]);
-        }
-    }
-
-    /* Signed byte `at` of a quad less the type's zero: the byte, its sign flipped, is put under the exponent of 2^23.
-     */
-    static __device__ __forceinline__ float number(uint32_t quad, int at)
-    {
-        constexpr bool kSigned = codec_shape(T).low_bits == 8 || codec_is_table(T);
-        const uint32_t flipped = kSigned ? quad ^ 0x80808080u : quad;
-        const float shifted = __uint_as_float(__byte_perm(flipped, 0x4B000000u, 0x7440u | (uint32_t)at));
-        return shifted - (8388608.0f + (kSigned ? 128.0f : 0.0f) + (float)codec_shape(T).zero);
+        if constexpr (S::kPlain)
+            bf16_from_plain<T>(low_words + j * (codec_shape(T).low_bits / 4), out);
+        else
+            bf16_from_quads<T>(codec_quad<T>(bits, 2 * j), codec_quad<T>(bits, 2 * j + 1), scales.scale[j / 2],
+                               scales.minimum[j / 2], out);
     }
 };
 
 __device__ __forceinline__ void mma(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1)
 {
-    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
-                 "{%0, %1, %2, %3};"
-                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+        "{%0, %1, %2, %3};"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
 /* sums += 32 rows of w times the rows of x, over one span. */
 template <DType T, int kRowTiles>
-__device__ __forceinline__ void multiply_span(const Strip<T> (&strips)[4], const uint4 *stage,
-                                              float (&sums)[2][kRowTiles][4])
+__device__ __forceinline__ void multiply_span(const uint8_t *stage, int span, int cols, float (&sums)[2][kRowTiles][4])
 {
-    const int lane = threadIdx.x % 32;
+    using S = Stage<T, kRowTiles>;
+    constexpr int kBatch = kRowTiles < 4 ? kRowTiles : 4; /* tiles between two uses of the same sums */
+    Strip<T, kRowTiles> strips[4];
 #pragma unroll
-    for (int j = 0; j < 4; j++) {
+    for (int i = 0; i < 4; i++) strips[i].read(stage, i, span, cols);
+#pragma unroll
+    for (int j = 0; j < S::kLaneChunks; j++) {
         uint32_t w[2][2][4]; /* [16 rows][instruction][fragment] */
 #pragma unroll
         for (int m = 0; m < 2; m++) {
@@ -247,13 +302,19 @@ __device__ __forceinline__ void multiply_span(const Strip<T> (&strips)[4], const
             }
         }
 #pragma unroll
-        for (int tile = 0; tile < kRowTiles; tile++) {
-            const uint4 x = stage[Chunks<T>::slot(tile, j, lane)];
+        for (int first = 0; first < kRowTiles; first += kBatch) {
+            uint4 x[kBatch];
 #pragma unroll
-            for (int m = 0; m < 2; m++) {
-                mma(sums[m][tile], w[m][0], x.x, x.y);
-                mma(sums[m][tile], w[m][1], x.z, x.w);
-            }
+            for (int tile = 0; tile < kBatch; tile++)
+                x[tile] = ((const uint4 *)stage)[S::slot(first + tile, j, threadIdx.x % 32)];
+#pragma unroll
+            for (int tile = 0; tile < kBatch; tile++)
+#pragma unroll
+                for (int m = 0; m < 2; m++) mma(sums[m][first + tile], w[m][0], x[tile].x, x[tile].y);
+#pragma unroll
+            for (int tile = 0; tile < kBatch; tile++)
+#pragma unroll
+                for (int m = 0; m < 2; m++) mma(sums[m][first + tile], w[m][1], x[tile].z, x[tile].w);
         }
     }
 }
@@ -286,8 +347,11 @@ __device__ __forceinline__ float cluster_read(const float *at, int rank)
 __device__ __forceinline__ float sum_ranks(const PackedArguments &a, const float *sums, int at)
 {
     if (a.n_ranks == 1) return sums[at];
-    float sum = 0.0f;
-    for (int rank = 0; rank < a.n_ranks; rank++) sum += cluster_read(sums + at, rank);
+    float parts[kMaxRanks], sum = 0.0f;
+#pragma unroll
+    for (int rank = 0; rank < kMaxRanks; rank++) parts[rank] = rank < a.n_ranks ? cluster_read(sums + at, rank) : 0.0f;
+#pragma unroll
+    for (int rank = 0; rank < kMaxRanks; rank++) sum += parts[rank];
     return sum;
 }
 
@@ -326,8 +390,8 @@ template <DType T, int kRowTiles>
 __global__ void __launch_bounds__(kThreads, kRowTiles > 4 ? 2 : 3)
     packed_kernel(const __grid_constant__ PackedArguments a)
 {
-    extern __shared__ __align__(128) uint4 shared[];
-    constexpr int kStageSlots = kRowTiles * 4 * 32;
+    using S = Stage<T, kRowTiles>;
+    extern __shared__ __align__(128) uint8_t shared[];
     const int warp = threadIdx.x / 32, g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
     cuda_let_next_start();
     if (a.tiles != nullptr) cuda_wait_for_inputs(); /* the tiles are computed on the device */
@@ -342,31 +406,30 @@ __global__ void __launch_bounds__(kThreads, kRowTiles > 4 ? 2 : 3)
     for (int i = 0; i < 4; i++)
         rows[i] = codec_row(part.weight, task.group_row + min(first + g + 8 * i, part.rows - 1));
 
-    Strip<T> strips[4], next[4];
+    const int n_spans = task.end_span - task.first_span;
 #pragma unroll
-    for (int i = 0; i < 4; i++) next[i].load(rows[i], task.first_span, t, a.cols);
+    for (int i = 0; i < S::kCount - 1; i++) /* weights depend on no earlier kernel */
+        if (i < n_spans) copy_w<T, kRowTiles>(a, rows, task.first_span + i, shared + i * S::kBytes);
     if (a.tiles == nullptr) cuda_wait_for_inputs();
+    const XRows<T, kRowTiles> x(a, task);
 #pragma unroll
-    for (int i = 0; i < kStages - 1; i++) {
-        if (task.first_span + i < task.end_span)
-            copy_span<T, kRowTiles>(a, task, task.first_span + i, shared + i * kStageSlots);
+    for (int i = 0; i < S::kCount - 1; i++) {
+        if (i < n_spans) x.copy(a, task.first_span + i, shared + i * S::kBytes);
         asm volatile("cp.async.commit_group;" ::: "memory");
     }
     float sums[2][kRowTiles][4] = {};
-    for (int span = task.first_span; span < task.end_span; span++) {
-        const int stage = (span - task.first_span) % kStages, free_stage = (stage + kStages - 1) % kStages;
-#pragma unroll
-        for (int i = 0; i < 4; i++) strips[i] = next[i];
-        if (span + 1 < task.end_span) {
-#pragma unroll
-            for (int i = 0; i < 4; i++) next[i].load(rows[i], span + 1, t, a.cols);
-        }
-        asm volatile("cp.async.wait_group %0;" ::"n"(kStages - 2) : "memory");
+    int stage = 0;
+    for (int i = 0; i < n_spans; i++) {
+        const int span = task.first_span + i, free_stage = stage == 0 ? S::kCount - 1 : stage - 1;
+        asm volatile("cp.async.wait_group %0;" ::"n"(S::kCount - 2) : "memory");
         __syncthreads();
-        if (span + kStages - 1 < task.end_span)
-            copy_span<T, kRowTiles>(a, task, span + kStages - 1, shared + free_stage * kStageSlots);
+        if (i + S::kCount - 1 < n_spans) {
+            copy_w<T, kRowTiles>(a, rows, span + S::kCount - 1, shared + free_stage * S::kBytes);
+            x.copy(a, span + S::kCount - 1, shared + free_stage * S::kBytes);
+        }
         asm volatile("cp.async.commit_group;" ::: "memory");
-        multiply_span<T, kRowTiles>(strips, shared + stage * kStageSlots, sums);
+        multiply_span<T, kRowTiles>(shared + stage * S::kBytes, span, a.cols, sums);
+        stage = stage == S::kCount - 1 ? 0 : stage + 1;
     }
 
     asm volatile("cp.async.wait_group 0;" ::: "memory");
@@ -392,19 +455,19 @@ __global__ void __launch_bounds__(kThreads, kRowTiles > 4 ? 2 : 3)
 
 int32_t packed_tile_rows(int32_t n_rows) { return n_rows <= PACKED_LEAST_ROWS ? PACKED_LEAST_ROWS : 64; }
 
-/* Blocks along k: enough to keep the chip busy, at least four spans each; the shape alone decides. */
+/* Blocks along k: as many as the chip holds at once, at least four spans each; the shape alone decides. */
 static int32_t ranks_for(const CudaQueue *queue, int32_t n_blocks, int32_t n_spans, bool grouped)
 {
     if (queue->tier == CUDA_TIER_PORTABLE || grouped) return 1;
     int32_t ranks = 1;
-    while (ranks < 8 && n_blocks * ranks < 2 * queue->n_sms && n_spans / (2 * ranks) >= 4) ranks *= 2;
+    while (ranks < kMaxRanks && 2 * n_blocks * ranks <= 2 * queue->n_sms && n_spans / (2 * ranks) >= 4) ranks *= 2;
     return ranks;
 }
 
 template <DType T, int kRowTiles>
-static void launch_packed(CudaQueue *queue, const PackedArguments *arguments, int32_t n_blocks, int32_t n_tiles)
+static void launch_packed(CudaQueue *queue, PackedArguments *arguments, int32_t n_blocks, int32_t n_tiles)
 {
-    const size_t stages = (size_t)kStages * kRowTiles * 4 * 32 * sizeof(uint4);
+    const size_t stages = (size_t)Stage<T, kRowTiles>::kCount * Stage<T, kRowTiles>::kBytes;
     const size_t sums = (size_t)kRowTiles * 8 * kSumStride * sizeof(float);
     cuda_launch_cluster(queue, packed_kernel<T, kRowTiles>,
                         dim3((unsigned)(n_tiles * arguments->n_ranks), (unsigned)n_blocks), dim3(kThreads),
@@ -412,9 +475,11 @@ static void launch_packed(CudaQueue *queue, const PackedArguments *arguments, in
 }
 
 template <DType T>
-static void choose_packed(CudaQueue *queue, const PackedArguments *arguments, int32_t n_blocks,
-                          const GemmGroups *groups)
+static void choose_packed(CudaQueue *queue, PackedArguments *arguments, int32_t n_blocks, const GemmGroups *groups)
 {
+    constexpr int32_t kSpan = Stage<T, 2>::kSpan;
+    arguments->n_spans = (arguments->cols + kSpan - 1) / kSpan;
+    arguments->n_ranks = ranks_for(queue, n_blocks, arguments->n_spans, groups != NULL);
     const int32_t rows = groups != NULL ? groups->tile_rows : arguments->n_rows;
     const int32_t tile = packed_tile_rows(rows);
     const int32_t n_tiles = groups != NULL ? groups->max_tiles : (rows + tile - 1) / tile;
@@ -442,8 +507,6 @@ void packed_product(CudaQueue *queue, const uint16_t *x, int32_t n_rows, const C
     arguments.x = x;
     arguments.n_rows = n_rows;
     arguments.cols = outputs[0].weight->cols;
-    arguments.n_spans = (arguments.cols + kSpan - 1) / kSpan;
-    arguments.n_ranks = ranks_for(queue, n_blocks, arguments.n_spans, groups != NULL);
     if (groups != NULL) {
         arguments.tiles = groups->tiles;
         arguments.n_tiles = groups->n_tiles;
@@ -461,9 +524,13 @@ void packed_product(CudaQueue *queue, const uint16_t *x, int32_t n_rows, const C
         choose_packed<type>(queue, &arguments, n_blocks, groups);                                                      \
         break;
         CODEC_BLOCK_TYPES(PACKED)
-        PACKED(DT_F16) PACKED(DT_BF16) PACKED(DT_F8_E4M3) PACKED(DT_F8_E5M2)
+        PACKED(DT_F16)
+        PACKED(DT_BF16)
+        PACKED(DT_F8_E4M3)
+        PACKED(DT_F8_E5M2)
 #undef PACKED
-            default : queue->error = cudaErrorNotSupported;
+    default:
+        queue->error = cudaErrorNotSupported;
         break;
     }
 }

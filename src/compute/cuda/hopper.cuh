@@ -75,6 +75,19 @@ __device__ __forceinline__ void cluster_sync()
     asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
 }
 
+/* What lies at `address` of this block's shared memory, in block `rank` of the cluster. */
+__device__ __forceinline__ float4 shared_read_at(uint32_t address, uint32_t rank)
+{
+    float4 value;
+    asm volatile("{\n.reg .b32 remote;\n"
+                 "mapa.shared::cluster.u32 remote, %4, %5;\n"
+                 "ld.shared::cluster.v4.f32 {%0, %1, %2, %3}, [remote];\n}"
+                 : "=f"(value.x), "=f"(value.y), "=f"(value.z), "=f"(value.w)
+                 : "r"(address), "r"(rank)
+                 : "memory");
+    return value;
+}
+
 /* ---- bulk tensor copies ---- */
 
 __device__ __forceinline__ void tensor_map_prefetch(const CUtensorMap *map)
@@ -152,21 +165,6 @@ __device__ __forceinline__ void product(float (&d)[128], uint64_t a, uint64_t b,
                    HOPPER_OUT8(d, 40), HOPPER_OUT8(d, 48), HOPPER_OUT8(d, 56), HOPPER_OUT8(d, 64), HOPPER_OUT8(d, 72),
                    HOPPER_OUT8(d, 80), HOPPER_OUT8(d, 88), HOPPER_OUT8(d, 96), HOPPER_OUT8(d, 104), HOPPER_OUT8(d, 112),
                    HOPPER_OUT8(d, 120)
-                 : "l"(a), "l"(b), "r"(accumulate));
-}
-
-/* d[64][128] = a[64][16] b[128][16] (+ d where accumulate), bfloat16 to float32. */
-__device__ __forceinline__ void product(float (&d)[64], uint64_t a, uint64_t b, int accumulate)
-{
-    asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %66, 0;\n"
-                 "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {"
-                 "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
-                 "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
-                 "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
-                 "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
-                 "}, %64, %65, p, 1, 1, 0, 0;\n}"
-                 : HOPPER_OUT8(d, 0), HOPPER_OUT8(d, 8), HOPPER_OUT8(d, 16), HOPPER_OUT8(d, 24), HOPPER_OUT8(d, 32),
-                   HOPPER_OUT8(d, 40), HOPPER_OUT8(d, 48), HOPPER_OUT8(d, 56)
                  : "l"(a), "l"(b), "r"(accumulate));
 }
 
