@@ -63,6 +63,17 @@ def client(server):
 
 
 @pytest.fixture(scope="module")
+def small_server(smollm2):
+    with serving(smollm2, "--max-seq-len", 2048) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def small_client(small_server):
+    return openai.OpenAI(base_url=f"{small_server.url}/v1", api_key="none", max_retries=0)
+
+
+@pytest.fixture(scope="module")
 def claude(server):
     return anthropic.Anthropic(base_url=server.url, api_key="none", max_retries=0)
 
@@ -123,7 +134,7 @@ def test_openai_round_trip(client):
     assert auto.choices[0].finish_reason in ("stop", "length", "tool_calls")
 
 
-def test_openai_strict_models(client):
+def test_openai_strict_models(small_client):
     class Weather(pydantic.BaseModel):
         """Weather of a city"""
 
@@ -131,7 +142,7 @@ def test_openai_strict_models(client):
         city: str = pydantic.Field(max_length=20)
         days: int = pydantic.Field(ge=1, le=9)
 
-    reply = client.chat.completions.parse(
+    reply = small_client.chat.completions.parse(
         model="any", messages=QUESTION, tools=[openai.pydantic_function_tool(Weather)], tool_choice="required", temperature=1.0,
         seed=2, max_tokens=200, parallel_tool_calls=False,
     )
@@ -139,8 +150,8 @@ def test_openai_strict_models(client):
     assert isinstance(call.function.parsed_arguments, Weather)
 
 
-def test_openai_several_calls_and_choices(client):
-    reply = client.chat.completions.create(
+def test_openai_several_calls_and_choices(small_client):
+    reply = small_client.chat.completions.create(
         model="any", messages=QUESTION, tools=OPENAI_TOOLS, tool_choice="required", temperature=1.1, seed=8, n=2, max_tokens=250
     )
     for choice in reply.choices:
@@ -151,7 +162,7 @@ def test_openai_several_calls_and_choices(client):
             assert_valid(call.function.name, json.loads(call.function.arguments))
 
 
-def test_openai_async(server):
+def test_openai_async(small_server):
     async def one(client, seed):
         reply = await client.chat.completions.create(
             model="any", messages=QUESTION, tools=OPENAI_TOOLS, tool_choice="required", temperature=1.0, seed=seed,
@@ -161,7 +172,7 @@ def test_openai_async(server):
         assert_valid(call.function.name, json.loads(call.function.arguments))
 
     async def all_of_them():
-        async with openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as client:
+        async with openai.AsyncOpenAI(base_url=f"{small_server.url}/v1", api_key="none", max_retries=0) as client:
             await asyncio.gather(*(one(client, seed) for seed in range(6)))
 
     asyncio.run(all_of_them())
@@ -183,19 +194,19 @@ def test_openai_async(server):
         ("function_call", "auto", "function_call"),
     ],
 )
-def test_openai_bad_fields(client, field, value, param):
+def test_openai_bad_fields(small_client, field, value, param):
     request = dict(model="any", messages=QUESTION, tools=OPENAI_TOOLS, tool_choice="required", max_tokens=5)
     with pytest.raises(openai.BadRequestError) as caught:
-        client.chat.completions.create(extra_body={field: value}, **request)
+        small_client.chat.completions.create(extra_body={field: value}, **request)
     assert caught.value.param == param and caught.value.type == "invalid_request_error"
 
 
-def test_openai_structured_answers_beside_tools(client):
+def test_openai_structured_answers_beside_tools(small_client):
     """Under auto the answer is the JSON that was asked for, or a call."""
     answer = {"type": "object", "properties": {"rain": {"type": "boolean"}}, "required": ["rain"], "additionalProperties": False}
     form = {"type": "json_schema", "json_schema": {"name": "answer", "schema": answer}}
     for seed in range(3):
-        (choice,) = client.chat.completions.create(
+        (choice,) = small_client.chat.completions.create(
             model="any", messages=QUESTION, tools=OPENAI_TOOLS, response_format=form, temperature=1.0, seed=seed, max_tokens=200,
             parallel_tool_calls=False,
         ).choices
@@ -204,13 +215,13 @@ def test_openai_structured_answers_beside_tools(client):
         for call in choice.message.tool_calls or [] if choice.finish_reason == "tool_calls" else []:
             assert_valid(call.function.name, json.loads(call.function.arguments))
     with pytest.raises(openai.BadRequestError) as caught:
-        client.chat.completions.create(model="any", messages=QUESTION, tools=OPENAI_TOOLS, extra_body={"regex": "a"}, max_tokens=5)
+        small_client.chat.completions.create(model="any", messages=QUESTION, tools=OPENAI_TOOLS, extra_body={"regex": "a"}, max_tokens=5)
     assert caught.value.param == "tools"
 
 
-def test_openai_choice_without_tools(client):
+def test_openai_choice_without_tools(small_client):
     with pytest.raises(openai.BadRequestError) as caught:
-        client.chat.completions.create(model="any", messages=QUESTION, tool_choice="required", max_tokens=5)
+        small_client.chat.completions.create(model="any", messages=QUESTION, tool_choice="required", max_tokens=5)
     assert caught.value.param == "tool_choice"
 
 
