@@ -12,6 +12,8 @@ import sys
 sys.path.pop(0)  # this directory: tokenize.py in it would hide Python's own
 
 import argparse
+import functools
+import itertools
 import json
 import os
 import random
@@ -26,9 +28,13 @@ import sample_texts
 from tokenizers import Tokenizer
 
 
+@functools.lru_cache(maxsize=None)
+def harmonic(count):
+    return list(itertools.accumulate(1 / (i + 2) for i in range(count)))
+
+
 def zipf(rng, items, count):
-    weights = [1 / (i + 2) for i in range(len(items))]
-    return rng.choices(items, weights, k=count)
+    return rng.choices(items, cum_weights=harmonic(len(items)), k=count)
 
 
 def english(rng, size):
