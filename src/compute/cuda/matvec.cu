@@ -218,7 +218,8 @@ static __device__ __forceinline__ float larger(float a, float b)
 /* The block rounds all of x: a thread eight elements, four threads a group. In shared memory: 64 bytes of integers a
  * group, then a scale a group, which is not finite when an element is not. */
 template <DType T>
-static __device__ __forceinline__ void quantize_octet(float4 low, float4 high, int octet, int4 *integers, float *scales)
+static __device__ __forceinline__ void quantize_octet(float4 low, float4 high, int octet, bool inside, int4 *integers,
+                                                      float *scales)
 {
     const float values[8] = {low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w};
     float most = 1e-30f;
@@ -238,6 +239,7 @@ static __device__ __forceinline__ void quantize_octet(float4 low, float4 high, i
                 halves[codec_position(T, e) % 2] = __float_as_uint(fmaf(values[e], inverse, 12582912.0f));
         words[i] = __byte_perm(halves[0], halves[1], 0x5410);
     }
+    if (!inside) return;
     integers[octet] = make_int4((int)words[0], (int)words[1], (int)words[2], (int)words[3]);
     if (octet % 4 == 0) scales[octet / 4] = most * (1.0f / 32767.0f);
 }
@@ -260,7 +262,8 @@ template <DType T> static __device__ __forceinline__ void quantize_input(const f
 #pragma unroll
         for (int i = 0; i < AT_ONCE; i++) {
             if (first + i * step >= n) break;
-            quantize_octet<T>(low[i], high[i], min(first + i * step + lane, n - 1), integers, scales);
+            const int octet = first + i * step + lane;
+            quantize_octet<T>(low[i], high[i], min(octet, n - 1), octet < n, integers, scales);
         }
     }
 }
