@@ -150,7 +150,10 @@ ImpStatus constraint_state_create(const Constraint *constraint, ConstraintVocab 
     state->vocab = vocab;
     state->memo = calloc(1, sizeof *state->memo);
     uint32_t start = 0;
-    if (state->memo != NULL && tape_init(&state->tape)) start = machine_start(&constraint->machine, &state->tape);
+    if (state->memo != NULL && tape_init(&state->tape)) {
+        state->tape.keys_in_tokens = vocab->keys_in_tokens;
+        start = machine_start(&constraint->machine, &state->tape);
+    }
     if (start == 0 || !push_place(state, (StatePlace){start, state->tape.top, false})) {
         constraint_state_free(state);
         return imp_fail(IMP_ERR_LIMIT, "the constraint cannot be started: out of memory or too many derivations at once");

@@ -189,6 +189,7 @@ uint32_t json_open_key(const JsonMachine *machine, uint32_t state)
     opened->names_low = 0;
     opened->names_high = n_names;
     opened->content_hash = 0x2545f4914f6cdd1d;
+    opened->nameless = false;
     opened->n_leaves = 0;
     for (uint32_t i = 0; i < n; i++) {
         const JsonItem *item = &json_frame_items(machine, frame)[i];
@@ -199,6 +200,24 @@ uint32_t json_open_key(const JsonMachine *machine, uint32_t state)
             (JsonLeaf){.shape = item->shape, .target = i, .a = automaton, .b = is_free};
     }
     return opened->n_leaves == 0 ? 0 : next;
+}
+
+/* The key in `state` (its leaves as they are now) has become one of those that are all alike. */
+static bool is_nameless(const JsonMachine *machine, uint32_t offset)
+{
+    const Tape *tape = machine->tape;
+    const JsonState *state = json_state(tape, offset);
+    if (state->names_low < state->names_high || tape->keys_in_tokens || json_frame(tape, state->frame)->keeps) return false;
+    for (uint32_t i = 0; i < state->n_leaves; i++) {
+        const JsonLeaf *leaf = &json_leaves(tape, offset)[i];
+        if (leaf->b == 0 || ((const ObjectShape *)leaf->shape)->free_keys != NULL) return false;
+    }
+    for (uint32_t at = json_frame(tape, state->frame)->seen; at != 0;) {
+        const JsonSeen *seen = tape_at(tape, at);
+        if (seen->length >= state->bytes && memcmp(tape->text + seen->start, tape->text + state->text, state->bytes) == 0) return false;
+        at = seen->next;
+    }
+    return true;
 }
 
 uint32_t json_key_character(const JsonMachine *machine, uint32_t state, uint32_t code_point)
@@ -235,6 +254,7 @@ uint32_t json_key_character(const JsonMachine *machine, uint32_t state, uint32_t
         leaf.b = is_free;
         json_leaves(tape, next)[after->n_leaves++] = leaf;
     }
+    after->nameless = after->nameless || is_nameless(machine, next);
     return after->n_leaves == 0 ? 0 : next;
 }
 

@@ -297,7 +297,7 @@ uint64_t json_hash(const Tape *tape, uint32_t offset)
     hash = json_mix(hash, (uint64_t)state->mode | (uint64_t)state->escape << 8 | (uint64_t)state->pending << 16 |
                               (uint64_t)state->utf8_length << 24 | (uint64_t)state->space << 32);
     hash = json_mix(hash, (uint64_t)state->point | (uint64_t)state->high << 32);
-    if (state->mode == MODE_KEY_STRING) {
+    if (state->mode == MODE_KEY_STRING && !state->nameless) {
         hash = json_mix(hash, (uint64_t)state->names_low | (uint64_t)state->names_high << 32);
         hash = json_mix(hash, state->content_hash);
     }
@@ -380,7 +380,7 @@ size_t json_cursors(const Tape *tape, uint32_t offset, StringCursor *cursors, si
 bool json_may_meet(const Tape *tape, uint32_t offset)
 {
     const JsonState *state = json_state(tape, offset);
-    return state->mode != MODE_KEY_STRING && (state->frame == 0 || !json_frame(tape, state->frame)->keeps);
+    return (state->mode != MODE_KEY_STRING || state->nameless) && (state->frame == 0 || !json_frame(tape, state->frame)->keeps);
 }
 
 /* What is left of `seen` behind the string's beginning, if it begins so. The tape may move while `found` works. */

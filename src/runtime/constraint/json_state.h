@@ -89,6 +89,7 @@ typedef struct JsonState {
     uint8_t pending;       /* bytes or hex digits still to come */
     uint8_t utf8_length;
     bool kept;             /* a string whose characters are put on the tape's text */
+    bool nameless;         /* a key that can become no name of the schema and no earlier key: what it is does not matter */
     uint32_t point;        /* the part of a code point that was read */
     uint32_t high;         /* the surrogate */
     uint32_t space;        /* length of the run of spacing */

@@ -17,6 +17,7 @@ typedef struct Tape {
     char *text;
     size_t text_capacity;
     size_t work; /* comparisons made since it was set to 0 */
+    bool keys_in_tokens; /* some token holds a whole key behind the end of another: then it matters what keys are */
     bool failed; /* memory or the budget of work ran out: what was written since is not to be used */
 } Tape;
 

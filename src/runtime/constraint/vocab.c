@@ -110,6 +110,20 @@ static int compare_plain(const void *left, const void *right, void *lengths)
     return (a > b) - (a < b);
 }
 
+/* The token can hold the end of a key, its value and another key. */
+static bool holds_keys(const char *bytes, size_t length)
+{
+    size_t quotes = 0;
+    bool colon = false;
+    bool comma = false;
+    for (size_t i = 0; i < length; i++) {
+        quotes += bytes[i] == '"';
+        colon = colon || bytes[i] == ':';
+        comma = comma || bytes[i] == ',';
+    }
+    return quotes >= 3 && colon && comma;
+}
+
 static ImpStatus copy_tokens(ConstraintVocab *vocab, const ConstraintToken *tokens)
 {
     const size_t n = (size_t)vocab->n_tokens;
@@ -131,6 +145,7 @@ static ImpStatus copy_tokens(ConstraintVocab *vocab, const ConstraintToken *toke
         const size_t length = tokens[i].length <= VOCAB_MAX_TOKEN_BYTES ? tokens[i].length : 0;
         vocab->starts[i] = (uint32_t)at;
         if (length != 0) memcpy(vocab->bytes + at, tokens[i].bytes, length);
+        vocab->keys_in_tokens = vocab->keys_in_tokens || holds_keys(vocab->bytes + at, length);
         at += length;
     }
     vocab->starts[n] = (uint32_t)at;

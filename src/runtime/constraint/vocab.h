@@ -54,6 +54,7 @@ struct ConstraintVocab {
     uint16_t *plain_length;
     size_t n_plain;
     uint16_t longest_plain;
+    bool keys_in_tokens;   /* Tape */
     VocabSlot *slots;
     uint64_t clock;
     pthread_mutex_t lock; /* of the slots */
