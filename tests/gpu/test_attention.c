@@ -243,7 +243,7 @@ static double storage_tolerance(DType type)
     case DT_F16: return 3e-4;
     case DT_BF16: return 2.5e-3;
     case DT_F8_E4M3: return 3.5e-2;
-    case DT_I8: return 1e-2;
+    case DT_I8: return 1.5e-2;
     case DT_Q4_0: return 1.3e-1;
     default: return 1.3e-1;
     }

@@ -3,7 +3,8 @@
  *
  * Floor: bytes alone. residual_norm reads x and y and writes x and the normed row in one or two forms: 16 to 18 bytes an
  * element, 0.25 MB for a row of 16,384 and so nothing but latency in decode; 4,096 rows of 4,096 are 285 MB, 66 us at
- * 4.3 TB/s. activate moves 10 to 12 bytes an element.
+ * 4.3 TB/s. activate moves 10 to 12 bytes an element. Measured on an H200 in a graph: a row of 4,096 1.7 us, 4,096 of them
+ * 73 us; activate 2.1 and 58 us.
  *
  * A row of residual_norm belongs to one block and stays in its registers between the additions and the sums, so that a
  * lone row costs one trip to memory and two barriers a norm. The number of threads follows from the width alone: a row's
