@@ -41,10 +41,16 @@ static const float *input_floats(const LinearInput *input, int32_t row)
 /* y = scale * sum + bias for n of a job's outputs from `first`. */
 static void store_sums(const LinearJob *job, const float *sums, int64_t first, int32_t n, float *y)
 {
-    for (int32_t j = 0; j < n; j++) {
-        const float sum = sums[j] * job->weight->scale;
-        y[first + j] = job->bias != NULL ? sum + job->bias[first + j] : sum;
+    const float scale = job->weight->scale;
+    float *restrict out = y + first;
+    if (scale == 1.0f && job->bias == NULL) {
+        memcpy(out, sums, (size_t)n * sizeof *out);
+        return;
     }
+    for (int32_t j = 0; j < n; j++) out[j] = sums[j] * scale;
+    if (job->bias == NULL) return;
+    const float *restrict bias = job->bias + first;
+    for (int32_t j = 0; j < n; j++) out[j] += bias[j];
 }
 
 /* ---- panels ---- */
