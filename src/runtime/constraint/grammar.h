@@ -82,5 +82,7 @@ uint64_t grammar_hash(const Grammar *grammar, const Tape *tape, uint32_t state);
 bool grammar_may_meet(const Tape *tape, uint32_t state);
 /* The JSON state of the only derivation, 0 when there are several or it is elsewhere. */
 uint32_t grammar_json_state(const Tape *tape, uint32_t state);
+/* The shapes of the JSON value whose state that is. */
+const ShapeSet *grammar_json_shapes(const Grammar *grammar, const Tape *tape, uint32_t state);
 
 #endif

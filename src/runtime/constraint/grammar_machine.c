@@ -302,3 +302,9 @@ bool grammar_may_meet(const Tape *tape, uint32_t offset)
     }
     return true;
 }
+
+const ShapeSet *grammar_json_shapes(const Grammar *grammar, const Tape *tape, uint32_t offset)
+{
+    const GrammarThread *thread = threads_at(tape, offset);
+    return grammar->shapes[place_at(tape, thread->place)->element->value];
+}

@@ -359,10 +359,24 @@ bool json_any_characters(const Tape *tape, uint32_t offset, uint32_t *room)
     return any;
 }
 
+/* Inside a key: along the automata of free keys. Names, and keys that are there, are json_other_texts(). */
+static size_t key_cursors(const JsonState *state, const JsonLeaf *leaves, StringCursor *cursors, size_t capacity)
+{
+    size_t n = 0;
+    for (uint32_t i = 0; i < state->n_leaves; i++) {
+        const ObjectShape *shape = leaves[i].shape;
+        if (leaves[i].b == 0) continue;
+        if (shape->free_keys == NULL || n == capacity) return 0;
+        cursors[n++] = (StringCursor){.dfa = shape->free_keys, .state = leaves[i].a, .most = DFA_UNBOUNDED};
+    }
+    return n;
+}
+
 size_t json_cursors(const Tape *tape, uint32_t offset, StringCursor *cursors, size_t capacity)
 {
     const JsonState *state = json_state(tape, offset);
     const JsonLeaf *leaves = json_leaves(tape, offset);
+    if (state->mode == MODE_KEY_STRING && state->escape == JSON_PLAIN) return key_cursors(state, leaves, cursors, capacity);
     if (state->mode != MODE_STRING || state->escape != JSON_PLAIN || state->n_leaves > capacity) return 0;
     for (uint32_t i = 0; i < state->n_leaves; i++) {
         const StringShape *shape = leaves[i].shape;
@@ -392,9 +406,24 @@ static void tell_rest(const Tape *tape, uint32_t offset, const JsonSeen *seen, J
     found(context, tape->text + seen->start + state->bytes, seen->length - state->bytes);
 }
 
-void json_other_texts(const Tape *tape, uint32_t offset, JsonOtherText *found, void *context)
+/* Names that the key can still become, and keys of the object that begin like it. */
+static void tell_keys(const ShapeSet *shapes, const Tape *tape, uint32_t offset, JsonOtherText *found, void *context)
+{
+    const JsonState state = *json_state(tape, offset);
+    for (uint32_t id = state.names_low; id < state.names_high; id++)
+        found(context, shapes->names[id] + state.bytes, shapes->name_lengths[id] - state.bytes);
+    for (uint32_t at = json_frame(tape, state.frame)->seen; at != 0; at = ((const JsonSeen *)tape_at(tape, at))->next)
+        tell_rest(tape, offset, tape_at(tape, at), found, context);
+}
+
+void json_other_texts(const ShapeSet *shapes, const Tape *tape, uint32_t offset, JsonOtherText *found, void *context)
 {
     const JsonState *state = json_state(tape, offset);
+    if (state->mode == MODE_KEY_STRING && state->escape == JSON_PLAIN) {
+        StringCursor cursors[8];
+        if (key_cursors(state, json_leaves(tape, offset), cursors, 8) > 0) tell_keys(shapes, tape, offset, found, context);
+        return;
+    }
     if (state->mode != MODE_STRING || state->escape != JSON_PLAIN || !state->kept) return;
     const JsonMachine machine = {NULL, (Tape *)(uintptr_t)tape};
     const uint32_t frame = state->frame;

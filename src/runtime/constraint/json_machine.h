@@ -35,17 +35,17 @@ typedef struct StringCursor {
     uint32_t a, b, bytes;
 } StringCursor;
 
-/* Inside a string: all ways to go on in cursors[capacity]; 0 when there are more or this is another place. */
+/* Inside a string or key: all ways to go on in cursors[capacity]; 0 when there are more or this is another place. */
 size_t json_cursors(const Tape *tape, uint32_t state, StringCursor *cursors, size_t capacity);
 /* Inside a string in which any characters may follow, up to *room of them before the closing quote. */
 bool json_any_characters(const Tape *tape, uint32_t state, uint32_t *room);
 /* Other ways may lead to an equal state. Not so inside a key, and not inside an array whose items must differ: what was read there
  * has to be remembered. */
 bool json_may_meet(const Tape *tape, uint32_t state);
-/* Inside a string that must perhaps not become equal to others: calls `found` with what would make it so. Where a token is the
- * beginning of that, cursors and any-characters do not tell whether it may come. */
+/* Inside a string that must perhaps not become equal to others, or inside a key: calls `found` with what would make it one of those
+ * others, or a name. Where a token is the beginning of that, cursors and any-characters do not tell whether it may come. */
 typedef void JsonOtherText(void *context, const char *text, size_t length);
-void json_other_texts(const Tape *tape, uint32_t state, JsonOtherText *found, void *context);
+void json_other_texts(const ShapeSet *shapes, const Tape *tape, uint32_t state, JsonOtherText *found, void *context);
 /* Inside a string or literal, where bytes that must follow are worth finding out. */
 bool json_inside_scalar(const Tape *tape, uint32_t state);
 

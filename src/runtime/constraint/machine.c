@@ -126,9 +126,14 @@ bool machine_may_meet(const Machine *machine, const Tape *tape, uint32_t state)
 
 void machine_other_texts(const Machine *machine, const Tape *tape, uint32_t state, JsonOtherText *found, void *context)
 {
-    uint32_t json = machine->kind == MACHINE_JSON ? state : 0;
-    if (machine->kind == MACHINE_GRAMMAR) json = grammar_json_state(tape, state);
-    if (json != 0) json_other_texts(tape, json, found, context);
+    if (machine->kind == MACHINE_JSON) {
+        json_other_texts(machine->shapes, tape, state, found, context);
+    } else if (machine->kind == MACHINE_GRAMMAR) {
+        const ShapeSet *shapes = NULL;
+        const uint32_t json = grammar_json_state(tape, state);
+        if (json != 0) shapes = grammar_json_shapes(machine->grammar, tape, state);
+        if (json != 0) json_other_texts(shapes, tape, json, found, context);
+    }
 }
 
 bool machine_may_force(const Machine *machine, const Tape *tape, uint32_t state, bool *ignore_backslash)

@@ -490,7 +490,7 @@ static void walk_cursor(const ConstraintVocab *vocab, const VocabTrie *trie, con
     }
 }
 
-/* Takes back tokens that the machine does not accept, of those that a text begins with. */
+/* Asks the machine about every token that a text begins with. */
 typedef struct TextCheck {
     const ConstraintVocab *vocab;
     const Machine *machine;
@@ -524,9 +524,11 @@ static void check_text(void *context, const char *text, size_t length)
             continue;
         }
         const bool ends_here = trie->nodes[i + 1].first > trie->nodes[i].first;
-        if (ends_here && !accepts(check, copy, depth + 1)) {
-            for (uint32_t t = trie->nodes[i].first; t < trie->nodes[i + 1].first; t++)
-                check->bits[trie->order[t] / 32] &= ~(1U << trie->order[t] % 32);
+        const bool accepted = ends_here && accepts(check, copy, depth + 1);
+        for (uint32_t t = trie->nodes[i].first; ends_here && t < trie->nodes[i + 1].first; t++) {
+            const uint32_t bit = 1U << trie->order[t] % 32;
+            if (accepted) check->bits[trie->order[t] / 32] |= bit;
+            else check->bits[trie->order[t] / 32] &= ~bit;
         }
         end = trie->nodes[i].end;
         i++;

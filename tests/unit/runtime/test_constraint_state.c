@@ -35,6 +35,11 @@ static const WalkCase walks[] = {
                                      "\"additionalProperties\":false}"},
     {constraint_compile_schema_text, "{\"type\":\"array\",\"items\":{\"enum\":[\"red\",\"green\",\"\xc3\xa9\xe4\xb8\xad\",1.5]},"
                                      "\"minItems\":2,\"maxItems\":4,\"uniqueItems\":true}"},
+    {constraint_compile_schema_text, "{\"type\":\"object\",\"properties\":{\"name\":{\"type\":\"null\"},\"abc\":false,\"age\":{\"type\":"
+                                     "\"boolean\"},\"a b\":true},\"patternProperties\":{\"^[a-h]+$\":{\"type\":\"integer\"}},"
+                                     "\"additionalProperties\":false}"},
+    {constraint_compile_schema_text, "{\"type\":\"array\",\"uniqueItems\":true,\"items\":{\"type\":\"object\",\"properties\":{\"name\":{\"enum\":["
+                                     "\"red\",\"re\"]},\"age\":{\"type\":\"string\",\"pattern\":\"^[a-h]*$\"}},\"additionalProperties\":false}}"},
     {constraint_compile_schema_text, "{\"type\":\"object\",\"maxProperties\":3,\"additionalProperties\":{\"type\":\"boolean\"}}"},
     {constraint_compile_regex, "(ab|[\\w]{2,4}\xc3\xa9)+|12{1,3}\\.5"},
     {constraint_compile_grammar, json_grammar},
