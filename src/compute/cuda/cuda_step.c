@@ -214,9 +214,12 @@ void cuda_logits(Compute *base, const Model *model, Act x, float *logits)
     const int32_t n = compute->batch.n_logits;
     const CudaWeight *head = model->head.prepared;
     const CudaOutput output = {.weight = head, .bias = model->head_bias.prepared, .y = compute->device_logits};
-    cuda_gather_rows(&compute->queue, compute->batch.logit_rows, n, x.width, cuda_act(x), cuda_forms(compute),
-                     &compute->logit_input);
-    cuda_multiply(compute, &compute->logit_input, n, &output, 1);
+    const bool all_rows = n == compute->batch.n_rows; /* in their order */
+    const CudaAct *input = all_rows ? cuda_act(x) : &compute->logit_input;
+    if (!all_rows)
+        cuda_gather_rows(&compute->queue, compute->batch.logit_rows, n, x.width, cuda_act(x), cuda_forms(compute),
+                         &compute->logit_input);
+    cuda_multiply(compute, input, n, &output, 1);
     cuda_finish_logits(&compute->queue, compute->device_logits, n, model->n_vocab, model->logit_multiplier,
                        model->logit_softcap);
     if (compute->queue.error == cudaSuccess)
