@@ -102,10 +102,30 @@ def print_table(results):
             print(f"{result['model']:24} {what:18} {speed:>10,.0f} {peer or 0:>10,} {ratio:>6} {mark:>9}")
 
 
+def write_chart(path, report):
+    """Bars: imp's speed over llama.cpp's, a line at 1."""
+    bars = [(result["model"], what, speed / result["llama.cpp"][what])
+            for result in report["results"] for what, speed in result["tokens_per_second"].items()
+            if what in result["llama.cpp"]]
+    left, line, unit = 330, 18, 90
+    width, height = left + int(unit * max(4, *(ratio for *_, ratio in bars))) + 60, 50 + line * len(bars)
+    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="sans-serif" '
+             'font-size="12"><rect width="100%" height="100%" fill="white"/>',
+             f'<text x="10" y="20" font-size="14">imp over llama.cpp on one {report["card"]} ({report["commit"]})</text>']
+    for i, (model, what, ratio) in enumerate(bars):
+        y = 36 + line * i
+        parts.append(f'<text x="{left - 8}" y="{y + 12}" text-anchor="end">{model}, {what}</text>'
+                     f'<rect x="{left}" y="{y + 2}" width="{unit * ratio:.0f}" height="{line - 5}" fill="#3b7dd8"/>'
+                     f'<text x="{left + unit * ratio + 5:.0f}" y="{y + 12}">{ratio:.2f}</text>')
+    parts.append(f'<line x1="{left + unit}" y1="32" x2="{left + unit}" y2="{height - 8}" stroke="#444"/></svg>')
+    path.write_text("\n".join(parts) + "\n")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--imp-bench", type=pathlib.Path, required=True)
-    parser.add_argument("--models", type=pathlib.Path, required=True, help="directory of the model files")
+    parser.add_argument("--imp-bench", type=pathlib.Path, default=pathlib.Path("build/bin/imp-bench"))
+    parser.add_argument("--models", type=pathlib.Path, default=pathlib.Path("/tmp/imp-models"),
+                        help="directory of the model files (%(default)s)")
     parser.add_argument("--only", default="", help="rows whose name contains this")
     parser.add_argument("--device", default="0")
     parser.add_argument("--tier", default="auto", help="auto, portable, hopper or blackwell")
@@ -113,7 +133,13 @@ def main():
     parser.add_argument("--discard", action="store_true", help="remove each model file after its use")
     parser.add_argument("--commit", help="of the measured build; else asked of git")
     parser.add_argument("--out", type=pathlib.Path)
+    parser.add_argument("--chart", type=pathlib.Path, help="draw the results of --out as SVG, and measure nothing")
     options = parser.parse_args()
+    if options.chart:
+        report = json.loads(options.out.read_text())
+        write_chart(options.chart, report)
+        print_table(report["results"])
+        return 0
     options.models.mkdir(parents=True, exist_ok=True)
     card = output_of("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader").splitlines()[0]
     name, driver = (part.strip() for part in card.split(","))
