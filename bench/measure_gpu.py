@@ -66,7 +66,7 @@ def make_model(options, row):
 
 def speeds(options, model, name, *flags):
     """The tests of one run of imp-bench by their names."""
-    text = output_of(options.imp_bench, "--model", model, "--device", options.device, "--no-machine", "-o", "json",
+    text = output_of(options.imp_bench.resolve(), "--model", model, "--device", options.device, "--no-machine", "-o", "json",
                      "-r", options.reps, "--cuda-tier", options.tier, *flags)
     found = {}
     for test in json.loads(text)["results"]:
