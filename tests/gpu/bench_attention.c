@@ -45,10 +45,7 @@ static double time_graph(cudaGraphExec_t graph)
     return (double)times[REPEATS / 2];
 }
 
-static void begin_capture(void)
-{
-    gpu_ok(cudaStreamBeginCapture(gpu_queue.stream, cudaStreamCaptureModeThreadLocal));
-}
+static void begin_capture(void) { gpu_ok(cudaStreamBeginCapture(gpu_queue.stream, cudaStreamCaptureModeThreadLocal)); }
 
 static double end_capture(void)
 {
@@ -74,9 +71,14 @@ static CudaBatch make_batch(int32_t sequences, int32_t n_past, int32_t rows, int
     for (int32_t s = 0; s < sequences; s++) first[s] = s * rows, lengths[s] = rows, past[s] = n_past;
     for (int32_t i = 0; i < sequences * table; i++) pages[i] = i;
     int32_t *device = *memory = gpu_copy(host, count * sizeof *host);
-    CudaBatch batch = {.n_rows = n, .n_sequences = sequences, .max_context = (length + 255) / 256 * 256,
-                       .max_sequence_rows = rows, .positions = device, .row_sequence = device + n,
-                       .first_row = device + 2 * n, .sequence_rows = device + 2 * n + sequences,
+    CudaBatch batch = {.n_rows = n,
+                       .n_sequences = sequences,
+                       .max_context = (length + 255) / 256 * 256,
+                       .max_sequence_rows = rows,
+                       .positions = device,
+                       .row_sequence = device + n,
+                       .first_row = device + 2 * n,
+                       .sequence_rows = device + 2 * n + sequences,
                        .n_past = device + 2 * n + 2 * sequences};
     batch.pages[0] = device + 2 * n + 3 * sequences;
     batch.page_stride[0] = table;
@@ -87,8 +89,11 @@ static CudaBatch make_batch(int32_t sequences, int32_t n_past, int32_t rows, int
 static void time_attention(const Shape *shape, DType type, int32_t sequences, int32_t n_past, int32_t rows)
 {
     const int32_t length = n_past + rows, table = (length + KV_PAGE_TOKENS - 1) / KV_PAGE_TOKENS;
-    const Attention spec = {.n_heads = shape->n_heads, .n_kv_heads = shape->n_kv_heads, .head_dim = shape->head_dim,
-                            .head_dim_v = shape->head_dim, .scale = 0.1f,
+    const Attention spec = {.n_heads = shape->n_heads,
+                            .n_kv_heads = shape->n_kv_heads,
+                            .head_dim = shape->head_dim,
+                            .head_dim_v = shape->head_dim,
+                            .scale = 0.1f,
                             .rope = {.kind = ROPE_HALF, .n_dims = shape->head_dim, .magnitude = 1.0f}};
     const size_t page_bytes = cuda_kv_page_bytes(type, spec.n_kv_heads, spec.head_dim, spec.head_dim);
     const size_t layer_bytes = page_bytes * (size_t)table * (size_t)sequences;
@@ -98,7 +103,8 @@ static void time_attention(const Shape *shape, DType type, int32_t sequences, in
     float *freq = malloc((size_t)spec.head_dim / 2 * sizeof *freq);
     for (int32_t i = 0; i < spec.head_dim / 2; i++) freq[i] = powf(10000.0f, -2.0f * (float)i / (float)spec.head_dim);
     float *host = random_vector(heads * (size_t)spec.n_heads);
-    float *q = gpu_copy(host, heads * (size_t)spec.n_heads * 4), *k = gpu_copy(host, heads * (size_t)spec.n_kv_heads * 4);
+    float *q = gpu_copy(host, heads * (size_t)spec.n_heads * 4),
+          *k = gpu_copy(host, heads * (size_t)spec.n_kv_heads * 4);
     const CudaAttention attention = {.spec = &spec, .inv_freq = gpu_copy(freq, (size_t)spec.head_dim / 2 * 4)};
     const CudaAct out = {gpu_alloc(heads * (size_t)spec.n_heads * 4), gpu_alloc(heads * (size_t)spec.n_heads * 2)};
     const CudaForms forms = sequences * rows == 1 ? CUDA_FORM_F32 : CUDA_FORM_BF16;
@@ -110,8 +116,12 @@ static void time_attention(const Shape *shape, DType type, int32_t sequences, in
     for (int variant = 0; variant < 4; variant++) { /* both, store, attention, both at once */
         begin_capture();
         for (int32_t l = 0; l < layers; l++) {
-            const CudaKv kv = {.pages = pages + (size_t)l * layer_bytes, .type = type, .n_kv_heads = spec.n_kv_heads,
-                               .head_dim = spec.head_dim, .head_dim_v = spec.head_dim, .page_bytes = page_bytes};
+            const CudaKv kv = {.pages = pages + (size_t)l * layer_bytes,
+                               .type = type,
+                               .n_kv_heads = spec.n_kv_heads,
+                               .head_dim = spec.head_dim,
+                               .head_dim_v = spec.head_dim,
+                               .page_bytes = page_bytes};
             if (variant == 3) cuda_attention_step(&gpu_queue, &batch, &attention, &kv, q, k, k, forms, &out);
             if (variant < 2) cuda_attention_store(&gpu_queue, &batch, &attention, &kv, q, k, k);
             if (variant == 0 || variant == 2) cuda_attention(&gpu_queue, &batch, &attention, &kv, q, forms, &out);
@@ -121,7 +131,8 @@ static void time_attention(const Shape *shape, DType type, int32_t sequences, in
     const double floor_us = (double)layer_bytes / bandwidth * 1e-3;
     const double pairs = (double)sequences * ((double)n_past * rows + 0.5 * (double)rows * rows);
     const double tflops = 4.0 * pairs * spec.n_heads * spec.head_dim / us[2] * 1e-6;
-    printf("%-14s %-7s %4d x %5d + %4d: %9.2f us a layer (store %7.2f, attention %9.2f, apart %9.2f), bytes %8.2f us = %3.0f %%, %6.1f TFLOP/s\n",
+    printf("%-14s %-7s %4d x %5d + %4d: %9.2f us a layer (store %7.2f, attention %9.2f, apart %9.2f), bytes %8.2f us = "
+           "%3.0f %%, %6.1f TFLOP/s\n",
            shape->name, dtype_info(type)->name, sequences, n_past, rows, us[3], us[1], us[2], us[0], floor_us,
            100.0 * floor_us / us[3], tflops);
     fflush(stdout);
@@ -134,7 +145,8 @@ static void time_norm(int32_t rows, int32_t width)
 {
     enum { BUFFERS = 16 };
     const size_t n = (size_t)rows * (size_t)width;
-    float *host = random_vector(n), *x[BUFFERS], *y = gpu_copy(host, n * 4), *weight = gpu_copy(host, (size_t)width * 4);
+    float *host = random_vector(n), *x[BUFFERS], *y = gpu_copy(host, n * 4),
+          *weight = gpu_copy(host, (size_t)width * 4);
     CudaAct out = {gpu_alloc(n * 4), gpu_alloc(n * 2)};
     const int buffers = n > (size_t)1 << 24 ? 4 : BUFFERS;
     for (int i = 0; i < buffers; i++) x[i] = gpu_copy(host, n * 4);

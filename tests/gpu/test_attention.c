@@ -1,9 +1,11 @@
 /*
- * test_attention.c - keys and values in pages and attention over them on the GPU, against a reference in double precision:
- * every option of the layer table, every type of keys and values, ragged batches of prompts and single tokens.
+ * test_attention.c - keys and values in pages and attention over them on the GPU, against a reference in double
+ * precision: every option of the layer table, every type of keys and values, ragged batches of prompts and single
+ * tokens.
  *
  * What is stored is decoded here as kv.h says and compared with norm and rotary in double precision; the attention is
- * compared with a softmax in double precision over what is stored, so that its tolerance is that of its arithmetic alone.
+ * compared with a softmax in double precision over what is stored, so that its tolerance is that of its arithmetic
+ * alone.
  */
 #include "gpu_test.h"
 
@@ -20,8 +22,8 @@ typedef struct Length {
 typedef struct Case {
     const char *name;
     Attention spec;
-    float range;      /* of the inputs */
-    double times;     /* the usual tolerance; 0: once */
+    float range;  /* of the inputs */
+    double times; /* the usual tolerance; 0: once */
     bool raw_values;
 } Case;
 
@@ -70,10 +72,9 @@ static void fixture_create(Fixture *f, const Case *test, DType type, int32_t n_s
     }
     if (spec->sinks.size > 0) f->attention.sinks = gpu_copy(f->sinks, (size_t)spec->n_heads * sizeof(float));
     if (pairs > 0) f->attention.inv_freq = gpu_copy(f->inv_freq, pairs * sizeof(float));
-    if (spec->rope.original_context > 0)
-        f->attention.inv_freq_long = gpu_copy(f->inv_freq_long, pairs * sizeof(float));
-    f->kv = (CudaKv){.type = type, .n_kv_heads = spec->n_kv_heads, .head_dim = spec->head_dim,
-                     .head_dim_v = spec->head_dim_v};
+    if (spec->rope.original_context > 0) f->attention.inv_freq_long = gpu_copy(f->inv_freq_long, pairs * sizeof(float));
+    f->kv = (CudaKv){
+        .type = type, .n_kv_heads = spec->n_kv_heads, .head_dim = spec->head_dim, .head_dim_v = spec->head_dim_v};
     f->kv.page_bytes = cuda_kv_page_bytes(type, spec->n_kv_heads, spec->head_dim, spec->head_dim_v);
     assert_true(f->kv.page_bytes > 0 && f->kv.page_bytes % 16 == 0);
     f->kv.pages = gpu_alloc(f->kv.page_bytes * POOL);
@@ -223,7 +224,8 @@ static float plane_element(DType type, const uint8_t *plane, int32_t dims, int32
     case DT_I8:
         memcpy(&scale, scales + 4 * token, 4);
         return scale * (float)(int8_t)plane[index];
-    default: break;
+    default:
+        break;
     }
     memcpy(&word, plane + index / 8 * 4, 4);
     const uint32_t nibble = word >> (4 * (d % 8 / 2) + 16 * (d % 2)) & 15u;
@@ -289,8 +291,10 @@ static void check_stored(const Fixture *f, const Step *step, const uint8_t *pool
         for (int32_t h = 0; h < spec->n_heads; h++)
             for (int32_t d = 0; d < f->q_stride; d++) {
                 const size_t at = (size_t)r * (size_t)f->q_width + (size_t)(h * f->q_stride + d);
-                if (d < dim) add_error(&queries, (double)q_out[at], t * row[h * dim + d]);
-                else assert_true(q_out[at] == q_in[at]); /* the gate stays */
+                if (d < dim)
+                    add_error(&queries, (double)q_out[at], t * row[h * dim + d]);
+                else
+                    assert_true(q_out[at] == q_in[at]); /* the gate stays */
             }
         if (k == NULL) continue;
         const int32_t page = step->table[sequence][position / KV_PAGE_TOKENS], token = position % KV_PAGE_TOKENS;
@@ -336,8 +340,8 @@ static double *decode_head(const Fixture *f, const Step *step, const uint8_t *po
     return out;
 }
 
-static void ref_row(const Fixture *f, int32_t position, int32_t length, int32_t head, const float *q, const double *keys,
-                    const double *values, double *out)
+static void ref_row(const Fixture *f, int32_t position, int32_t length, int32_t head, const float *q,
+                    const double *keys, const double *values, double *out)
 {
     const Attention *spec = &f->test->spec;
     const int32_t dim = spec->head_dim, dim_v = spec->head_dim_v;
@@ -383,8 +387,10 @@ static double check_attention(const Fixture *f, const Step *step, const uint8_t 
                     const int32_t head = h * group + g, row = step->first_row[s] + r;
                     const size_t at = (size_t)row * (size_t)f->out_width + (size_t)(head * spec->head_dim_v);
                     ref_row(f, step->positions[row], step->n_past[s] + step->sequence_rows[s], head,
-                            q + (size_t)row * (size_t)f->q_width + (size_t)(head * f->q_stride), keys, values, expected);
-                    for (int32_t d = 0; d < spec->head_dim_v; d++) add_error(&errors, (double)out[at + (size_t)d], expected[d]);
+                            q + (size_t)row * (size_t)f->q_width + (size_t)(head * f->q_stride), keys, values,
+                            expected);
+                    for (int32_t d = 0; d < spec->head_dim_v; d++)
+                        add_error(&errors, (double)out[at + (size_t)d], expected[d]);
                 }
             free(keys);
             free(values);
@@ -407,7 +413,8 @@ static void free_result(StepResult *result)
 static void fill_rows(const Step *step, float *out, int32_t width, float range, uint64_t seed)
 {
     for (int32_t r = 0; r < step->n_rows; r++) {
-        gpu_random_state = seed + 1000003u * (uint64_t)(step->table[step->row_sequence[r]][step->positions[r] / 16] + 2) +
+        gpu_random_state = seed +
+                           1000003u * (uint64_t)(step->table[step->row_sequence[r]][step->positions[r] / 16] + 2) +
                            7919u * (uint64_t)(step->positions[r] + 1);
         gpu_random_state *= 0x9E3779B97F4A7C15u;
         for (int i = 0; i < 4; i++) random_u32();
@@ -508,11 +515,13 @@ static void check_step(const Fixture *f, const Step *step, const char *what)
     const double error = check_attention(f, step, pool, r.q, r.out);
     const size_t n = (size_t)step->n_rows * (size_t)f->out_width;
     double rounded = 0.0;
-    for (size_t i = 0; i < n; i++) rounded = fmax(rounded, fabs((double)(r.out[i] - r.out_bf16[i])) / (1e-30 + fabs((double)r.out[i])));
+    for (size_t i = 0; i < n; i++)
+        rounded = fmax(rounded, fabs((double)(r.out[i] - r.out_bf16[i])) / (1e-30 + fabs((double)r.out[i])));
     checks++;
     if (!(error < attention_tolerance(f)) || !(rounded <= 0x1p-8)) {
         failures++;
-        print_error("%s %s %s: error %.2e, bf16 %.2e\n", f->test->name, dtype_info(f->type)->name, what, error, rounded);
+        print_error("%s %s %s: error %.2e, bf16 %.2e\n", f->test->name, dtype_info(f->type)->name, what, error,
+                    rounded);
     }
     free(pool);
     free_result(&r);
@@ -522,22 +531,27 @@ static void check_step(const Fixture *f, const Step *step, const char *what)
 
 static const Case cases[] = {
     {.name = "llama",
-     .spec = {.n_heads = 8, .n_kv_heads = 2, .head_dim = 128, .head_dim_v = 128, ROPE_OF(ROPE_HALF, 128), .scale = 0.088f},
+     .spec =
+         {.n_heads = 8, .n_kv_heads = 2, .head_dim = 128, .head_dim_v = 128, ROPE_OF(ROPE_HALF, 128), .scale = 0.088f},
      .range = 1.0f},
     {.name = "small",
      .spec = {.n_heads = 6, .n_kv_heads = 2, .head_dim = 64, .head_dim_v = 64, ROPE_OF(ROPE_HALF, 64), .scale = 0.125f},
      .range = 1.0f},
     {.name = "wide",
-     .spec = {.n_heads = 4, .n_kv_heads = 2, .head_dim = 256, .head_dim_v = 256, ROPE_OF(ROPE_HALF, 256), .scale = 0.0625f},
+     .spec =
+         {.n_heads = 4, .n_kv_heads = 2, .head_dim = 256, .head_dim_v = 256, ROPE_OF(ROPE_HALF, 256), .scale = 0.0625f},
      .range = 1.0f},
     {.name = "shared by 16",
-     .spec = {.n_heads = 16, .n_kv_heads = 1, .head_dim = 64, .head_dim_v = 64, ROPE_OF(ROPE_HALF, 64), .scale = 0.125f},
+     .spec =
+         {.n_heads = 16, .n_kv_heads = 1, .head_dim = 64, .head_dim_v = 64, ROPE_OF(ROPE_HALF, 64), .scale = 0.125f},
      .range = 1.0f},
     {.name = "shared by 7",
-     .spec = {.n_heads = 14, .n_kv_heads = 2, .head_dim = 64, .head_dim_v = 64, ROPE_OF(ROPE_HALF, 64), .scale = 0.125f},
+     .spec =
+         {.n_heads = 14, .n_kv_heads = 2, .head_dim = 64, .head_dim_v = 64, ROPE_OF(ROPE_HALF, 64), .scale = 0.125f},
      .range = 1.0f},
     {.name = "shared by 21",
-     .spec = {.n_heads = 21, .n_kv_heads = 1, .head_dim = 64, .head_dim_v = 64, ROPE_OF(ROPE_HALF, 64), .scale = 0.125f},
+     .spec =
+         {.n_heads = 21, .n_kv_heads = 1, .head_dim = 64, .head_dim_v = 64, ROPE_OF(ROPE_HALF, 64), .scale = 0.125f},
      .range = 1.0f},
     {.name = "tiny",
      .spec = {.n_heads = 3, .n_kv_heads = 3, .head_dim = 8, .head_dim_v = 8, ROPE_OF(ROPE_HALF, 8), .scale = 0.35f},
@@ -549,41 +563,122 @@ static const Case cases[] = {
      .spec = {.n_heads = 4, .n_kv_heads = 4, .head_dim = 80, .head_dim_v = 80, ROPE_OF(ROPE_HALF, 32), .scale = 0.11f},
      .range = 1.0f},
     {.name = "window",
-     .spec = {.n_heads = 8, .n_kv_heads = 2, .head_dim = 64, .head_dim_v = 64, ROPE_OF(ROPE_HALF, 64), .scale = 0.125f, .window = 100},
+     .spec = {.n_heads = 8,
+              .n_kv_heads = 2,
+              .head_dim = 64,
+              .head_dim_v = 64,
+              ROPE_OF(ROPE_HALF, 64),
+              .scale = 0.125f,
+              .window = 100},
      .range = 1.0f},
     {.name = "chunk",
-     .spec = {.n_heads = 8, .n_kv_heads = 2, .head_dim = 64, .head_dim_v = 64, ROPE_OF(ROPE_PAIRS, 64), .scale = 0.125f, .chunk = 130},
+     .spec = {.n_heads = 8,
+              .n_kv_heads = 2,
+              .head_dim = 64,
+              .head_dim_v = 64,
+              ROPE_OF(ROPE_PAIRS, 64),
+              .scale = 0.125f,
+              .chunk = 130},
      .range = 1.0f},
     {.name = "sinks, cap",
-     .spec = {.n_heads = 8, .n_kv_heads = 1, .head_dim = 64, .head_dim_v = 64, ROPE_OF(ROPE_HALF, 64), .scale = 0.125f, .sinks.size = 8, .softcap = 2.0f, .window = 128},
+     .spec = {.n_heads = 8,
+              .n_kv_heads = 1,
+              .head_dim = 64,
+              .head_dim_v = 64,
+              ROPE_OF(ROPE_HALF, 64),
+              .scale = 0.125f,
+              .sinks.size = 8,
+              .softcap = 2.0f,
+              .window = 128},
      .range = 1.0f},
     {.name = "gate, norm",
-     .spec = {.n_heads = 8, .n_kv_heads = 2, .head_dim = 128, .head_dim_v = 128, ROPE_OF(ROPE_HALF, 32), .scale = 0.088f, .gate = OUTPUT_GATE_SIGMOID, .qk_norm = QK_NORM_HEAD, .qk_norm_eps = 1e-6f},
+     .spec = {.n_heads = 8,
+              .n_kv_heads = 2,
+              .head_dim = 128,
+              .head_dim_v = 128,
+              ROPE_OF(ROPE_HALF, 32),
+              .scale = 0.088f,
+              .gate = OUTPUT_GATE_SIGMOID,
+              .qk_norm = QK_NORM_HEAD,
+              .qk_norm_eps = 1e-6f},
      .range = 1.0f},
     {.name = "row norm",
-     .spec = {.n_heads = 8, .n_kv_heads = 4, .head_dim = 64, .head_dim_v = 64, ROPE_OF(ROPE_HALF, 64), .scale = 0.125f, .qk_norm = QK_NORM_ROW, .qk_norm_eps = 1e-5f},
+     .spec = {.n_heads = 8,
+              .n_kv_heads = 4,
+              .head_dim = 64,
+              .head_dim_v = 64,
+              ROPE_OF(ROPE_HALF, 64),
+              .scale = 0.125f,
+              .qk_norm = QK_NORM_ROW,
+              .qk_norm_eps = 1e-5f},
      .range = 1.0f},
     {.name = "row norm last",
-     .spec = {.n_heads = 8, .n_kv_heads = 4, .head_dim = 64, .head_dim_v = 64, ROPE_OF(ROPE_HALF, 48), .scale = 0.125f, .qk_norm = QK_NORM_ROW, .qk_norm_eps = 1e-5f, .qk_norm_after_rope = true},
+     .spec = {.n_heads = 8,
+              .n_kv_heads = 4,
+              .head_dim = 64,
+              .head_dim_v = 64,
+              ROPE_OF(ROPE_HALF, 48),
+              .scale = 0.125f,
+              .qk_norm = QK_NORM_ROW,
+              .qk_norm_eps = 1e-5f,
+              .qk_norm_after_rope = true},
      .range = 1.0f},
     {.name = "norm last, long",
-     .spec = {.n_heads = 8, .n_kv_heads = 2, .head_dim = 64, .head_dim_v = 64, .rope = {.kind = ROPE_HALF, .n_dims = 64, .magnitude = 1.19f, .original_context = 300}, .scale = 0.125f, .qk_norm = QK_NORM_HEAD_UNWEIGHTED, .qk_norm_eps = 1e-5f, .qk_norm_after_rope = true},
+     .spec = {.n_heads = 8,
+              .n_kv_heads = 2,
+              .head_dim = 64,
+              .head_dim_v = 64,
+              .rope = {.kind = ROPE_HALF, .n_dims = 64, .magnitude = 1.19f, .original_context = 300},
+              .scale = 0.125f,
+              .qk_norm = QK_NORM_HEAD_UNWEIGHTED,
+              .qk_norm_eps = 1e-5f,
+              .qk_norm_after_rope = true},
      .range = 1.0f},
     {.name = "temperature",
-     .spec = {.n_heads = 4, .n_kv_heads = 2, .head_dim = 128, .head_dim_v = 128, .scale = 0.088f, .temperature_scale = 0.1f, .temperature_floor = 50},
+     .spec = {.n_heads = 4,
+              .n_kv_heads = 2,
+              .head_dim = 128,
+              .head_dim_v = 128,
+              .scale = 0.088f,
+              .temperature_scale = 0.1f,
+              .temperature_floor = 50},
      .range = 1.0f},
     {.name = "raw values",
-     .spec = {.n_heads = 4, .n_kv_heads = 2, .head_dim = 64, .head_dim_v = 64, ROPE_OF(ROPE_HALF, 64), .scale = 1.0f, .qk_norm = QK_NORM_HEAD, .qk_norm_eps = 1e-6f, .v_norm = true},
-     .range = 1.0f, .raw_values = true, .times = 4.0},
+     .spec = {.n_heads = 4,
+              .n_kv_heads = 2,
+              .head_dim = 64,
+              .head_dim_v = 64,
+              ROPE_OF(ROPE_HALF, 64),
+              .scale = 1.0f,
+              .qk_norm = QK_NORM_HEAD,
+              .qk_norm_eps = 1e-6f,
+              .v_norm = true},
+     .range = 1.0f,
+     .raw_values = true,
+     .times = 4.0},
     {.name = "encoder",
-     .spec = {.n_heads = 4, .n_kv_heads = 4, .head_dim = 64, .head_dim_v = 64, ROPE_OF(ROPE_HALF, 64), .scale = 0.125f, .bidirectional = true},
+     .spec = {.n_heads = 4,
+              .n_kv_heads = 4,
+              .head_dim = 64,
+              .head_dim_v = 64,
+              ROPE_OF(ROPE_HALF, 64),
+              .scale = 0.125f,
+              .bidirectional = true},
      .range = 1.0f},
     {.name = "encoder window",
-     .spec = {.n_heads = 4, .n_kv_heads = 4, .head_dim = 64, .head_dim_v = 64, ROPE_OF(ROPE_HALF, 64), .scale = 0.125f, .bidirectional = true, .window = 65},
+     .spec = {.n_heads = 4,
+              .n_kv_heads = 4,
+              .head_dim = 64,
+              .head_dim_v = 64,
+              ROPE_OF(ROPE_HALF, 64),
+              .scale = 0.125f,
+              .bidirectional = true,
+              .window = 65},
      .range = 1.0f},
     {.name = "sharp",
      .spec = {.n_heads = 8, .n_kv_heads = 2, .head_dim = 128, .head_dim_v = 128, .scale = 0.088f},
-     .range = 12.0f, .times = 20.0},
+     .range = 12.0f,
+     .times = 20.0},
     {.name = "weak",
      .spec = {.n_heads = 8, .n_kv_heads = 2, .head_dim = 128, .head_dim_v = 128, .scale = 0.088f},
      .range = 1e-3f},
@@ -620,7 +715,8 @@ static void run_cases(const Length *lengths, int32_t n_sequences)
     checks = failures = 0;
     for (int32_t c = 0; c < CASES; c++)
         for (int32_t t = 0; t < KV_TYPES; t++) {
-            if (!wanted("IMP_TEST_CASE", cases[c].name) || !wanted("IMP_TEST_TYPE", dtype_info(kv_types[t])->name)) continue;
+            if (!wanted("IMP_TEST_CASE", cases[c].name) || !wanted("IMP_TEST_TYPE", dtype_info(kv_types[t])->name))
+                continue;
             run_case(&cases[c], kv_types[t], lengths, n_sequences);
         }
     if (failures > 0) fail_msg("%d of %d steps are wrong", failures, checks);
@@ -717,8 +813,9 @@ static void test_page_copy(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_one_token),     cmocka_unit_test(test_prompt_in_chunks), cmocka_unit_test(test_ragged_batch),
-        cmocka_unit_test(test_many_decoding), cmocka_unit_test(test_shared_layer),     cmocka_unit_test(test_same_bits),
+        cmocka_unit_test(test_one_token),    cmocka_unit_test(test_prompt_in_chunks),
+        cmocka_unit_test(test_ragged_batch), cmocka_unit_test(test_many_decoding),
+        cmocka_unit_test(test_shared_layer), cmocka_unit_test(test_same_bits),
         cmocka_unit_test(test_page_copy),
     };
     return cmocka_run_group_tests(tests, gpu_setup, NULL);

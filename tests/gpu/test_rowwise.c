@@ -1,6 +1,6 @@
 /*
- * test_rowwise.c - norms, residuals, activations, short convolution and gathering on the GPU against a reference in double
- * precision.
+ * test_rowwise.c - norms, residuals, activations, short convolution and gathering on the GPU against a reference in
+ * double precision.
  */
 #include "gpu_test.h"
 
@@ -204,7 +204,8 @@ static void test_short_conv(void **state)
         float *dt = upload(taps, (size_t)(CHANNELS * width)), *db = upload(bias, CHANNELS);
         float *state_rows = calloc(SLOTS * (past + 1) * CHANNELS, sizeof(float));
         float *ds = upload(state_rows, SLOTS * (past + 1) * CHANNELS);
-        double *inputs = calloc((size_t)SEQUENCES * (5 * ROWS + 8) * CHANNELS, sizeof *inputs); /* B * x, after 8 zeros */
+        double *inputs =
+            calloc((size_t)SEQUENCES * (5 * ROWS + 8) * CHANNELS, sizeof *inputs); /* B * x, after 8 zeros */
         int32_t length[SEQUENCES] = {8, 8, 8};
         const ShortConv spec = {.width = width, .channels = CHANNELS};
         for (size_t step = 0; step < sizeof steps / sizeof steps[0]; step++) {
@@ -218,8 +219,12 @@ static void test_short_conv(void **state)
                 n++;
             }
             int32_t *da = gpu_copy(arrays, sizeof arrays);
-            const CudaBatch batch = {.n_rows = rows, .n_sequences = n, .max_sequence_rows = ROWS, .first_row = da,
-                                     .sequence_rows = da + SEQUENCES, .state_slot = da + 2 * SEQUENCES};
+            const CudaBatch batch = {.n_rows = rows,
+                                     .n_sequences = n,
+                                     .max_sequence_rows = ROWS,
+                                     .first_row = da,
+                                     .sequence_rows = da + SEQUENCES,
+                                     .state_slot = da + 2 * SEQUENCES};
             float *bcx = random_vector((size_t)(rows * 3 * CHANNELS)), *dx = upload(bcx, (size_t)(rows * 3 * CHANNELS));
             const size_t total = (size_t)(rows * CHANNELS);
             CudaAct out = act_alloc(total);
@@ -229,7 +234,8 @@ static void test_short_conv(void **state)
                 for (int32_t r = 0; r < arrays[1][i]; r++)
                     for (int32_t c = 0; c < CHANNELS; c++) {
                         const float *row = bcx + (size_t)(arrays[0][i] + r) * 3 * CHANNELS;
-                        double *column = inputs + ((size_t)owner[i] * (5 * ROWS + 8)) * CHANNELS + c, sum = (double)bias[c];
+                        double *column = inputs + ((size_t)owner[i] * (5 * ROWS + 8)) * CHANNELS + c,
+                               sum = (double)bias[c];
                         const int32_t at = length[owner[i]] + r;
                         column[(size_t)at * CHANNELS] = (double)row[c] * (double)row[2 * CHANNELS + c];
                         for (int32_t t = 0; t < width; t++)
@@ -260,7 +266,8 @@ static void test_gather_rows(void **state)
     int32_t *rows = gpu_copy(wanted, sizeof wanted);
     cuda_gather_rows(&gpu_queue, rows, WANTED, WIDTH, &from, CUDA_FORM_F32, &out);
     float *after = download(out.f32, WANTED * WIDTH);
-    for (int i = 0; i < WANTED; i++) assert_memory_equal(after + i * WIDTH, x + wanted[i] * WIDTH, WIDTH * sizeof(float));
+    for (int i = 0; i < WANTED; i++)
+        assert_memory_equal(after + i * WIDTH, x + wanted[i] * WIDTH, WIDTH * sizeof(float));
     check_forms(&out, WANTED * WIDTH);
     cudaFree(from.f32), cudaFree(rows), act_free(&out), free(x), free(after);
 }

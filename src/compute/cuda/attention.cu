@@ -80,7 +80,8 @@ void cuda_attention(CudaQueue *queue, const CudaBatch *batch, const CudaAttentio
         attention_prompt(queue, batch, task, kv->type, 1);
         return;
     }
-    if (batch->n_sequences > 1 || batch->n_rows <= FEW_ROWS) attention_decode(queue, batch, task, kv->type, FEW_ROWS, NULL);
+    if (batch->n_sequences > 1 || batch->n_rows <= FEW_ROWS)
+        attention_decode(queue, batch, task, kv->type, FEW_ROWS, NULL);
     if (batch->max_sequence_rows > FEW_ROWS) attention_prompt(queue, batch, task, kv->type, FEW_ROWS + 1);
 }
 

@@ -1,6 +1,6 @@
 /*
- * attention.cuh - what the attention kernels share: the view of a step, which keys a query sees, and how partial results
- * over parts of the context become one.
+ * attention.cuh - what the attention kernels share: the view of a step, which keys a query sees, and how partial
+ * results over parts of the context become one.
  */
 #ifndef IMP_COMPUTE_CUDA_ATTENTION_CUH
 #define IMP_COMPUTE_CUDA_ATTENTION_CUH
@@ -27,9 +27,9 @@ struct AttendTask {
     const uint8_t *pages;
     size_t page_bytes;
     KvLayout layout;
-    float *f32;     /* out: either may be NULL */
+    float *f32; /* out: either may be NULL */
     uint16_t *bf16;
-    float *partials; /* workspace */
+    float *partials;   /* workspace */
     int32_t n_parts;   /* of the context */
     int32_t part_rows; /* rows of a sequence with room in the workspace */
 };
@@ -38,8 +38,9 @@ struct AttendTask {
 size_t attention_general_workspace(const Attention *spec, int32_t max_rows, int32_t max_context);
 void attention_general(CudaQueue *queue, const CudaBatch *batch, AttendTask task, DType type);
 
-/* attention_decode.cu: sequences of at most `most_rows` rows, the context split over the chip; the others are left alone.
- * `store`: also does what it asks for, where every sequence has one row and no norm is over all heads; NULL: done already. */
+/* attention_decode.cu: sequences of at most `most_rows` rows, the context split over the chip; the others are left
+ * alone. `store`: also does what it asks for, where every sequence has one row and no norm is over all heads; NULL:
+ * done already. */
 struct StoreTask;
 bool attention_decode_fits(const AttendTask &task, DType type);
 size_t attention_decode_workspace(const Attention *spec, int32_t max_rows);

@@ -1,21 +1,22 @@
 /*
  * attention_decode.cu - attention of sequences with few rows: the context is split over the chip.
  *
- * Floor: the bytes of keys and values, each read once: llama-3.1-8b's shapes in float16 at a context of 16,384 are 64 MB a
- * layer, 15 us at 4.3 TB/s. At short contexts, latency: page numbers, pages, two products, two merges. Measured on an H200
- * with the store: 24 us at 16,384, 8 us at 128, both alone in a graph; 64 sequences of 600: 50 us of 35.
+ * Floor: the bytes of keys and values, each read once: llama-3.1-8b's shapes in float16 at a context of 16,384 are 64
+ * MB a layer, 15 us at 4.3 TB/s. At short contexts, latency: page numbers, pages, two products, two merges. Measured on
+ * an H200 with the store: 24 us at 16,384, 8 us at 128, both alone in a graph; 64 sequences of 600: 50 us of 35.
  *
- * A block has one KV head, up to eight queries that read it (the heads of its group, for each of the sequence's rows) and a
- * run of pages. Its four warps take pages in turn, each through its own ring of asynchronous copies, so that nothing waits
- * for another warp until the end. Pages filled by earlier steps are asked for before the kernel waits for its input.
+ * A block has one KV head, up to eight queries that read it (the heads of its group, for each of the sequence's rows)
+ * and a run of pages. Its four warps take pages in turn, each through its own ring of asynchronous copies, so that
+ * nothing waits for another warp until the end. Pages filled by earlier steps are asked for before the kernel waits for
+ * its input.
  *
- * Eight queries fill half of a tile of 16 rows. The other half holds what rounding to 16 bits takes from them, and likewise
- * for the weights: row g the rounded numbers, row g + 8 the rest. So the products keep 22 bits (float16) or 16 (bfloat16) at
- * no cost, and a single row sees the fidelity of its float32 queries.
+ * Eight queries fill half of a tile of 16 rows. The other half holds what rounding to 16 bits takes from them, and
+ * likewise for the weights: row g the rounded numbers, row g + 8 the rest. So the products keep 22 bits (float16) or 16
+ * (bfloat16) at no cost, and a single row sees the fidelity of its float32 queries.
  *
- * Where every sequence has one row the kernel also does what attention_store.cu does, into shared memory: each block treats
- * its queries, and the blocks that hold the last page treat the new key and value, store them, and then ask for that page
- * as for any other.
+ * Where every sequence has one row the kernel also does what attention_store.cu does, into shared memory: each block
+ * treats its queries, and the blocks that hold the last page treat the new key and value, store them, and then ask for
+ * that page as for any other.
  *
  * Merging: warps through shared memory, runs of pages through the workspace by a second kernel.
  */
@@ -67,7 +68,8 @@ __device__ __forceinline__ void ask_for_page(const AttendTask &task, const int32
     const int32_t lane = (int32_t)(threadIdx.x % 32);
     const uint8_t *from = task.pages + (size_t)pages[page] * task.page_bytes + (size_t)kv_head * task.layout.head_bytes;
     if constexpr (PACKED) {
-        for (uint32_t i = (uint32_t)lane * 16; i < task.layout.head_bytes; i += 32 * 16) copy_async(stage + i, from + i, 16);
+        for (uint32_t i = (uint32_t)lane * 16; i < task.layout.head_bytes; i += 32 * 16)
+            copy_async(stage + i, from + i, 16);
     } else {
         const int32_t left = length - page * KV_PAGE_TOKENS;
 #pragma unroll
@@ -80,7 +82,8 @@ __device__ __forceinline__ void ask_for_page(const AttendTask &task, const int32
 
 /* The types that this instance of the kernel serves. */
 template <bool BF16, bool PACKED>
-__device__ __forceinline__ void store_row(DType type, uint8_t *plane, const KvPlane &shape, int32_t token, const float *row)
+__device__ __forceinline__ void store_row(DType type, uint8_t *plane, const KvPlane &shape, int32_t token,
+                                          const float *row)
 {
     if constexpr (PACKED) {
         switch (type) {
@@ -96,16 +99,19 @@ __device__ __forceinline__ void store_row(DType type, uint8_t *plane, const KvPl
 
 /* Queries first … first + n - 1 of the row's KV head into `heads`; with_keys: its new key and value into their page. */
 template <bool BF16, bool PACKED>
-__device__ __forceinline__ void treat_block(const StoreTask &store, const AttendTask &task, const Turn &turn, DType type,
-                                            int32_t sequence, int32_t kv_head, int32_t first, int32_t n, int32_t page,
-                                            bool with_keys, float *heads)
+__device__ __forceinline__ void treat_block(const StoreTask &store, const AttendTask &task, const Turn &turn,
+                                            DType type, int32_t sequence, int32_t kv_head, int32_t first, int32_t n,
+                                            int32_t page, bool with_keys, float *heads)
 {
     const int32_t row = task.first_row[sequence], position = task.n_past[sequence];
     for (int32_t i = (int32_t)(threadIdx.x / 32); i < n + (with_keys && store.k != NULL ? 2 : 0); i += WARPS) {
         /* Key and value first: the page waits for them. */
         const int32_t q = store.k != NULL && with_keys ? i - 2 : i;
-        const Item item = {q >= 0 ? ITEM_QUERY : i == 0 ? ITEM_KEY : ITEM_VALUE,
-                           q >= 0 ? kv_head * task.group + first + q : kv_head, heads + (q >= 0 ? q : QUERIES + i) * store.padded};
+        const Item item = {q >= 0   ? ITEM_QUERY
+                           : i == 0 ? ITEM_KEY
+                                    : ITEM_VALUE,
+                           q >= 0 ? kv_head * task.group + first + q : kv_head,
+                           heads + (q >= 0 ? q : QUERIES + i) * store.padded};
         load_item(store, row, item);
         treat_item(store, turn, position, item);
         if (item.kind == ITEM_QUERY) {
@@ -146,11 +152,13 @@ __global__ void __launch_bounds__(WARPS * 32)
     int32_t asked = run.first + warp, slot = 0;
     int stage = 0;
     for (; stage < R::stages - 1 && asked < run.end && (asked + 1) * KV_PAGE_TOKENS <= past; stage++, asked += WARPS) {
-        ask_for_page<DIM, PACKED>(task, pages, asked, length, kv_head, tile_address(ring) + (uint32_t)stage * stage_bytes);
+        ask_for_page<DIM, PACKED>(task, pages, asked, length, kv_head,
+                                  tile_address(ring) + (uint32_t)stage * stage_bytes);
         commit_copies();
     }
     uint8_t *expanded = shared + (size_t)WARPS * R::stages * stage_bytes + (size_t)warp * R::stage; /* where PACKED */
-    float *heads = reinterpret_cast<float *>(shared + (size_t)WARPS * (R::stages * stage_bytes + (PACKED ? R::stage : 0)));
+    float *heads =
+        reinterpret_cast<float *>(shared + (size_t)WARPS * (R::stages * stage_bytes + (PACKED ? R::stage : 0)));
     const bool fused = store.q != NULL;
     if (fused) {
         const Turn turn = turn_of(store, past);
@@ -203,7 +211,8 @@ __global__ void __launch_bounds__(WARPS * 32)
         __syncwarp();
         if (asked < run.end)
             ask_for_page<DIM, PACKED>(task, pages, asked, length, kv_head,
-                                      tile_address(ring) + (uint32_t)((slot + R::stages - 1) % R::stages) * stage_bytes);
+                                      tile_address(ring) +
+                                          (uint32_t)((slot + R::stages - 1) % R::stages) * stage_bytes);
         commit_copies();
         asked += WARPS;
         uint8_t *planes = ring + (size_t)slot * stage_bytes;
@@ -211,7 +220,8 @@ __global__ void __launch_bounds__(WARPS * 32)
         if constexpr (PACKED) {
             const int32_t left = length - page * KV_PAGE_TOKENS;
             expand_plane<DIM / 8>(type, planes, task.layout.keys, left, expanded, lane, 32);
-            expand_plane<DIM / 8>(type, planes + task.layout.keys.bytes, task.layout.values, left, expanded + R::plane, lane, 32);
+            expand_plane<DIM / 8>(type, planes + task.layout.keys.bytes, task.layout.values, left, expanded + R::plane,
+                                  lane, 32);
             planes = expanded;
             __syncwarp();
         }
@@ -311,8 +321,8 @@ __device__ __forceinline__ int32_t count_runs(const AttendTask &task, int32_t se
     return each > 0 ? (all.end - all.first + each - 1) / each : 0;
 }
 
-/* grid: rows, heads. A thread a dimension; the first warp turns the runs' largest scores into factors, which fit into shared
- * memory MERGE_RUNS at a time. */
+/* grid: rows, heads. A thread a dimension; the first warp turns the runs' largest scores into factors, which fit into
+ * shared memory MERGE_RUNS at a time. */
 enum { MERGE_RUNS = 256 };
 
 __global__ void merge_runs_kernel(const AttendTask task, int32_t most_rows)
@@ -417,8 +427,11 @@ void attention_decode(CudaQueue *queue, const CudaBatch *batch, AttendTask task,
     const size_t results = (size_t)WARPS * QUERIES * (size_t)(task.head_dim + 2) * sizeof(float);
     if (shared_bytes < results) shared_bytes = results;
     const dim3 grid((unsigned)task.n_parts, (unsigned)(task.n_kv_heads * query_blocks), (unsigned)batch->n_sequences);
-    cuda_launch(queue, packed ? variant->packed : type == DT_BF16 ? variant->bf16 : variant->f16, grid, dim3(WARPS * 32),
-                shared_bytes, task, treat, type, query_blocks, most_rows);
+    cuda_launch(queue,
+                packed            ? variant->packed
+                : type == DT_BF16 ? variant->bf16
+                                  : variant->f16,
+                grid, dim3(WARPS * 32), shared_bytes, task, treat, type, query_blocks, most_rows);
     if (task.n_parts > 1)
         cuda_launch(queue, merge_runs_kernel, dim3((unsigned)batch->n_rows, (unsigned)task.n_heads),
                     dim3((unsigned)task.head_dim_v), 0, task, most_rows);

@@ -1,15 +1,16 @@
 /*
- * attention_general.cu - attention in float32 for any type of keys and values, any head size and any mask: what the faster
- * kernels are compared with, and what runs where none of them fits.
+ * attention_general.cu - attention in float32 for any type of keys and values, any head size and any mask: what the
+ * faster kernels are compared with, and what runs where none of them fits.
  *
- * The context is cut into parts of 256 keys at fixed places. A block takes up to four query heads of one KV head and one
- * row: scores of a part into shared memory (a warp reads 8 keys at a time, four lanes a key), one warp a head for the
- * softmax, then the weighted values (a lane holds 8 dimensions, the warps share the keys). Parts are merged in ascending
- * order, by the block itself when there are rows enough to fill the chip, else by a second kernel from the workspace. Both
- * add the same numbers in the same order, so a row's result depends neither on the batch nor on which of them ran.
+ * The context is cut into parts of 256 keys at fixed places. A block takes up to four query heads of one KV head and
+ * one row: scores of a part into shared memory (a warp reads 8 keys at a time, four lanes a key), one warp a head for
+ * the softmax, then the weighted values (a lane holds 8 dimensions, the warps share the keys). Parts are merged in
+ * ascending order, by the block itself when there are rows enough to fill the chip, else by a second kernel from the
+ * workspace. Both add the same numbers in the same order, so a row's result depends neither on the batch nor on which
+ * of them ran.
  *
- * Floor: a row reads its keys and values once a block: at a context of 16,384, llama-3.1-8b's shapes in float16 are 64 MB a
- * layer, 15 us at 4.3 TB/s; the products, done one by one, take longer.
+ * Floor: a row reads its keys and values once a block: at a context of 16,384, llama-3.1-8b's shapes in float16 are 64
+ * MB a layer, 15 us at 4.3 TB/s; the products, done one by one, take longer.
  */
 #include "compute/cuda/attention.cuh"
 
@@ -90,7 +91,8 @@ __device__ void score_part(const AttendTask &task, const Work &work, const Share
 #pragma unroll
                 for (int h = 0; h < BLOCK_HEADS; h++)
 #pragma unroll
-                    for (int i = 0; i < 8; i++) sum[h] = __fmaf_rn(shared.q[h * shared.padded + 8 * chunk + i], k[i], sum[h]);
+                    for (int i = 0; i < 8; i++)
+                        sum[h] = __fmaf_rn(shared.q[h * shared.padded + 8 * chunk + i], k[i], sum[h]);
             }
         }
         const bool seen = key >= work.range.first && key < work.range.end;
@@ -98,7 +100,8 @@ __device__ void score_part(const AttendTask &task, const Work &work, const Share
         for (int h = 0; h < BLOCK_HEADS; h++) {
             sum[h] += __shfl_xor_sync(~0u, sum[h], 8);
             sum[h] += __shfl_xor_sync(~0u, sum[h], 16);
-            if (lane < 8) shared.scores[h * PART_KEYS + eight * 8 + lane] = seen ? finish_score(task, sum[h]) : -INFINITY;
+            if (lane < 8)
+                shared.scores[h * PART_KEYS + eight * 8 + lane] = seen ? finish_score(task, sum[h]) : -INFINITY;
         }
     }
 }
@@ -191,8 +194,7 @@ template <DType TYPE> __global__ void __launch_bounds__(THREADS) general_kernel(
         shared.q[i] = h < work.n_heads && d < task.head_dim ? task.q[head * (size_t)task.q_stride + (size_t)d] : 0.0f;
     }
     Softmax softmax[BLOCK_HEADS];
-    for (int h = 0; h < BLOCK_HEADS; h++)
-        softmax[h] = first_softmax(task, work.first_head + min(h, work.n_heads - 1));
+    for (int h = 0; h < BLOCK_HEADS; h++) softmax[h] = first_softmax(task, work.first_head + min(h, work.n_heads - 1));
     for (int32_t i = (int32_t)threadIdx.x; i < BLOCK_HEADS * shared.padded_v; i += THREADS) shared.total[i] = 0.0f;
     __syncthreads();
 
@@ -208,7 +210,8 @@ template <DType TYPE> __global__ void __launch_bounds__(THREADS) general_kernel(
             const Softmax found = {shared.state[h * 4], shared.state[h * 4 + 1]};
             if (split) {
                 float *partial = partial_of(task, work.row, work.first_head + h, part);
-                for (int32_t d = (int32_t)threadIdx.x; d < task.head_dim_v; d += THREADS) partial[d] = part_value(shared, h, d);
+                for (int32_t d = (int32_t)threadIdx.x; d < task.head_dim_v; d += THREADS)
+                    partial[d] = part_value(shared, h, d);
                 if (threadIdx.x == 0) {
                     partial[task.head_dim_v] = found.max;
                     partial[task.head_dim_v + 1] = found.sum;
@@ -290,9 +293,9 @@ void attention_general(CudaQueue *queue, const CudaBatch *batch, AttendTask task
         return;
     }
     const int32_t parts = (batch->max_context + PART_KEYS - 1) / PART_KEYS;
-    const bool split = parts > 1 && batch->n_rows <= SPLIT_ROWS &&
-                       partial_bytes(task.n_heads, task.head_dim_v, batch->n_rows, batch->max_context) <=
-                           queue->workspace_bytes;
+    const bool split =
+        parts > 1 && batch->n_rows <= SPLIT_ROWS &&
+        partial_bytes(task.n_heads, task.head_dim_v, batch->n_rows, batch->max_context) <= queue->workspace_bytes;
     task.n_parts = split ? parts : 1;
     task.partials = (float *)queue->workspace;
     const int32_t head_blocks = (task.group + BLOCK_HEADS - 1) / BLOCK_HEADS;

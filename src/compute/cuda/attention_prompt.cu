@@ -1,14 +1,15 @@
 /*
- * attention_prompt.cu - attention of sequences with many rows: tiles of queries against tiles of keys, softmax on the way
- * (Dao et al., "FlashAttention"). This is the kernel of every GPU; attention_prompt_hopper.cu replaces it on Hopper.
+ * attention_prompt.cu - attention of sequences with many rows: tiles of queries against tiles of keys, softmax on the
+ * way (Dao et al., "FlashAttention"). This is the kernel of every GPU; attention_prompt_hopper.cu replaces it on
+ * Hopper.
  *
- * Floor: arithmetic. 4,096 tokens of llama-3.1-8b are 4 * 128 * 32 * 4096^2 / 2 = 137 GFLOP a layer, 0.18 ms at 770 TFLOP/s;
- * keys and values come from the second-level cache, once for every 128 rows. Reading each page's fragments from shared
- * memory for 16 rows at a time is what limits this kernel: 0.61 ms on an H200 (226 TFLOP/s).
+ * Floor: arithmetic. 4,096 tokens of llama-3.1-8b are 4 * 128 * 32 * 4096^2 / 2 = 137 GFLOP a layer, 0.18 ms at 770
+ * TFLOP/s; keys and values come from the second-level cache, once for every 128 rows. Reading each page's fragments
+ * from shared memory for 16 rows at a time is what limits this kernel: 0.61 ms on an H200 (226 TFLOP/s).
  *
- * A block has a tile of 128 rows: the query heads of one KV head for some consecutive tokens, in the order (token, head), so
- * that a page serves all heads of its group. Eight warps take 16 rows each and walk the context in steps of 64 keys; the
- * next step's pages are copied to shared memory while this one is computed.
+ * A block has a tile of 128 rows: the query heads of one KV head for some consecutive tokens, in the order (token,
+ * head), so that a page serves all heads of its group. Eight warps take 16 rows each and walk the context in steps of
+ * 64 keys; the next step's pages are copied to shared memory while this one is computed.
  *
  * Steps start at multiples of 64 keys, and keys that a row does not see change nothing in it, not by a bit. So a row's
  * result depends on its sequence alone, and `deterministic` uses this kernel for single tokens too.
@@ -20,10 +21,11 @@ namespace
 
 enum { WARPS = 8, ROWS = WARPS * 16, PAGES = 4, STEP = PAGES * KV_PAGE_TOKENS, STAGES = 2 };
 
-/* All threads ask for a step's pages: keys one page after the other, then values. Tokens that are not there become zeros. */
+/* All threads ask for a step's pages: keys one page after the other, then values. Tokens that are not there become
+ * zeros. */
 template <int DIM, bool PACKED>
-__device__ __forceinline__ void ask_for_step(const AttendTask &task, const int32_t *pages, int32_t start, int32_t length,
-                                             int32_t kv_head, uint32_t to)
+__device__ __forceinline__ void ask_for_step(const AttendTask &task, const int32_t *pages, int32_t start,
+                                             int32_t length, int32_t kv_head, uint32_t to)
 {
     constexpr uint32_t PLANE = DIM * KV_PAGE_TOKENS * 2;
 #pragma unroll
@@ -151,7 +153,10 @@ void attention_prompt(CudaQueue *queue, const CudaBatch *batch, const AttendTask
     const bool packed = type != DT_F16 && type != DT_BF16;
     const size_t planes = 2 * PAGES * (size_t)task.head_dim * KV_PAGE_TOKENS * 2;
     const size_t shared_bytes = packed ? STAGES * PAGES * (size_t)task.layout.head_bytes + planes : STAGES * planes;
-    cuda_launch(queue, packed ? variant->packed : type == DT_BF16 ? variant->bf16 : variant->f16,
-                dim3((unsigned)task.n_kv_heads, most_tiles(batch, task, ROWS)), dim3(WARPS * 32), shared_bytes, task, type,
-                least_rows);
+    cuda_launch(queue,
+                packed            ? variant->packed
+                : type == DT_BF16 ? variant->bf16
+                                  : variant->f16,
+                dim3((unsigned)task.n_kv_heads, most_tiles(batch, task, ROWS)), dim3(WARPS * 32), shared_bytes, task,
+                type, least_rows);
 }

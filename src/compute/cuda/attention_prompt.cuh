@@ -77,11 +77,17 @@ __device__ __forceinline__ Row row_of(const AttendTask &task, int32_t sequence, 
 {
     const int32_t past = task.n_past[sequence], rows = task.sequence_rows[sequence];
     const int32_t query = min(index, rows * task.group - 1), token = query / task.group;
-    return {index, task.first_row[sequence] + token, kv_head * task.group + query % task.group,
-            visible_keys(task, past + token, past + rows), task.scale, -INFINITY, 0.0f};
+    return {index,
+            task.first_row[sequence] + token,
+            kv_head * task.group + query % task.group,
+            visible_keys(task, past + token, past + rows),
+            task.scale,
+            -INFINITY,
+            0.0f};
 }
 
-/* A query in 16 bits: pairs[i] holds dimensions 8 i + 2 (lane % 4) and the next. The row's factor takes the power of two. */
+/* A query in 16 bits: pairs[i] holds dimensions 8 i + 2 (lane % 4) and the next. The row's factor takes the power of
+ * two. */
 template <int DIM, bool BF16>
 __device__ __forceinline__ void load_query(const AttendTask &task, Row &row, uint32_t pairs[DIM / 8])
 {
@@ -102,8 +108,7 @@ __device__ __forceinline__ void load_query(const AttendTask &task, Row &row, uin
 
 /* Masks the scores of a step for one of a lane's rows (elements 2 * which … of each tile of 8 keys). */
 template <int TILES>
-__device__ __forceinline__ void mask_scores(const Row &row, int which, int32_t start,
-                                            float (&scores)[TILES][4])
+__device__ __forceinline__ void mask_scores(const Row &row, int which, int32_t start, float (&scores)[TILES][4])
 {
     const int32_t first_key = start + (int32_t)(threadIdx.x % 4) * 2;
 #pragma unroll
@@ -115,8 +120,8 @@ __device__ __forceinline__ void mask_scores(const Row &row, int which, int32_t s
         }
 }
 
-/* Scores to weights for one of a lane's rows; returns what the sums so far keep. The largest is that of the products, times
- * `factor` in units of log2: no product is multiplied before the one multiply-add in front of its exponential. */
+/* Scores to weights for one of a lane's rows; returns what the sums so far keep. The largest is that of the products,
+ * times `factor` in units of log2: no product is multiplied before the one multiply-add in front of its exponential. */
 template <int TILES>
 __device__ __forceinline__ float soften(Row &row, float factor, int which, float (&scores)[TILES][4])
 {
@@ -143,8 +148,8 @@ __device__ __forceinline__ float soften(Row &row, float factor, int which, float
 
 /* A step's scores of both rows to weights, and the factors of the sums so far. */
 template <int TILES>
-__device__ __forceinline__ void soften_step(const AttendTask &task, Row row[2], int32_t start, float (&scores)[TILES][4],
-                                            float keep[2])
+__device__ __forceinline__ void soften_step(const AttendTask &task, Row row[2], int32_t start,
+                                            float (&scores)[TILES][4], float keep[2])
 {
     const bool sees_all = start >= max(row[0].range.first, row[1].range.first) &&
                           start + 8 * TILES <= min(row[0].range.end, row[1].range.end);
@@ -176,7 +181,8 @@ __device__ __forceinline__ void pack_weights(const float (&scores)[TILES][4], ui
 
 /* A row's result, two neighbouring dimensions a lane. */
 template <int DIM>
-__device__ __forceinline__ void write_row(const AttendTask &task, const Row &row, int which, const float out[DIM / 8][4])
+__device__ __forceinline__ void write_row(const AttendTask &task, const Row &row, int which,
+                                          const float out[DIM / 8][4])
 {
     const int32_t lane = (int32_t)(threadIdx.x % 32);
     float weights = row.sum, take = 1.0f;
@@ -195,7 +201,8 @@ __device__ __forceinline__ void write_row(const AttendTask &task, const Row &row
         float2 y = {out[n][2 * which] * factor, out[n][2 * which + 1] * factor};
         if (task.gate) y = {y.x / (1.0f + expf(-gate[d])), y.y / (1.0f + expf(-gate[d + 1]))};
         if (task.f32 != NULL) *reinterpret_cast<float2 *>(task.f32 + head * DIM + (size_t)d) = y;
-        if (task.bf16 != NULL) *reinterpret_cast<uint32_t *>(task.bf16 + head * DIM + (size_t)d) = pack_pair<true>(y.x, y.y);
+        if (task.bf16 != NULL)
+            *reinterpret_cast<uint32_t *>(task.bf16 + head * DIM + (size_t)d) = pack_pair<true>(y.x, y.y);
     }
 }
 

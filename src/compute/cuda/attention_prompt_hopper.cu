@@ -1,18 +1,18 @@
 /*
  * attention_prompt_hopper.cu - attention of sequences with many rows on Hopper: wgmma and bulk copies.
  *
- * Floor: arithmetic, 0.18 ms a layer for 4,096 tokens of llama-3.1-8b at 770 TFLOP/s (attention_prompt.cu). The exponentials
- * alone are 4 * 32 * 4096^2 / 2 … 16 a cycle and multiprocessor: half of that time, which is why they must overlap products. Measured
- * on an H200: 0.40 ms (342 TFLOP/s); heads of 64 207, of 256 385 TFLOP/s.
+ * Floor: arithmetic, 0.18 ms a layer for 4,096 tokens of llama-3.1-8b at 770 TFLOP/s (attention_prompt.cu). The
+ * exponentials, 32 * 4096^2 / 2 at 16 a cycle and multiprocessor, take 0.07 ms of their own units: they must overlap
+ * products. Measured on an H200: 0.40 ms (342 TFLOP/s); heads of 64 207, of 256 385 TFLOP/s.
  *
- * The tiles, steps and bits are those of attention_prompt.cu; two warpgroups of 64 rows each share a step's keys and values.
- * Queries lie in shared memory as cores of 8 rows by 16 bytes, like the pages, which one warp asks for with one bulk copy a
- * plane. Schedule of a step, AHEAD (where shared memory has room for three steps):
+ * The tiles, steps and bits are those of attention_prompt.cu; two warpgroups of 64 rows each share a step's keys and
+ * values. Queries lie in shared memory as cores of 8 rows by 16 bytes, like the pages, which one warp asks for with one
+ * bulk copy a plane. Schedule of a step, AHEAD (where shared memory has room for three steps):
  *
- *     barrier   start scores(i+1)   start sums += weights(i) values(i)   wait for scores   softmax(i+1)   wait for sums   rescale
+ *     barrier, start scores(i+1), start sums += weights(i) values(i), wait for scores, softmax(i+1), wait for sums, rescale
  *
- * so a warpgroup's softmax runs beside its own sums and beside the other warpgroup's products. Otherwise scores, softmax and
- * sums follow one another and only the two warpgroups overlap.
+ * so a warpgroup's softmax runs beside its own sums and beside the other warpgroup's products. Otherwise scores,
+ * softmax and sums follow one another and only the two warpgroups overlap.
  */
 #include "compute/cuda/attention_prompt.cuh"
 #include "compute/cuda/wgmma.cuh"
@@ -66,7 +66,8 @@ __device__ __forceinline__ void ask_for_step(const AttendTask &task, const Walk 
     typedef Plan<DIM, PACKED> P;
     const uint32_t lane = threadIdx.x % 32;
     const int32_t page = lane < 2 * PAGES ? page_of(walk, start, (int)(lane % PAGES)) : -1;
-    const uint8_t *from = task.pages + (size_t)max(page, 0) * task.page_bytes + (size_t)walk.kv_head * task.layout.head_bytes;
+    const uint8_t *from =
+        task.pages + (size_t)max(page, 0) * task.page_bytes + (size_t)walk.kv_head * task.layout.head_bytes;
     const uint32_t found = (uint32_t)__popc(__ballot_sync(~0u, page >= 0 && lane < PAGES));
     if (lane == 0) barrier_expect(barrier, found * (PACKED ? task.layout.head_bytes : 2 * P::plane));
     __syncwarp();
@@ -79,8 +80,7 @@ __device__ __forceinline__ void ask_for_step(const AttendTask &task, const Walk 
 }
 
 /* Values of tokens that are not there become zeros, lest they be no numbers: a weight of zero would not help. */
-template <int DIM>
-__device__ __forceinline__ void clear_missing(const Walk &walk, int32_t start, uint8_t *values)
+template <int DIM> __device__ __forceinline__ void clear_missing(const Walk &walk, int32_t start, uint8_t *values)
 {
     for (int p = 0; p < PAGES; p++) {
         const int32_t left = page_of(walk, start, p) < 0 ? 0 : walk.length - start - p * KV_PAGE_TOKENS;
@@ -158,18 +158,20 @@ __global__ void __launch_bounds__(WARPS * 32, 1) prompt_kernel(const AttendTask 
     Row row[2];
 #pragma unroll
     for (int which = 0; which < 2; which++)
-        row[which] = row_of(task, tile.sequence, kv_head, span.first_query + (int32_t)(warp * 16 + which * 8 + lane / 4));
+        row[which] =
+            row_of(task, tile.sequence, kv_head, span.first_query + (int32_t)(warp * 16 + which * 8 + lane / 4));
     __syncthreads();
     if (warp == 0)
         for (int32_t i = 0; i < min(P::stages - 1, n_steps); i++)
-            ask_for_step<DIM, PACKED>(task, walk, first + i * STEP, tile_address(stages) + (uint32_t)i * stage_bytes, &arrived[i]);
+            ask_for_step<DIM, PACKED>(task, walk, first + i * STEP, tile_address(stages) + (uint32_t)i * stage_bytes,
+                                      &arrived[i]);
     place_queries<DIM, BF16>(task, row, shared);
     const uint32_t queries = tile_address(shared) + warp / 4 * (64 * DIM * 2);
 
     float out[DIM / 8][4] = {}, scores[2 * PAGES][4], keep[2];
     uint32_t p[PAGES][4];
-    /* Waits for step i and makes it fit to be read. Its barrier also says that all warps are done with the step whose stage
-     * the next one takes. */
+    /* Waits for step i and makes it fit to be read. Its barrier also says that all warps are done with the step whose
+     * stage the next one takes. */
     const auto prepare = [&](int32_t i) {
         const int stage = i % P::stages;
         const int32_t start = first + i * STEP;
@@ -179,7 +181,8 @@ __global__ void __launch_bounds__(WARPS * 32, 1) prompt_kernel(const AttendTask 
             __syncthreads(); /* the expanded pages of the step before have been read */
             for (int page = 0; page < PAGES; page++)
                 expand_page<DIM, PAGES>(task, type, planes, page,
-                                        page_of(walk, start, page) < 0 ? 0 : span.length - start - page * KV_PAGE_TOKENS,
+                                        page_of(walk, start, page) < 0 ? 0
+                                                                       : span.length - start - page * KV_PAGE_TOKENS,
                                         expanded, WARPS * 32);
         } else if (i == 0 || start + STEP > span.length) {
             clear_missing<DIM>(walk, start, planes + PAGES * P::plane);
@@ -239,15 +242,16 @@ __global__ void __launch_bounds__(WARPS * 32, 1) prompt_kernel(const AttendTask 
 
 typedef void PromptKernel(const AttendTask, DType, int32_t);
 
-template <int DIM> void launch(CudaQueue *queue, const CudaBatch *batch, const AttendTask &task, DType type, int32_t least_rows)
+template <int DIM>
+void launch(CudaQueue *queue, const CudaBatch *batch, const AttendTask &task, DType type, int32_t least_rows)
 {
     const bool packed = type != DT_F16 && type != DT_BF16;
     PromptKernel *kernel = packed            ? prompt_kernel<DIM, false, true>
                            : type == DT_BF16 ? prompt_kernel<DIM, true, false>
                                              : prompt_kernel<DIM, false, false>;
     const size_t bytes = packed ? plan_bytes<DIM, true>(task.layout.head_bytes) : plan_bytes<DIM, false>(0);
-    cuda_launch(queue, kernel, dim3((unsigned)task.n_kv_heads, most_tiles(batch, task, ROWS)), dim3(WARPS * 32), bytes, task,
-                type, least_rows);
+    cuda_launch(queue, kernel, dim3((unsigned)task.n_kv_heads, most_tiles(batch, task, ROWS)), dim3(WARPS * 32), bytes,
+                task, type, least_rows);
 }
 
 } // namespace

@@ -1,14 +1,15 @@
 /*
- * attention_store.cu - between the projections and the attention: norms and turns of queries and keys, and their place in
- * the pages.
+ * attention_store.cu - between the projections and the attention: norms and turns of queries and keys, and their place
+ * in the pages.
  *
  * Floor: q read and written, k and v read and their pages written: 70 KB a row of llama-3.1-8b, nothing but latency in
  * decode, 67 us for 4,096 rows at 4.3 TB/s.
  * Measured on an H200: 2.3 us for one row, 52 us for 4,096.
  *
- * A warp treats one head in shared memory, since a turn couples dimensions half a head apart. The items of a row are its
- * query heads, then its key heads, then its value heads; a block takes a few of them. Where a norm is over all heads of a
- * row, one block takes all queries and another all keys and values, and what its heads share is a sum in shared memory.
+ * A warp treats one head in shared memory, since a turn couples dimensions half a head apart. The items of a row are
+ * its query heads, then its key heads, then its value heads; a block takes a few of them. Where a norm is over all
+ * heads of a row, one block takes all queries and another all keys and values, and what its heads share is a sum in
+ * shared memory.
  */
 #include "compute/cuda/attention_store.cuh"
 
@@ -19,7 +20,8 @@ enum { STORE_WARPS = 4, STORE_ROW_WARPS = 16 };
 
 /* grid: rows, parts of their items: `per_block` of `end` items each, or the queries and the rest. */
 template <DType TYPE>
-__global__ void __launch_bounds__(STORE_ROW_WARPS * 32) store_kernel(const StoreTask task, int32_t per_block, int32_t end)
+__global__ void __launch_bounds__(STORE_ROW_WARPS * 32)
+    store_kernel(const StoreTask task, int32_t per_block, int32_t end)
 {
     extern __shared__ float shared[];
     cuda_let_next_start();
@@ -43,15 +45,19 @@ __global__ void __launch_bounds__(STORE_ROW_WARPS * 32) store_kernel(const Store
         if (task.norm_after_rope && task.rope != ROPE_NONE) turn_head(task, turn, position, item.x);
         if (task.qk_norm != QK_NORM_NONE) squares[i - first] = sum_of_squares(item.x, task.head_dim);
     }
-    if (by_row) __syncthreads();
-    else __syncwarp();
+    if (by_row)
+        __syncthreads();
+    else
+        __syncwarp();
     for (int32_t i = first + warp; i < last; i += warps) {
         const Item item = item_of(task, i, heads + (size_t)(i - first) * (size_t)task.padded);
         if (item.kind != ITEM_VALUE) {
             float sum = 0.0f;
             if (by_row)
-                for (int32_t h = 0; h < (item.kind == ITEM_QUERY ? task.n_heads : task.n_kv_heads); h++) sum += squares[h];
-            else if (task.qk_norm != QK_NORM_NONE) sum = squares[i - first];
+                for (int32_t h = 0; h < (item.kind == ITEM_QUERY ? task.n_heads : task.n_kv_heads); h++)
+                    sum += squares[h];
+            else if (task.qk_norm != QK_NORM_NONE)
+                sum = squares[i - first];
             if (task.qk_norm != QK_NORM_NONE) norm_item(task, item, sum);
             if (!task.norm_after_rope && task.rope != ROPE_NONE) turn_head(task, turn, position, item.x);
         }
@@ -76,9 +82,10 @@ void (*store_kernel_of(DType type))(const StoreTask, int32_t, int32_t)
 
 /* ---- whole rows without shared memory ----
  *
- * Where all of a head turns, half against half, and keys are 16 bits wide: lane l holds ELEMENTS neighbouring dimensions, and
- * their partners are those of lane l ^ 16. A block has a row, its four warps the heads in turn, ROW_HEADS at a time so that
- * their loads overlap; the cosines are computed once. With few rows more blocks finish earlier: then the other kernel runs. */
+ * Where all of a head turns, half against half, and keys are 16 bits wide: lane l holds ELEMENTS neighbouring
+ * dimensions, and their partners are those of lane l ^ 16. A block has a row, its four warps the heads in turn,
+ * ROW_HEADS at a time so that their loads overlap; the cosines are computed once. With few rows more blocks finish
+ * earlier: then the other kernel runs. */
 
 enum { ROW_WARPS = 4, ROW_HEADS = 4, MANY_ROWS = 256 };
 
@@ -104,7 +111,8 @@ template <int ELEMENTS> __device__ __forceinline__ void write_part(float *head, 
         *reinterpret_cast<float2 *>(to) = {x[0], x[1]};
     } else {
 #pragma unroll
-        for (int e = 0; e < ELEMENTS; e += 4) *reinterpret_cast<float4 *>(to + e) = {x[e], x[e + 1], x[e + 2], x[e + 3]};
+        for (int e = 0; e < ELEMENTS; e += 4)
+            *reinterpret_cast<float4 *>(to + e) = {x[e], x[e + 1], x[e + 2], x[e + 3]};
     }
 }
 
@@ -125,13 +133,15 @@ __device__ __forceinline__ void place_part(uint8_t *plane, int32_t token, const 
             pairs[i] = *reinterpret_cast<const uint32_t *>(&pair);
         }
     }
-    if constexpr (ELEMENTS == 2) *reinterpret_cast<uint32_t *>(to) = pairs[0];
-    else if constexpr (ELEMENTS == 4) *reinterpret_cast<uint2 *>(to) = make_uint2(pairs[0], pairs[1]);
-    else *reinterpret_cast<uint4 *>(to) = make_uint4(pairs[0], pairs[1], pairs[2], pairs[3]);
+    if constexpr (ELEMENTS == 2)
+        *reinterpret_cast<uint32_t *>(to) = pairs[0];
+    else if constexpr (ELEMENTS == 4)
+        *reinterpret_cast<uint2 *>(to) = make_uint2(pairs[0], pairs[1]);
+    else
+        *reinterpret_cast<uint4 *>(to) = make_uint4(pairs[0], pairs[1], pairs[2], pairs[3]);
 }
 
-template <int ELEMENTS>
-__device__ __forceinline__ void norm_part(float eps, const float *weight, float x[ELEMENTS])
+template <int ELEMENTS> __device__ __forceinline__ void norm_part(float eps, const float *weight, float x[ELEMENTS])
 {
     float squares = 0.0f, w[ELEMENTS];
 #pragma unroll
@@ -139,11 +149,13 @@ __device__ __forceinline__ void norm_part(float eps, const float *weight, float 
     const float factor = 1.0f / sqrtf(warp_sum(squares) / (float)(32 * ELEMENTS) + eps);
     if (weight != NULL) load_part<ELEMENTS>(weight, w);
 #pragma unroll
-    for (int e = 0; e < ELEMENTS; e++) x[e] = weight != NULL ? __fmul_rn(__fmul_rn(x[e], factor), w[e]) : __fmul_rn(x[e], factor);
+    for (int e = 0; e < ELEMENTS; e++)
+        x[e] = weight != NULL ? __fmul_rn(__fmul_rn(x[e], factor), w[e]) : __fmul_rn(x[e], factor);
 }
 
 /* grid: rows. */
-template <int ELEMENTS, bool BF16> __global__ void __launch_bounds__(ROW_WARPS * 32) store_row_kernel(const StoreTask task)
+template <int ELEMENTS, bool BF16>
+__global__ void __launch_bounds__(ROW_WARPS * 32) store_row_kernel(const StoreTask task)
 {
     constexpr int DIM = 32 * ELEMENTS;
     cuda_let_next_start();
@@ -167,8 +179,9 @@ template <int ELEMENTS, bool BF16> __global__ void __launch_bounds__(ROW_WARPS *
             if (base + b * ROW_WARPS >= n_items) break;
             const Item item = item_of(task, base + b * ROW_WARPS, NULL);
             const size_t head = (size_t)row * (size_t)task.n_kv_heads + (size_t)item.head;
-            load_part<ELEMENTS>(item.kind == ITEM_QUERY ? task.q + ((size_t)row * (size_t)task.n_heads + (size_t)item.head) *
-                                                                       (size_t)task.q_stride
+            load_part<ELEMENTS>(item.kind == ITEM_QUERY
+                                    ? task.q + ((size_t)row * (size_t)task.n_heads + (size_t)item.head) *
+                                                   (size_t)task.q_stride
                                 : item.kind == ITEM_KEY ? task.k + head * DIM
                                                         : task.v + head * DIM,
                                 x[b]);
@@ -192,11 +205,13 @@ template <int ELEMENTS, bool BF16> __global__ void __launch_bounds__(ROW_WARPS *
             if (item.kind == ITEM_QUERY) {
 #pragma unroll
                 for (int e = 0; e < ELEMENTS; e++) x[b][e] *= temperature;
-                write_part<ELEMENTS>(task.q + ((size_t)row * (size_t)task.n_heads + (size_t)item.head) * (size_t)task.q_stride,
-                                     x[b]);
+                write_part<ELEMENTS>(
+                    task.q + ((size_t)row * (size_t)task.n_heads + (size_t)item.head) * (size_t)task.q_stride, x[b]);
             } else if (page >= 0) {
-                uint8_t *plane = task.pages + (size_t)page * task.page_bytes + (size_t)item.head * task.layout.head_bytes;
-                place_part<ELEMENTS, BF16>(plane + (value ? task.layout.keys.bytes : 0), position % KV_PAGE_TOKENS, x[b]);
+                uint8_t *plane =
+                    task.pages + (size_t)page * task.page_bytes + (size_t)item.head * task.layout.head_bytes;
+                place_part<ELEMENTS, BF16>(plane + (value ? task.layout.keys.bytes : 0), position % KV_PAGE_TOKENS,
+                                           x[b]);
             }
         }
     }
@@ -275,8 +290,9 @@ void cuda_attention_store(CudaQueue *queue, const CudaBatch *batch, const CudaAt
     }
     const int32_t items = task.n_heads + (k != NULL ? 2 * task.n_kv_heads : 0);
     const bool by_row = task.qk_norm == QK_NORM_ROW;
-    const int32_t per_block = !by_row ? (int32_t)STORE_WARPS : task.n_heads > 2 * task.n_kv_heads ? task.n_heads
-                                                                              : 2 * task.n_kv_heads;
+    const int32_t per_block = !by_row                              ? (int32_t)STORE_WARPS
+                              : task.n_heads > 2 * task.n_kv_heads ? task.n_heads
+                                                                   : 2 * task.n_kv_heads;
     const int32_t parts = !by_row ? (items + per_block - 1) / per_block : k != NULL ? 2 : 1;
     const size_t shared_bytes = (size_t)per_block * ((size_t)task.padded + 1) * sizeof(float);
     cuda_launch(queue, kernel, dim3((unsigned)batch->n_rows, (unsigned)parts),

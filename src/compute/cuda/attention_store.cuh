@@ -1,10 +1,10 @@
 /*
- * attention_store.cuh - what happens to a head between its projection and the attention, by one warp in shared memory: norm,
- * turn, temperature, and for keys and values their place in a page.
+ * attention_store.cuh - what happens to a head between its projection and the attention, by one warp in shared memory:
+ * norm, turn, temperature, and for keys and values their place in a page.
  *
  * Sums have one order and products are rounded one by one, so that the kernels that treat heads give the same bits.
- * Angles are position * inv_freq rounded to float32, cosine and sine those of the library with full range reduction, as on
- * the CPU.
+ * Angles are position * inv_freq rounded to float32, cosine and sine those of the library with full range reduction, as
+ * on the CPU.
  */
 #ifndef IMP_COMPUTE_CUDA_ATTENTION_STORE_CUH
 #define IMP_COMPUTE_CUDA_ATTENTION_STORE_CUH
@@ -61,15 +61,16 @@ __device__ __forceinline__ void scale_head(float *x, int32_t n, float factor, co
     __syncwarp();
 }
 
-/* Cosines and sines of a lane's pairs i = lane, lane + 32, …: the same for all heads of a row. Those of heads of more than
- * 64 * TURN_PAIRS turning dimensions are computed each time. */
+/* Cosines and sines of a lane's pairs i = lane, lane + 32, …: the same for all heads of a row. Those of heads of more
+ * than 64 * TURN_PAIRS turning dimensions are computed each time. */
 enum { TURN_PAIRS = 4 };
 
 struct Turn {
     float cosine[TURN_PAIRS], sine[TURN_PAIRS];
 };
 
-__device__ __forceinline__ void turn_pair(const StoreTask &task, int32_t position, int32_t i, float &cosine, float &sine)
+__device__ __forceinline__ void turn_pair(const StoreTask &task, int32_t position, int32_t i, float &cosine,
+                                          float &sine)
 {
     const bool is_long = task.inv_freq_long != NULL && position >= task.original_context;
     const float *inv_freq = is_long ? task.inv_freq_long : task.inv_freq;
@@ -125,10 +126,10 @@ __device__ __forceinline__ void load_item(const StoreTask &task, int32_t row, co
 {
     const int32_t dim = item.kind == ITEM_VALUE ? task.head_dim_v : task.head_dim;
     const size_t heads = (size_t)row * (size_t)task.n_kv_heads + (size_t)item.head;
-    const float *from = item.kind == ITEM_KEY     ? task.k + heads * (size_t)dim
-                        : item.kind == ITEM_VALUE ? task.v + heads * (size_t)dim
-                                                  : task.q + ((size_t)row * (size_t)task.n_heads + (size_t)item.head) *
-                                                                 (size_t)task.q_stride;
+    const float *from = item.kind == ITEM_KEY ? task.k + heads * (size_t)dim
+                        : item.kind == ITEM_VALUE
+                            ? task.v + heads * (size_t)dim
+                            : task.q + ((size_t)row * (size_t)task.n_heads + (size_t)item.head) * (size_t)task.q_stride;
     for (int32_t i = (int32_t)(threadIdx.x % 32); i < task.padded; i += 32) item.x[i] = i < dim ? from[i] : 0.0f;
     __syncwarp();
 }
@@ -152,8 +153,8 @@ __device__ __forceinline__ void norm_value(const StoreTask &task, const Item &it
     scale_head(item.x, task.head_dim_v, 1.0f / sqrtf(squares / (float)task.head_dim_v + task.eps), NULL);
 }
 
-/* All of it for one head whose norm, if any, is its own: values are normed where the layer says so, keys and queries normed
- * and turned in the layer's order. */
+/* All of it for one head whose norm, if any, is its own: values are normed where the layer says so, keys and queries
+ * normed and turned in the layer's order. */
 __device__ __forceinline__ void treat_item(const StoreTask &task, const Turn &turn, int32_t position, const Item &item)
 {
     if (item.kind == ITEM_VALUE) {
@@ -175,7 +176,8 @@ __device__ __forceinline__ float query_temperature(const StoreTask &task, int32_
 }
 
 template <DType TYPE>
-__device__ __forceinline__ void store_item(const StoreTask &task, int32_t row, int32_t position, int32_t page, const Item &item)
+__device__ __forceinline__ void store_item(const StoreTask &task, int32_t row, int32_t position, int32_t page,
+                                           const Item &item)
 {
     if (item.kind == ITEM_QUERY) {
         const float temperature = query_temperature(task, position);

@@ -1,10 +1,10 @@
 /*
- * attention_tiles.cuh - attention on tensor cores, 16 rows of queries and some pages at a time: what the kernel for prompts
- * and the kernel for single tokens share.
+ * attention_tiles.cuh - attention on tensor cores, 16 rows of queries and some pages at a time: what the kernel for
+ * prompts and the kernel for single tokens share.
  *
- * mma.m16n8k16 twice: scores = Q K^T with Q in registers and K's cores as they lie (ldmatrix), then out += P V with P made
- * of the scores' accumulators, which lie as the next product wants its left side, and V's cores transposed on the way
- * (ldmatrix.trans). Lane l holds, of rows l / 4 and l / 4 + 8, two neighbouring columns of each tile of 8.
+ * mma.m16n8k16 twice: scores = Q K^T with Q in registers and K's cores as they lie (ldmatrix), then out += P V with P
+ * made of the scores' accumulators, which lie as the next product wants its left side, and V's cores transposed on the
+ * way (ldmatrix.trans). Lane l holds, of rows l / 4 and l / 4 + 8, two neighbouring columns of each tile of 8.
  *
  * Softmax runs in units of log2. Queries of float16 products are divided by the power of two that brings their largest
  * element to 1 … 2, exactly, and the scores multiplied by it: no finite query overflows.
@@ -43,10 +43,11 @@ template <bool BF16>
 __device__ __forceinline__ void multiply_tile(float c[4], const uint32_t a[4], uint32_t b0, uint32_t b1)
 {
     if constexpr (BF16)
-        asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
-                     "{%0, %1, %2, %3};"
-                     : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-                     : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+        asm volatile(
+            "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+            "{%0, %1, %2, %3};"
+            : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+            : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
     else
         asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
                      "{%0, %1, %2, %3};"
@@ -68,8 +69,10 @@ template <bool BF16> __device__ __forceinline__ uint32_t pack_pair(float first, 
 
 template <bool BF16> __device__ __forceinline__ float2 unpack_pair(uint32_t pair)
 {
-    if constexpr (BF16) return {__uint_as_float(pair << 16), __uint_as_float(pair & 0xFFFF0000u)};
-    else return __half22float2(*reinterpret_cast<const __half2 *>(&pair));
+    if constexpr (BF16)
+        return {__uint_as_float(pair << 16), __uint_as_float(pair & 0xFFFF0000u)};
+    else
+        return __half22float2(*reinterpret_cast<const __half2 *>(&pair));
 }
 
 /* What two rounded numbers lost. */
@@ -111,7 +114,8 @@ __device__ __forceinline__ float quad_sum(float value)
     return value + __shfl_xor_sync(~0u, value, 2);
 }
 
-/* The largest power of two that is not above a row's largest magnitude; 1 for rows of zeros and where it does not matter. */
+/* The largest power of two that is not above a row's largest magnitude; 1 for rows of zeros and where it does not
+ * matter. */
 __device__ __forceinline__ float power_below(float largest)
 {
     const float power = __uint_as_float(__float_as_uint(largest) & 0x7F800000u);
@@ -127,8 +131,8 @@ __device__ __forceinline__ float capped(float product, float factor, float softc
 
 /* Eight elements of raw keys or values in shared memory as eight halves. */
 template <DType TYPE, int CHUNKS>
-__device__ __forceinline__ void expand_plane_of(const uint8_t *raw, const KvPlane &shape, int32_t n_tokens, uint8_t *out,
-                                                int32_t thread, int32_t n_threads)
+__device__ __forceinline__ void expand_plane_of(const uint8_t *raw, const KvPlane &shape, int32_t n_tokens,
+                                                uint8_t *out, int32_t thread, int32_t n_threads)
 {
     for (int32_t eight = thread; eight < CHUNKS * KV_PAGE_TOKENS; eight += n_threads) {
         const int32_t token = eight / 8 / CHUNKS * 8 + eight % 8, chunk = eight / 8 % CHUNKS;
@@ -169,7 +173,8 @@ __device__ __forceinline__ void score_pages(float scores[2 * PAGES][4], const ui
 #pragma unroll
         for (int tile = 0; tile < 2 * PAGES; tile++) {
             uint32_t b[4];
-            load_matrices(b, keys + (uint32_t)(tile / 2) * PLANE + (uint32_t)(tile % 2 * (DIM / 8) + 4 * j) * 128 + lane * 16);
+            load_matrices(b, keys + (uint32_t)(tile / 2) * PLANE + (uint32_t)(tile % 2 * (DIM / 8) + 4 * j) * 128 +
+                                 lane * 16);
             multiply_tile<BF16>(scores[tile], q[2 * j], b[0], b[1]);
             multiply_tile<BF16>(scores[tile], q[2 * j + 1], b[2], b[3]);
         }

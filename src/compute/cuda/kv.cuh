@@ -41,7 +41,10 @@ __device__ __forceinline__ uint32_t e2m1_of_float(float value)
 }
 
 /* Element e of a word of eight nibbles. */
-__device__ __forceinline__ uint32_t nibble_of(uint32_t word, int e) { return word >> (4 * (e / 2) + 16 * (e % 2)) & 15u; }
+__device__ __forceinline__ uint32_t nibble_of(uint32_t word, int e)
+{
+    return word >> (4 * (e / 2) + 16 * (e % 2)) & 15u;
+}
 
 /* Dimensions 8 * chunk … 8 * chunk + 7 of a token. `plane` is in global or shared memory. */
 template <DType TYPE>
@@ -95,8 +98,7 @@ __device__ __forceinline__ void kv_load_eight(const uint8_t *plane, const KvPlan
 /* The largest magnitude over a warp. */
 __device__ __forceinline__ float warp_max(float value)
 {
-    for (int distance = 16; distance > 0; distance /= 2)
-        value = fmaxf(value, __shfl_xor_sync(~0u, value, distance));
+    for (int distance = 16; distance > 0; distance /= 2) value = fmaxf(value, __shfl_xor_sync(~0u, value, distance));
     return value;
 }
 

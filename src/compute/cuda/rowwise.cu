@@ -1,14 +1,14 @@
 /*
  * rowwise.cu - operations that touch each row by itself.
  *
- * Floor: bytes alone. residual_norm reads x and y and writes x and the normed row in one or two forms: 16 to 18 bytes an
- * element, 0.25 MB for a row of 16,384 and so nothing but latency in decode; 4,096 rows of 4,096 are 285 MB, 66 us at
- * 4.3 TB/s. activate moves 10 to 12 bytes an element. Measured on an H200 in a graph: a row of 4,096 1.7 us, 4,096 of them
- * 73 us; activate 2.1 and 58 us.
+ * Floor: bytes alone. residual_norm reads x and y and writes x and the normed row in one or two forms: 16 to 18 bytes
+ * an element, 0.25 MB for a row of 16,384 and so nothing but latency in decode; 4,096 rows of 4,096 are 285 MB, 66 us
+ * at 4.3 TB/s. activate moves 10 to 12 bytes an element. Measured on an H200 in a graph: a row of 4,096 1.7 us, 4,096
+ * of them 73 us; activate 2.1 and 58 us.
  *
  * A row of residual_norm belongs to one block and stays in its registers between the additions and the sums, so that a
- * lone row costs one trip to memory and two barriers a norm. The number of threads follows from the width alone: a row's
- * sums do not depend on the other rows.
+ * lone row costs one trip to memory and two barriers a norm. The number of threads follows from the width alone: a
+ * row's sums do not depend on the other rows.
  */
 #include "compute/cuda/launch.cuh"
 #include "compute/cuda/rowwise.h"
@@ -154,8 +154,7 @@ template <int PARTS>
 __device__ __forceinline__ void load_row(const float *row, int32_t n, bool aligned, float4 value[PARTS])
 {
 #pragma unroll
-    for (int p = 0; p < PARTS; p++)
-        value[p] = load_four(row, 4 * (int32_t)(threadIdx.x + p * blockDim.x), n, aligned);
+    for (int p = 0; p < PARTS; p++) value[p] = load_four(row, 4 * (int32_t)(threadIdx.x + p * blockDim.x), n, aligned);
 }
 
 /* A block a row; a thread holds PARTS times four elements. */
@@ -202,7 +201,8 @@ __device__ __forceinline__ float apply(Activation activation, float x)
 {
     switch (activation) {
     case ACT_SILU: return x / (1.0f + expf(-x));
-    case ACT_GELU: return 0.5f * x * erfcf(x * -0.70710678f); /* 1 + erf(x / sqrt 2), which would cancel */
+    case ACT_GELU:
+        return 0.5f * x * erfcf(x * -0.70710678f); /* 1 + erf(x / sqrt 2), which would cancel */
     /* 0.5 x (1 + tanh(u)) = x / (1 + exp(-2u)), which does not cancel; u = sqrt(2 / pi) (x + 0.044715 x^3). */
     case ACT_GELU_TANH: return x / (1.0f + expf(-1.5957691f * (x * x * 0.044715f * x + x)));
     case ACT_RELU: return fmaxf(x, 0.0f);
@@ -238,9 +238,8 @@ __global__ void activate_kernel(int64_t n, Activation activation, float limit, c
     const float4 u = load_four(up + first, 0, left, aligned);
     const float4 g = gate != NULL ? load_four(gate + first, 0, left, aligned) : u;
     const bool has_gate = gate != NULL;
-    const float4 y = {
-        gated(activation, limit, has_gate, g.x, u.x), gated(activation, limit, has_gate, g.y, u.y),
-        gated(activation, limit, has_gate, g.z, u.z), gated(activation, limit, has_gate, g.w, u.w)};
+    const float4 y = {gated(activation, limit, has_gate, g.x, u.x), gated(activation, limit, has_gate, g.y, u.y),
+                      gated(activation, limit, has_gate, g.z, u.z), gated(activation, limit, has_gate, g.w, u.w)};
     store_forms(out, (size_t)first, 0, left, aligned, y);
 }
 
@@ -268,7 +267,8 @@ __device__ __forceinline__ float conv_input(const ConvTask &task, int32_t sequen
     return task.state[(slot + (size_t)(task.width - 1 + row)) * (size_t)task.channels + (size_t)c];
 }
 
-/* The last width - 1 inputs. The new entry t is read before it is overwritten: entry t + n_rows, never an earlier one. */
+/* The last width - 1 inputs. The new entry t is read before it is overwritten: entry t + n_rows, never an earlier one.
+ */
 __device__ __forceinline__ void advance_conv_state(const ConvTask &task, int32_t sequence, int32_t c)
 {
     const int32_t n_rows = task.sequence_rows[sequence], past = task.width - 1;
@@ -345,8 +345,9 @@ void cuda_residual_norm(CudaQueue *queue, int32_t n_rows, int32_t width, float *
                         const CudaNorm *post_norm, float multiplier, float scale, const CudaNorm *norm, CudaForms forms,
                         const CudaAct *out)
 {
-    const ResidualTask task = {width,      x,     y, norm_task(post_norm), norm_task(norm),
-                               multiplier, scale, norm != NULL ? forms_of(forms, out) : RowForms{NULL, NULL}};
+    const ResidualTask task = {
+        width,           x,          y,     norm_task(post_norm),
+        norm_task(norm), multiplier, scale, norm != NULL ? forms_of(forms, out) : RowForms{NULL, NULL}};
     const int64_t fours = (width + 3) / 4;
     const dim3 grid((unsigned)n_rows);
     if (fours <= 1024)
@@ -374,11 +375,20 @@ void cuda_short_conv(CudaQueue *queue, const CudaBatch *batch, const ShortConv *
         if (queue->error == cudaSuccess) queue->error = cudaErrorInvalidValue;
         return;
     }
-    const ConvTask task = {spec->channels,       spec->width,       batch->n_sequences, batch->first_row,
-                           batch->sequence_rows, batch->state_slot, taps,               conv_bias,
-                           bcx,                  state,             forms_of(forms, out)};
+    const ConvTask task = {spec->channels,
+                           spec->width,
+                           batch->n_sequences,
+                           batch->first_row,
+                           batch->sequence_rows,
+                           batch->state_slot,
+                           taps,
+                           conv_bias,
+                           bcx,
+                           state,
+                           forms_of(forms, out)};
     const unsigned channel_blocks = blocks_of(spec->channels, CONV_CHANNELS);
-    const unsigned row_blocks = blocks_of(batch->max_sequence_rows, CONV_ROWS), sequences = (unsigned)batch->n_sequences;
+    const unsigned row_blocks = blocks_of(batch->max_sequence_rows, CONV_ROWS),
+                   sequences = (unsigned)batch->n_sequences;
     cuda_launch(queue, conv_kernel, dim3(channel_blocks, row_blocks, sequences), dim3(CONV_CHANNELS), 0, task);
     if (row_blocks > 1)
         cuda_launch(queue, conv_state_kernel, dim3(channel_blocks, sequences), dim3(CONV_CHANNELS), 0, task);

@@ -1,9 +1,9 @@
 /*
  * wgmma.cuh - Hopper's matrix instruction as attention uses it: 64 rows times shared memory.
  *
- * For a warpgroup: a is 64 x 16, in shared memory or in registers, where each warp has its 16 rows as mma.m16n8k16 has them;
- * b is 16 x N in shared memory; both there as cores of 8 x 16 bytes without swizzle. c lies as mma.m16n8k16's accumulators,
- * N / 8 of them.
+ * For a warpgroup: a is 64 x 16, in shared memory or in registers, where each warp has its 16 rows as mma.m16n8k16 has
+ * them; b is 16 x N in shared memory; both there as cores of 8 x 16 bytes without swizzle. c lies as mma.m16n8k16's
+ * accumulators, N / 8 of them.
  */
 #ifndef IMP_COMPUTE_CUDA_WGMMA_CUH
 #define IMP_COMPUTE_CUDA_WGMMA_CUH
@@ -31,24 +31,25 @@ template <int N> __device__ __forceinline__ void wgmma_settle(float (&c)[N][4])
 __device__ __forceinline__ void wgmma_see_shared() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 
 #define WGMMA_FOUR(c, i) "+f"(c[i][0]), "+f"(c[i][1]), "+f"(c[i][2]), "+f"(c[i][3])
-#define WGMMA_32(c, i) WGMMA_FOUR(c, i), WGMMA_FOUR(c, i + 1), WGMMA_FOUR(c, i + 2), WGMMA_FOUR(c, i + 3), \
-        WGMMA_FOUR(c, i + 4), WGMMA_FOUR(c, i + 5), WGMMA_FOUR(c, i + 6), WGMMA_FOUR(c, i + 7)
-#define WGMMA_REGISTERS_32 \
-    "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, " \
+#define WGMMA_32(c, i)                                                                                                 \
+    WGMMA_FOUR(c, i), WGMMA_FOUR(c, i + 1), WGMMA_FOUR(c, i + 2), WGMMA_FOUR(c, i + 3), WGMMA_FOUR(c, i + 4),          \
+        WGMMA_FOUR(c, i + 5), WGMMA_FOUR(c, i + 6), WGMMA_FOUR(c, i + 7)
+#define WGMMA_REGISTERS_32                                                                                             \
+    "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "                                           \
     "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
-#define WGMMA_REGISTERS_64 \
-    "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, " \
-    "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, " \
-    "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, " \
+#define WGMMA_REGISTERS_64                                                                                             \
+    "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "                                           \
+    "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "                                 \
+    "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "                                 \
     "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
-#define WGMMA_REGISTERS_128 \
-    "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, " \
-    "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, " \
-    "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, " \
-    "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63, " \
-    "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, " \
-    "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95, " \
-    "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, " \
+#define WGMMA_REGISTERS_128                                                                                            \
+    "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "                                           \
+    "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "                                 \
+    "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "                                 \
+    "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63, "                                 \
+    "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, "                                 \
+    "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95, "                                 \
+    "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, "                     \
     "%112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127"
 
 /* c = a b, or c += a b with `keep`: a too from shared memory, 64 x 16, cores' rows along its rows. */
