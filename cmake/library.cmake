@@ -18,7 +18,7 @@ endif()
 set_target_properties(imp_shared PROPERTIES OUTPUT_NAME imp VERSION ${PROJECT_VERSION}
                                             SOVERSION ${PROJECT_VERSION_MAJOR} LINKER_LANGUAGE C)
 
-# Hidden symbols hide in a shared library only; in an archive they would meet the program's own.
+# Hidden symbols hide in a shared library only; in an archive all but imp_* are made local, lest they meet the program's own.
 if(IMP_CUDA)
   set(IMP_KERNEL_ARCHIVES $<TARGET_FILE:imp_kernels> ${IMP_CUDA_RUNTIME})
 endif()
@@ -26,7 +26,7 @@ set(IMP_ONE_OBJECT ${CMAKE_BINARY_DIR}/imp_all.o)
 add_custom_command(
   OUTPUT ${IMP_ONE_OBJECT}
   COMMAND ${CMAKE_LINKER} -r -o ${IMP_ONE_OBJECT} ${IMP_OBJECTS} ${IMP_KERNEL_ARCHIVES}
-  COMMAND ${CMAKE_OBJCOPY} --localize-hidden ${IMP_ONE_OBJECT}
+  COMMAND ${CMAKE_OBJCOPY} --wildcard --keep-global-symbol=imp_* ${IMP_ONE_OBJECT}
   DEPENDS ${IMP_ROOM_LIBRARIES} ${IMP_OBJECTS} ${IMP_KERNEL_ARCHIVES}
   COMMAND_EXPAND_LISTS VERBATIM)
 add_library(imp_static STATIC ${IMP_ONE_OBJECT})
