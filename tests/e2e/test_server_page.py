@@ -42,10 +42,14 @@ def page(browser, server):
 
 
 def ask(page, text):
+    """Asks, and waits for the whole answer; a short one may be there before anybody could see it come."""
+    answers = len(page.query_selector_all(".message.assistant"))
     page.fill("#input", text)
     page.keyboard.press("Enter")
-    page.wait_for_selector("#stop", state="visible")
-    page.wait_for_selector("#stop", state="hidden", timeout=120000)
+    page.wait_for_function("""answers => {
+        const bodies = document.querySelectorAll(".message.assistant .body");
+        return bodies.length > answers && bodies[bodies.length - 1].innerText.length > 0 && !running;
+    }""", arg=answers, timeout=120000)
 
 
 def test_answers_are_kept_and_can_be_made_again(page):
