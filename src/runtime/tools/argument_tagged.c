@@ -145,9 +145,10 @@ size_t argument_tagged_push(ArgumentReader *reader, const char *text, size_t len
         if (used == 0 && reader->mode == mode) break;
         at += used;
     }
-    /* The text ended between two values: that is where the call may end too. */
-    if (last && at == length && *status == ARGUMENT_MORE && reader->mode == TAGGED_BETWEEN) {
-        strbuf_putc(out, '}');
+    /* The text ended before a value: that is where the call may end too. */
+    const bool at_border = reader->mode == TAGGED_BETWEEN || reader->mode == TAGGED_START;
+    if (last && at == length && *status == ARGUMENT_MORE && at_border) {
+        strbuf_puts(out, reader->mode == TAGGED_START ? "{}" : "}");
         *status = ARGUMENT_DONE;
     }
     return at;
