@@ -148,7 +148,7 @@ ImpStatus constraint_state_create(const Constraint *constraint, ConstraintVocab 
     if (state == NULL) return imp_fail_memory(sizeof *state);
     state->constraint = constraint;
     state->vocab = vocab;
-    state->memo = calloc(1, sizeof *state->memo);
+    state->memo = walk_memo_create();
     uint32_t start = 0;
     if (state->memo != NULL && tape_init(&state->tape)) {
         state->tape.keys_in_tokens = vocab->keys_in_tokens;
@@ -171,7 +171,7 @@ ImpStatus constraint_state_copy(const ConstraintState *state, ConstraintState **
     copy->capacity = state->n_places;
     copy->n_places = state->n_places;
     copy->places = malloc(state->n_places * sizeof *copy->places);
-    copy->memo = calloc(1, sizeof *copy->memo);
+    copy->memo = walk_memo_create();
     if (copy->places == NULL || copy->memo == NULL || !tape_copy(&state->tape, &copy->tape)) {
         constraint_state_free(copy);
         return imp_fail_memory(state->tape.capacity);
@@ -186,7 +186,7 @@ void constraint_state_free(ConstraintState *state)
     if (state == NULL) return;
     tape_free(&state->tape);
     free(state->places);
-    free(state->memo);
+    walk_memo_free(state->memo);
     free(state);
 }
 
@@ -217,7 +217,7 @@ ImpStatus constraint_mask(ConstraintState *state, uint32_t *bits)
     }
     const uint64_t hash = machine_hash(machine, &state->tape, place.state);
     const uint64_t key = hash ^ state->constraint->identity;
-    if (vocab_recall(state->vocab, key, hash, bits)) return IMP_OK;
+    if (mask_cache_find(vocab->masks, key, hash, bits)) return IMP_OK;
     state->tape.work = 0;
     TokenNotes notes = {.bits = bits, .n_tokens = vocab->n_tokens};
     const bool walked = vocab_walk(vocab, state->memo, machine, &state->tape, place.state, bits) &&
@@ -229,7 +229,7 @@ ImpStatus constraint_mask(ConstraintState *state, uint32_t *bits)
         return imp_fail(IMP_ERR_LIMIT, "the constraint needs too much memory or too many derivations at once");
     }
     for (size_t w = 0; complete && w < vocab->words; w++) bits[w] |= vocab->end_bits[w];
-    vocab_remember(state->vocab, key, hash, bits);
+    mask_cache_add(vocab->masks, key, hash, bits);
     return IMP_OK;
 }
 

@@ -58,6 +58,9 @@ ImpStatus dfa_with_lengths(Arena *arena, const Dfa *dfa, uint32_t min, const Dfa
     *copy = *dfa;
     copy->reach = reach;
     copy->n_reach = (uint32_t)width;
+    for (uint32_t s = 1; s < dfa->n_states; s++) {
+        if (reach[s * width + min] > copy->farthest_end) copy->farthest_end = reach[s * width + min];
+    }
     *out = copy;
     return IMP_OK;
 }

@@ -24,8 +24,10 @@ typedef struct Dfa {
     const uint32_t *reach;        /* [n_states][n_reach] characters to the nearest acceptance after at least so many; NULL mostly */
     uint32_t n_reach;
     const uint32_t *completions;  /* [n_states] accepted continuations, DFA_UNBOUNDED when too many to count */
-    const uint8_t *loops;         /* [n_states] some character leads back to the state */
     const uint8_t *universal;     /* [n_states] every continuation is accepted, with one label */
+    const uint8_t *immortal;      /* [n_states] no continuation leads to DFA_DEAD */
+    bool some_finite;             /* some state has finitely many completions */
+    uint32_t farthest_end;        /* characters to the nearest acceptance from any state, with a least length counted in `reach` */
 } Dfa;
 
 static inline uint32_t dfa_class(const Dfa *dfa, uint32_t code_point)

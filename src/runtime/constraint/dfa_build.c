@@ -243,7 +243,7 @@ ImpStatus dfa_builder_state(DfaBuilder *builder, const uint32_t *key, size_t cou
 typedef struct Facts {
     uint32_t n_states, n_classes;
     uint32_t *next, *label, *shortest, *longest, *completions;
-    uint8_t *universal, *loops;
+    uint8_t *universal, *immortal;
     uint64_t *size;
 } Facts;
 
@@ -340,9 +340,22 @@ static ImpStatus count_completions(Facts *facts)
     return IMP_OK;
 }
 
+/* States that cannot die, and among them those that accept everything. */
 static void find_universal(Facts *facts)
 {
-    for (uint32_t s = 1; s < facts->n_states; s++) facts->universal[s] = facts->label[s] != 0;
+    for (uint32_t s = 1; s < facts->n_states; s++) facts->immortal[s] = 1;
+    for (bool changed = true; changed;) {
+        changed = false;
+        for (uint32_t s = facts->n_states; s-- > 1;) {
+            const uint32_t *next = facts->next + (size_t)s * facts->n_classes;
+            for (uint32_t c = 0; facts->immortal[s] && c < facts->n_classes; c++) {
+                if (facts->immortal[next[c]]) continue;
+                facts->immortal[s] = 0;
+                changed = true;
+            }
+        }
+    }
+    for (uint32_t s = 1; s < facts->n_states; s++) facts->universal[s] = facts->immortal[s] && facts->label[s] != 0;
     for (bool changed = true; changed;) {
         changed = false;
         /* States come after those that led to them: backwards, long chains take few rounds. */
@@ -375,9 +388,9 @@ static ImpStatus keep_live(DfaBuilder *builder, const Facts *all, uint32_t start
     kept->longest = arena_alloc(arena, n, sizeof *kept->longest);
     kept->completions = arena_alloc(arena, n, sizeof *kept->completions);
     kept->universal = arena_alloc(arena, n, 1);
-    kept->loops = arena_alloc(arena, n, 1);
+    kept->immortal = arena_alloc(arena, n, 1);
     const bool failed = kept->next == NULL || kept->label == NULL || kept->shortest == NULL || kept->longest == NULL ||
-                        kept->completions == NULL || kept->universal == NULL || kept->loops == NULL;
+                        kept->completions == NULL || kept->universal == NULL || kept->immortal == NULL;
     for (uint32_t s = 1; !failed && s < all->n_states; s++) {
         if (number[s] == 0) continue;
         kept->label[number[s]] = all->label[s];
@@ -385,7 +398,6 @@ static ImpStatus keep_live(DfaBuilder *builder, const Facts *all, uint32_t start
         for (uint32_t c = 0; c < all->n_classes; c++) {
             const uint32_t target = all->next[(size_t)s * all->n_classes + c];
             kept->next[(size_t)number[s] * all->n_classes + c] = number[target];
-            if (target == s) kept->loops[number[s]] = 1;
         }
     }
     *new_start = number[start];
@@ -410,8 +422,12 @@ static ImpStatus describe(DfaBuilder *builder, Facts *kept, uint32_t start, cons
                  .shortest = kept->shortest,
                  .longest = kept->longest,
                  .completions = kept->completions,
-                 .loops = kept->loops,
-                 .universal = kept->universal};
+                 .universal = kept->universal,
+                 .immortal = kept->immortal};
+    for (uint32_t s = 1; s < kept->n_states; s++) {
+        dfa->some_finite = dfa->some_finite || kept->completions[s] != DFA_UNBOUNDED;
+        if (kept->shortest[s] > dfa->farthest_end) dfa->farthest_end = kept->shortest[s];
+    }
     for (uint32_t c = 0, i = 0; c < 128; c++) {
         while (i + 1 < builder->n_bounds && builder->bounds[i + 1] <= c) i++;
         dfa->ascii[c] = builder->bound_class[i];

@@ -115,16 +115,33 @@ static bool continues_within(const char *text, size_t length, size_t bytes, uint
     return c >= low && c <= high;
 }
 
+/* First of the names in the key's range whose next character is `least` or more. */
+static uint32_t first_name_from(const JsonMachine *machine, const JsonState *state, uint32_t least)
+{
+    uint32_t a = state->names_low;
+    uint32_t b = state->names_high;
+    while (a < b) {
+        const uint32_t middle = (a + b) / 2;
+        size_t at = state->bytes;
+        const size_t length = machine->shapes->name_lengths[middle];
+        if (length <= at || utf8_next(machine->shapes->names[middle], length, &at) < least) a = middle + 1;
+        else b = middle;
+    }
+    return a;
+}
+
 /* As taken_keys, of the keys whose next character is in low … high. */
 static uint64_t taken_behind(const JsonMachine *machine, const JsonState *state, const ObjectShape *shape, uint32_t low,
                              uint32_t high)
 {
     const Tape *tape = machine->tape;
     const uint64_t *keys = json_frame_keys(tape, state->frame);
+    const uint32_t first = first_name_from(machine, state, low);
+    const uint32_t last = first_name_from(machine, state, high + 1);
     uint64_t taken = 0;
-    for (uint32_t id = state->names_low; id < state->names_high; id++) {
-        if (!has_bit(shape->own, id) && !(has_bit(keys, id) && has_bit(shape->allowed, id))) continue;
-        taken += continues_within(machine->shapes->names[id], machine->shapes->name_lengths[id], state->bytes, low, high);
+    for (size_t w = first / 64; w * 64 < last; w++) {
+        const uint64_t seen = keys[w] & shape->allowed[w];
+        taken += (uint64_t)count_bits((shape->own[w] | seen) & range_word(first, last, w));
     }
     for (uint32_t at = json_frame(tape, state->frame)->seen; at != 0;) {
         const JsonSeen *seen = tape_at(tape, at);
@@ -258,34 +275,91 @@ uint32_t json_key_character(const JsonMachine *machine, uint32_t state, uint32_t
     return after->n_leaves == 0 ? 0 : next;
 }
 
-/* Some name of the range that can be added goes on with a character in low … high. */
-static bool some_name_continues(const JsonMachine *machine, const JsonState *state, const JsonItem *item, uint32_t low,
-                                uint32_t high)
-{
-    const uint64_t room = spare_room(machine, state->frame, item);
-    for (uint32_t id = state->names_low; id < state->names_high; id++) {
-        const char *name = machine->shapes->names[id];
-        if (!continues_within(name, machine->shapes->name_lengths[id], state->bytes, low, high)) continue;
-        if (name_fits(machine, state->frame, item->shape, room, id)) return true;
-    }
-    return false;
-}
-
 bool json_key_possible(const JsonMachine *machine, uint32_t offset, uint32_t low, uint32_t high)
 {
     if (low == high) return json_key_character(machine, offset, low) != 0;
     const JsonState *state = json_state(machine->tape, offset);
     const JsonLeaf *leaves = json_leaves(machine->tape, offset);
+    const uint32_t first = first_name_from(machine, state, low);
+    const uint32_t last = first_name_from(machine, state, high + 1);
     for (uint32_t i = 0; i < state->n_leaves; i++) {
         const ObjectShape *shape = leaves[i].shape;
         const JsonItem *item = &json_frame_items(machine, state->frame)[leaves[i].target];
-        if (some_name_continues(machine, state, item, low, high)) return true;
+        const uint64_t room = spare_room(machine, state->frame, item);
+        if (first < last && some_name_fits(machine, state->frame, shape, room, first, last)) return true;
         if (leaves[i].b == 0) continue;
         if (shape->free_keys == NULL) return true;
         const uint64_t completions = dfa_range_completions(shape->free_keys, leaves[i].a, low, high);
         if (completions == UINT64_MAX || completions > taken_behind(machine, state, shape, low, high)) return true;
     }
     return false;
+}
+
+/* Bits of the names that the key can still become in some of its leaves' shapes, on the tape; NULL without memory. */
+static const uint64_t *possible_names(const JsonMachine *machine, uint32_t offset)
+{
+    const Tape *tape = machine->tape;
+    const size_t words = machine->shapes->words;
+    const uint32_t room_for = tape_take(machine->tape, (words + 1) * sizeof(uint64_t));
+    if (room_for == 0) return NULL;
+    uint64_t *chosen = tape_at(tape, room_for);
+    const JsonState *state = json_state(tape, offset);
+    const uint64_t *keys = json_frame_keys(tape, state->frame);
+    memset(chosen, 0, (words + 1) * sizeof *chosen);
+    for (uint32_t i = 0; i < state->n_leaves; i++) {
+        const JsonLeaf *leaf = &json_leaves(tape, offset)[i];
+        const ObjectShape *shape = leaf->shape;
+        const uint64_t room = spare_room(machine, state->frame, &json_frame_items(machine, state->frame)[leaf->target]);
+        for (size_t w = state->names_low / 64; w * 64 < state->names_high; w++) {
+            uint64_t names = shape->allowed[w] & ~keys[w] & ~chosen[w] & range_word(state->names_low, state->names_high, w);
+            if (room == SHAPE_UNBOUNDED) chosen[w] |= names;
+            for (; room != SHAPE_UNBOUNDED && names != 0; names &= names - 1) {
+                const uint32_t id = (uint32_t)(w * 64 + (size_t)__builtin_ctzll(names));
+                if (name_fits(machine, state->frame, shape, room, id)) chosen[w] |= 1ULL << id % 64;
+            }
+        }
+    }
+    return chosen;
+}
+
+size_t json_key_cursors(const JsonMachine *machine, uint32_t offset, StringCursor *cursors, size_t capacity)
+{
+    const Tape *tape = machine->tape;
+    const uint64_t *chosen = possible_names(machine, offset);
+    const JsonState *state = json_state(tape, offset);
+    size_t n = 0;
+    if (chosen == NULL || capacity < 2) return 0;
+    cursors[n++] = (StringCursor){.texts = machine->shapes->names, .lengths = machine->shapes->name_lengths, .chosen = chosen,
+                                  .a = state->names_low, .b = state->names_high, .bytes = state->bytes};
+    for (uint32_t i = 0; i < state->n_leaves; i++) {
+        const JsonLeaf *leaf = &json_leaves(tape, offset)[i];
+        const Dfa *free_keys = ((const ObjectShape *)leaf->shape)->free_keys;
+        size_t same = 1;
+        if (leaf->b == 0) continue; /* no free key */
+        if (free_keys == NULL) {
+            cursors[0] = (StringCursor){.most = DFA_UNBOUNDED};
+            return 1;
+        }
+        while (same < n && (cursors[same].dfa != free_keys || cursors[same].state != leaf->a)) same++;
+        if (same < n) continue;
+        if (n == capacity) return 0;
+        cursors[n++] = (StringCursor){.dfa = free_keys, .state = leaf->a, .most = DFA_UNBOUNDED};
+    }
+    return n;
+}
+
+bool json_key_may_repeat(const JsonMachine *machine, uint32_t offset)
+{
+    const JsonState *state = json_state(machine->tape, offset);
+    bool may = false;
+    for (uint32_t i = 0; i < state->n_leaves; i++) {
+        const JsonLeaf *leaf = &json_leaves(machine->tape, offset)[i];
+        const Dfa *free_keys = ((const ObjectShape *)leaf->shape)->free_keys;
+        if (leaf->b == 0) continue;
+        if (free_keys == NULL) return false; /* endlessly many are left, whatever is there */
+        may = may || free_keys->some_finite;
+    }
+    return may;
 }
 
 /* The goals that a finished key gives its value in one shape; NULL when the shape cannot have it. */

@@ -333,62 +333,35 @@ size_t json_movable_size(const Tape *tape, uint32_t before, uint32_t offset)
     return sizeof *state + state->n_leaves * sizeof(JsonLeaf);
 }
 
-bool json_any_characters(const Tape *tape, uint32_t offset, uint32_t *room)
-{
-    const JsonState *state = json_state(tape, offset);
-    const JsonLeaf *leaves = json_leaves(tape, offset);
-    if (state->escape != JSON_PLAIN) return false;
-    bool any = false;
-    *room = 0;
-    for (uint32_t i = 0; i < state->n_leaves; i++) {
-        uint32_t left = DFA_UNBOUNDED;
-        if (state->mode == MODE_STRING) {
-            const StringShape *shape = leaves[i].shape;
-            if (shape->listed || (shape->dfa != NULL && !shape->dfa->universal[leaves[i].a])) continue;
-            if (shape->max_length != DFA_UNBOUNDED) left = shape->max_length - state->characters;
-        } else if (state->mode == MODE_KEY_STRING) {
-            const ObjectShape *shape = leaves[i].shape;
-            /* b: this shape has room for a free key. */
-            if (leaves[i].b == 0 || shape->n_classes == 0 || shape->free_keys != NULL) continue;
-        } else {
-            return false;
-        }
-        any = true;
-        if (left > *room) *room = left;
-    }
-    return any;
-}
-
-/* Inside a key: along the automata of free keys. Names, and keys that are there, are json_other_texts(). */
-static size_t key_cursors(const JsonState *state, const JsonLeaf *leaves, StringCursor *cursors, size_t capacity)
+/* Inside a string. Leaves that differ in what they are for alone go on alike. */
+static size_t string_cursors(const JsonState *state, const JsonLeaf *leaves, StringCursor *cursors, size_t capacity)
 {
     size_t n = 0;
     for (uint32_t i = 0; i < state->n_leaves; i++) {
-        const ObjectShape *shape = leaves[i].shape;
-        if (leaves[i].b == 0) continue;
-        if (shape->free_keys == NULL || n == capacity) return 0;
-        cursors[n++] = (StringCursor){.dfa = shape->free_keys, .state = leaves[i].a, .most = DFA_UNBOUNDED};
+        const StringShape *shape = leaves[i].shape;
+        StringCursor cursor = {.dfa = shape->dfa, .state = leaves[i].a, .most = DFA_UNBOUNDED};
+        if (shape->min_length > state->characters) cursor.least = shape->min_length - state->characters;
+        if (shape->max_length != DFA_UNBOUNDED) cursor.most = shape->max_length - state->characters;
+        if (shape->listed) {
+            cursor = (StringCursor){.texts = shape->strings, .lengths = shape->lengths, .a = leaves[i].a, .b = leaves[i].b,
+                                    .bytes = state->bytes};
+        }
+        size_t same = 0;
+        while (same < n && memcmp(&cursors[same], &cursor, sizeof cursor) != 0) same++;
+        if (same < n) continue;
+        if (n == capacity) return 0;
+        memcpy(&cursors[n++], &cursor, sizeof cursor);
     }
     return n;
 }
 
-size_t json_cursors(const Tape *tape, uint32_t offset, StringCursor *cursors, size_t capacity)
+size_t json_cursors(const ShapeSet *shapes, Tape *tape, uint32_t offset, StringCursor *cursors, size_t capacity)
 {
     const JsonState *state = json_state(tape, offset);
-    const JsonLeaf *leaves = json_leaves(tape, offset);
-    if (state->mode == MODE_KEY_STRING && state->escape == JSON_PLAIN) return key_cursors(state, leaves, cursors, capacity);
-    if (state->mode != MODE_STRING || state->escape != JSON_PLAIN || state->n_leaves > capacity) return 0;
-    for (uint32_t i = 0; i < state->n_leaves; i++) {
-        const StringShape *shape = leaves[i].shape;
-        cursors[i] = (StringCursor){.dfa = shape->dfa,
-                                    .state = leaves[i].a,
-                                    .least = shape->min_length > state->characters ? shape->min_length - state->characters : 0,
-                                    .most = DFA_UNBOUNDED};
-        if (shape->max_length != DFA_UNBOUNDED) cursors[i].most = shape->max_length - state->characters;
-        if (!shape->listed) continue;
-        cursors[i] = (StringCursor){.listed = shape, .a = leaves[i].a, .b = leaves[i].b, .bytes = state->bytes};
-    }
-    return state->n_leaves;
+    const JsonMachine machine = {shapes, tape};
+    if (state->escape != JSON_PLAIN) return 0;
+    if (state->mode == MODE_KEY_STRING) return json_key_cursors(&machine, offset, cursors, capacity);
+    return state->mode == MODE_STRING ? string_cursors(state, json_leaves(tape, offset), cursors, capacity) : 0;
 }
 
 bool json_may_meet(const Tape *tape, uint32_t offset)
@@ -420,8 +393,8 @@ void json_other_texts(const ShapeSet *shapes, const Tape *tape, uint32_t offset,
 {
     const JsonState *state = json_state(tape, offset);
     if (state->mode == MODE_KEY_STRING && state->escape == JSON_PLAIN) {
-        StringCursor cursors[8];
-        if (key_cursors(state, json_leaves(tape, offset), cursors, 8) > 0) tell_keys(shapes, tape, offset, found, context);
+        const JsonMachine machine = {shapes, (Tape *)(uintptr_t)tape};
+        if (json_key_may_repeat(&machine, offset)) tell_keys(shapes, tape, offset, found, context);
         return;
     }
     if (state->mode != MODE_STRING || state->escape != JSON_PLAIN || !state->kept) return;

@@ -26,27 +26,32 @@ uint64_t json_hash(const Tape *tape, uint32_t state);
 /* Size of the record of `state` when nothing else that was written since `before` belongs to it; 0 otherwise. */
 size_t json_movable_size(const Tape *tape, uint32_t before, uint32_t state);
 
-/* One way in which the string being read can go on: along an automaton (NULL: anyhow) for `least` to `most` characters, or as the
- * rest of one of strings[a … b). */
+/* One way in which the string being read can go on: along an automaton (NULL: anyhow) for `least` to `most` characters, or, where
+ * there are texts, as the rest behind `bytes` of one of texts[a … b), sorted. */
 typedef struct StringCursor {
     const Dfa *dfa;
     uint32_t state, least, most;
-    const StringShape *listed;
+    const char *const *texts;
+    const size_t *lengths;
+    const uint64_t *chosen; /* bits of those that count; NULL: all */
     uint32_t a, b, bytes;
 } StringCursor;
 
-/* Inside a string or key: all ways to go on in cursors[capacity]; 0 when there are more or this is another place. */
-size_t json_cursors(const Tape *tape, uint32_t state, StringCursor *cursors, size_t capacity);
-/* Inside a string in which any characters may follow, up to *room of them before the closing quote. */
-bool json_any_characters(const Tape *tape, uint32_t state, uint32_t *room);
+/* Inside a string or key: all ways to go on in cursors[capacity]; 0 when there are more or this is another place. What they refer to
+ * may lie on the tape behind its top. */
+size_t json_cursors(const ShapeSet *shapes, Tape *tape, uint32_t state, StringCursor *cursors, size_t capacity);
 /* Other ways may lead to an equal state. Not so inside a key, and not inside an array whose items must differ: what was read there
  * has to be remembered. */
 bool json_may_meet(const Tape *tape, uint32_t state);
 /* Inside a string that must perhaps not become equal to others, or inside a key: calls `found` with what would make it one of those
- * others, or a name. Where a token is the beginning of that, cursors and any-characters do not tell whether it may come. */
+ * others, or a name. Where a token is the beginning of that, cursors do not tell whether it may come. */
 typedef void JsonOtherText(void *context, const char *text, size_t length);
 void json_other_texts(const ShapeSet *shapes, const Tape *tape, uint32_t state, JsonOtherText *found, void *context);
 /* Inside a string or literal, where bytes that must follow are worth finding out. */
 bool json_inside_scalar(const Tape *tape, uint32_t state);
+
+/* Range of sorted[low … high) whose byte at `depth` is `byte`. */
+void json_narrow(const char *const *sorted, const size_t *lengths, uint32_t *low, uint32_t *high, size_t depth,
+                 unsigned char byte);
 
 #endif

@@ -167,6 +167,10 @@ uint32_t json_key_character(const JsonMachine *machine, uint32_t state, uint32_t
 /* Some character in low … high can follow. */
 bool json_key_possible(const JsonMachine *machine, uint32_t state, uint32_t low, uint32_t high);
 uint32_t json_close_key(const JsonMachine *machine, uint32_t state);
+/* json_cursors() inside a key. */
+size_t json_key_cursors(const JsonMachine *machine, uint32_t state, StringCursor *cursors, size_t capacity);
+/* What tokens can make of the key does not follow from its cursors everywhere. */
+bool json_key_may_repeat(const JsonMachine *machine, uint32_t state);
 
 /* All keys that the item still needs are there. */
 bool json_keys_complete(const JsonMachine *machine, uint32_t frame, const JsonItem *item);
@@ -190,9 +194,6 @@ bool json_number_avoids(const JsonState *state, const JsonLeaf *leaf, const Deci
 /* Some value of the goal is not among the earlier items of the array. */
 bool json_goal_unused(const JsonMachine *machine, uint32_t frame, const Goal *goal);
 
-/* Range of sorted[low … high) whose byte at `depth` is `byte`. */
-void json_narrow(const char *const *sorted, const size_t *lengths, uint32_t *low, uint32_t *high, size_t depth,
-                 unsigned char byte);
 uint64_t json_mix(uint64_t hash, uint64_t value);
 
 #endif

@@ -90,26 +90,15 @@ uint32_t machine_squeeze(const Machine *machine, Tape *tape, size_t top, uint32_
     return (uint32_t)top;
 }
 
-bool machine_any_characters(const Machine *machine, const Tape *tape, uint32_t state, uint32_t *room)
-{
-    if (machine->kind == MACHINE_JSON) return json_any_characters(tape, state, room);
-    if (machine->kind == MACHINE_GRAMMAR) {
-        const uint32_t json = grammar_json_state(tape, state);
-        return json != 0 && json_any_characters(tape, json, room);
-    }
-    const RegexState *regex = tape_at(tape, state);
-    *room = DFA_UNBOUNDED;
-    return regex->reader.pending == 0 && machine->dfa->universal[regex->automaton];
-}
-
-size_t machine_cursors(const Machine *machine, const Tape *tape, uint32_t state, StringCursor *cursors, size_t capacity,
+size_t machine_cursors(const Machine *machine, Tape *tape, uint32_t state, StringCursor *cursors, size_t capacity,
                        bool *only_plain)
 {
     *only_plain = true;
-    if (machine->kind == MACHINE_JSON) return json_cursors(tape, state, cursors, capacity);
+    if (machine->kind == MACHINE_JSON) return json_cursors(machine->shapes, tape, state, cursors, capacity);
     if (machine->kind == MACHINE_GRAMMAR) {
         const uint32_t json = grammar_json_state(tape, state);
-        return json == 0 ? 0 : json_cursors(tape, json, cursors, capacity);
+        if (json == 0) return 0;
+        return json_cursors(grammar_json_shapes(machine->grammar, tape, state), tape, json, cursors, capacity);
     }
     const RegexState *regex = tape_at(tape, state);
     if (regex->reader.pending != 0) return 0;

@@ -33,10 +33,8 @@ uint32_t machine_squeeze(const Machine *machine, Tape *tape, size_t top, uint32_
 void machine_other_texts(const Machine *machine, const Tape *tape, uint32_t state, JsonOtherText *found, void *context);
 /* Other ways may lead to an equal state (json_may_meet). */
 bool machine_may_meet(const Machine *machine, const Tape *tape, uint32_t state);
-/* Any characters but quote, backslash and control characters may follow, up to *room of them. */
-bool machine_any_characters(const Machine *machine, const Tape *tape, uint32_t state, uint32_t *room);
 /* json_cursors() wherever it applies; *only_plain: what ends the string or escapes is not among them. */
-size_t machine_cursors(const Machine *machine, const Tape *tape, uint32_t state, StringCursor *cursors, size_t capacity,
+size_t machine_cursors(const Machine *machine, Tape *tape, uint32_t state, StringCursor *cursors, size_t capacity,
                        bool *only_plain);
 /* Where bytes that must follow are worth finding out, and whether a backslash is only another spelling there. */
 bool machine_may_force(const Machine *machine, const Tape *tape, uint32_t state, bool *ignore_backslash);

@@ -1,0 +1,231 @@
+/*
+ * vocab_walk.c - one mask: the tries walked with the machine, with automata and beside sorted texts (vocab.h).
+ */
+#include "runtime/constraint/vocab.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+WalkMemo *walk_memo_create(void) { return calloc(1, sizeof(WalkMemo)); }
+
+void walk_memo_free(WalkMemo *memo)
+{
+    if (memo == NULL) return;
+    character_memo_free(memo->plain);
+    character_memo_free(memo->marked);
+    free(memo);
+}
+
+/* Sets the bits of the tokens from one node's first to another's. */
+static inline void allow(const VocabTrie *trie, const VocabNode *from, const VocabNode *to, uint32_t *bits)
+{
+    for (uint32_t i = from->first; i < to->first; i++) bits[trie->order[i] / 32] |= 1U << trie->order[i] % 32;
+}
+
+/* One offset for all states of this round with the same hash. */
+static uint32_t one_of_its_kind(WalkMemo *memo, const Machine *machine, Tape *tape, size_t top, uint32_t state)
+{
+    const uint64_t hash = machine_hash(machine, tape, state);
+    const size_t slot = hash % WALK_STATES;
+    if (memo->states[slot].round == memo->round && memo->states[slot].hash == hash) {
+        tape->top = top;
+        return memo->states[slot].state;
+    }
+    memo->states[slot].round = memo->round;
+    memo->states[slot].hash = hash;
+    memo->states[slot].state = state;
+    return state;
+}
+
+static uint32_t memo_step(WalkMemo *memo, const Machine *machine, Tape *tape, uint32_t from, uint8_t byte)
+{
+    const size_t slot = (from / 16 * 31 + byte * 7U) % WALK_STEPS;
+    if (memo->steps[slot].round == memo->round && memo->steps[slot].from == from && memo->steps[slot].byte == byte)
+        return memo->steps[slot].to;
+    const size_t top = tape->top;
+    uint32_t to = machine_step(machine, tape, from, byte);
+    if (to == 0)
+        tape->top = top;
+    else if (machine_may_meet(machine, tape, to))
+        to = one_of_its_kind(memo, machine, tape, top, to);
+    memo->steps[slot].round = memo->round;
+    memo->steps[slot].from = from;
+    memo->steps[slot].byte = byte;
+    memo->steps[slot].to = to;
+    return to;
+}
+
+static void walk_trie(const VocabTrie *trie, WalkMemo *memo, const Machine *machine, Tape *tape, uint32_t state,
+                      uint32_t *bits)
+{
+    uint32_t states[VOCAB_MAX_TOKEN_BYTES + 1];
+    size_t tops[VOCAB_MAX_TOKEN_BYTES + 1];
+    const bool may_meet = machine_may_meet(machine, tape, state);
+    states[0] = state;
+    tops[0] = tape->top;
+    memo->round++;
+    for (size_t i = 0; i < trie->n_nodes && !tape->failed;) {
+        const VocabNode *node = &trie->nodes[i];
+        const uint32_t from = states[node->depth - 1];
+        if (!may_meet) tape->top = tops[node->depth - 1];
+        const uint32_t next =
+            may_meet ? memo_step(memo, machine, tape, from, node->byte) : machine_step(machine, tape, from, node->byte);
+        if (next == 0) {
+            i = node->end;
+            continue;
+        }
+        states[node->depth] = next;
+        tops[node->depth] = tape->top;
+        allow(trie, node, node + 1, bits);
+        i++;
+    }
+    tape->top = tops[0];
+}
+
+/* Sorted texts, of which tokens may be the beginnings. */
+typedef struct TextList {
+    const StringCursor *cursor;
+    const ConstraintVocab *vocab;
+    uint32_t *bits;
+} TextList;
+
+static bool some_chosen(const StringCursor *cursor, uint32_t a, uint32_t b)
+{
+    if (cursor->chosen == NULL) return a < b;
+    for (; a < b && a % 64 != 0; a++) {
+        if ((cursor->chosen[a / 64] >> a % 64 & 1) != 0) return true;
+    }
+    for (; a + 64 <= b; a += 64) {
+        if (cursor->chosen[a / 64] != 0) return true;
+    }
+    for (; a < b; a++) {
+        if ((cursor->chosen[a / 64] >> a % 64 & 1) != 0) return true;
+    }
+    return false;
+}
+
+/* The texts a … b-1, which are alike up to `bytes`, beside the nodes from `node` to `end`, which are children of one:
+ * both are sorted. */
+static void walk_texts(const TextList *list, uint32_t a, uint32_t b, size_t bytes, size_t node, size_t end)
+{
+    const StringCursor *cursor = list->cursor;
+    const VocabTrie *trie = &list->vocab->all;
+    while (a < b && cursor->lengths[a] <= bytes) a++;
+    while (a < b && node < end) {
+        const uint8_t byte = (uint8_t)cursor->texts[a][bytes];
+        uint32_t low = a;
+        uint32_t high = b;
+        json_narrow(cursor->texts, cursor->lengths, &low, &high, bytes, byte);
+        while (node < end && trie->nodes[node].byte < byte) node = trie->nodes[node].end;
+        if (node < end && trie->nodes[node].byte == byte && some_chosen(cursor, a, high)) {
+            for (uint32_t t = trie->nodes[node].first; t < trie->nodes[node + 1].first; t++) {
+                const uint32_t bit = 1U << trie->order[t] % 32;
+                list->bits[trie->order[t] / 32] |= bit & list->vocab->plain_bits[trie->order[t] / 32];
+            }
+            walk_texts(list, a, high, bytes + 1, node + 1, trie->nodes[node].end);
+        }
+        a = high;
+    }
+}
+
+/* Ordinary characters, as many as there is room for. */
+static void allow_plain(const ConstraintVocab *vocab, uint32_t room, uint32_t *bits)
+{
+    if (room >= vocab->plain.depth) {
+        for (size_t w = 0; w < vocab->words; w++) bits[w] |= vocab->plain_bits[w];
+        return;
+    }
+    for (size_t i = 0; i < vocab->n_plain && vocab->plain_length[vocab->plain_ids[i]] <= room; i++)
+        bits[vocab->plain_ids[i] / 32] |= 1U << vocab->plain_ids[i] % 32;
+}
+
+static bool walk_characters(const CharacterTrie *trie, CharacterMemo **memo, const StringCursor *cursor, uint32_t *bits)
+{
+    if (*memo == NULL) *memo = character_memo_create();
+    return *memo != NULL && character_trie_walk(trie, *memo, cursor, bits);
+}
+
+static bool walk_cursor(const ConstraintVocab *vocab, WalkMemo *memo, const StringCursor *cursor, uint32_t *bits)
+{
+    if (cursor->texts != NULL) {
+        const TextList list = {cursor, vocab, bits};
+        walk_texts(&list, cursor->a, cursor->b, cursor->bytes, 0, vocab->all.n_nodes);
+        return true;
+    }
+    if (cursor->dfa != NULL && !cursor->dfa->universal[cursor->state])
+        return walk_characters(&vocab->plain, &memo->plain, cursor, bits);
+    allow_plain(vocab, cursor->most, bits);
+    return true;
+}
+
+/* Asks the machine about every token that a text begins with. */
+typedef struct TextCheck {
+    const ConstraintVocab *vocab;
+    const Machine *machine;
+    Tape *tape;
+    uint32_t state;
+    uint32_t *bits;
+} TextCheck;
+
+static bool accepts(const TextCheck *check, const char *bytes, size_t length)
+{
+    const size_t top = check->tape->top;
+    uint32_t at = check->state;
+    for (size_t i = 0; i < length && at != 0; i++)
+        at = machine_step(check->machine, check->tape, at, (unsigned char)bytes[i]);
+    check->tape->top = top;
+    return at != 0;
+}
+
+static void check_text(void *context, const char *text, size_t length)
+{
+    const TextCheck *check = context;
+    const VocabTrie *trie = &check->vocab->all;
+    /* Stepping puts characters on the tape's text, behind which `text` lies: it is copied. */
+    char copy[VOCAB_MAX_TOKEN_BYTES];
+    if (length > sizeof copy) length = sizeof copy;
+    memcpy(copy, text, length);
+    size_t i = 0;
+    size_t end = trie->n_nodes;
+    for (size_t depth = 0; depth < length && i < end;) {
+        if (trie->nodes[i].byte != (uint8_t)copy[depth]) {
+            i = trie->nodes[i].end;
+            continue;
+        }
+        const bool ends_here = trie->nodes[i + 1].first > trie->nodes[i].first;
+        const bool accepted = ends_here && accepts(check, copy, depth + 1);
+        for (uint32_t t = trie->nodes[i].first; ends_here && t < trie->nodes[i + 1].first; t++) {
+            const uint32_t bit = 1U << trie->order[t] % 32;
+            if (accepted)
+                check->bits[trie->order[t] / 32] |= bit;
+            else
+                check->bits[trie->order[t] / 32] &= ~bit;
+        }
+        end = trie->nodes[i].end;
+        i++;
+        depth++;
+    }
+}
+
+enum { MAX_CURSORS = 64 };
+
+bool vocab_walk(const ConstraintVocab *vocab, WalkMemo *memo, const Machine *machine, Tape *tape, uint32_t state,
+                uint32_t *bits)
+{
+    StringCursor cursors[MAX_CURSORS];
+    bool only_plain = true;
+    memset(bits, 0, vocab->words * sizeof *bits);
+    const size_t n = machine_cursors(machine, tape, state, cursors, MAX_CURSORS, &only_plain);
+    for (size_t i = 0; i < n; i++) {
+        if (!walk_cursor(vocab, memo, &cursors[i], bits)) return false;
+    }
+    if (n > 0 && !only_plain) { /* a regular expression */
+        if (!walk_characters(&vocab->marked, &memo->marked, &cursors[0], bits)) return false;
+        walk_trie(&vocab->broken, memo, machine, tape, state, bits);
+        return !tape->failed;
+    }
+    walk_trie(n > 0 ? &vocab->special : &vocab->all, memo, machine, tape, state, bits);
+    TextCheck check = {vocab, machine, tape, state, bits};
+    machine_other_texts(machine, tape, state, check_text, &check);
+    return !tape->failed;
+}
