@@ -1,12 +1,15 @@
 """Chat templates from files, rendered by Jinja2 and by imp over many conversations, compared to the byte.
 
-    python3 tests/text/compare_templates.py BUILD/jinja_driver FILE_OR_DIRECTORY...
+    python3 tests/text/compare_templates.py BUILD/jinja_driver FILE_OR_DIRECTORY... [--random COUNT] [--seed SEED]
 
-Files are *.jinja, or tokenizer_config.json with a chat_template. Exits 1 when something differs.
+Files are *.jinja, or tokenizer_config.json with a chat_template. --random adds conversations made by chance. Exits 1 when
+something differs.
 """
 
+import argparse
 import json
 import pathlib
+import random
 import subprocess
 import sys
 
@@ -14,7 +17,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 import jinja_reference  # noqa: E402
 from compare_jinja import same  # noqa: E402
-from conversations import all_variables  # noqa: E402
+from conversations import all_variables, random_variables  # noqa: E402
 
 
 def templates(path):
@@ -37,8 +40,7 @@ def files(arguments):
             yield argument
 
 
-def compare(driver, name, source):
-    cases = list(all_variables())
+def compare(driver, name, source, cases):
     requests = "".join(json.dumps({"template": source, "vars": variables}) + "\n" for _, variables in cases)
     done = subprocess.run([driver], input=requests, capture_output=True, text=True, check=True)
     different = rendered = 0
@@ -54,10 +56,18 @@ def compare(driver, name, source):
 
 
 def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("driver")
+    parser.add_argument("files", nargs="+")
+    parser.add_argument("--random", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    rng = random.Random(arguments.seed)
+    cases = [*all_variables(), *((f"random {i}", random_variables(rng)) for i in range(arguments.random))]
     different = 0
-    for path in files(sys.argv[2:]):
+    for path in files(arguments.files):
         for name, source in templates(path):
-            different += compare(sys.argv[1], name, source)
+            different += compare(arguments.driver, name, source, cases)
     sys.exit(different != 0)
 
 
