@@ -99,6 +99,19 @@ def byte_level(patterns=None, pre=None, ignore_merges=False, normalizer=None, le
     return tokenizer
 
 
+def foreign_tokens():
+    """Added tokens that the model's vocabulary has too, though no word of byte-level characters can be one."""
+    data = json.loads(byte_level(pre=P.ByteLevel(add_prefix_space=False)).to_str())
+    vocab = data["model"]["vocab"]
+    texts = ["  ", "        ", "<｜begin▁of▁sentence｜>", "<｜User｜>", "[PAD 1]", "日本"]
+    for i, text in enumerate(texts):
+        vocab[text] = 5000 + i
+    data["added_tokens"] = [{"id": vocab[text], "content": text, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False,
+                             "special": i > 1} for i, text in enumerate(texts)]
+    data["post_processor"] = None
+    return Tokenizer.from_str(json.dumps(data))
+
+
 def byte_tokens():
     return ["<0x%02X>" % i for i in range(256)]
 
@@ -202,6 +215,7 @@ CONFIGURATIONS = {
     "bytes-default": lambda: byte_level(pre=P.ByteLevel(add_prefix_space=True)),
     "bytes-legacy-merges": lambda: byte_level(pre=P.ByteLevel(add_prefix_space=False), legacy_merges=True),
     "bytes-ignore-merges": lambda: byte_level(patterns=PATTERNS["llama3"], ignore_merges=True),
+    "bytes-foreign-tokens": foreign_tokens,
     "bytes-nfc": lambda: byte_level(patterns=PATTERNS["qwen2"], normalizer=N.NFC()),
     "bytes-nfkd-lower": lambda: byte_level(patterns=PATTERNS["qwen2"], normalizer=N.Sequence([N.NFKD(), N.Lowercase(), N.Strip()])),
     "bytes-normalizer": lambda: byte_level(pre=P.Split(Regex(r"\s+"), "merged_with_next"), normalizer=N.Sequence([N.NFKC(), N.ByteLevel()])),

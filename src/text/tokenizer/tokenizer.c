@@ -336,17 +336,7 @@ int32_t tokenizer_find(const Tokenizer *tokenizer, const char *text, size_t leng
 {
     const int32_t added = find_added(tokenizer, text, length);
     if (added >= 0) return added;
-    const Vocab *vocab = &tokenizer->vocab;
-    if (!vocab->keyed_by_bytes) return vocab_lookup(vocab, text, length);
-    if (length > VOCAB_MAX_TOKEN_BYTES || utf8_valid_prefix(text, length) != length) return -1;
-    StrBuf key = {0};
-    int32_t id = -1;
-    size_t key_length;
-    if (strbuf_reserve(&key, length) && byte_level_decode(text, length, key.data, &key_length)) {
-        id = vocab_lookup(vocab, key.data, key_length);
-    }
-    strbuf_free(&key);
-    return id;
+    return vocab_find(&tokenizer->vocab, text, length);
 }
 
 bool tokenizer_is_special(const Tokenizer *tokenizer, int32_t id)

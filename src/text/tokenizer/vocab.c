@@ -132,16 +132,65 @@ static ImpStatus decode_bytes(Vocab *vocab, Arena *arena)
     return IMP_OK;
 }
 
+/* A table with room for `count` tokens, half empty. */
+static ImpStatus new_slots(Arena *arena, size_t count, VocabSlot **slots, uint64_t *mask)
+{
+    size_t size = 16;
+    while (size < count * 2) size *= 2;
+    *slots = arena_alloc(arena, size, sizeof **slots);
+    if (*slots == NULL) return imp_fail_memory(size * sizeof **slots);
+    *mask = size - 1;
+    for (size_t i = 0; i < size; i++) (*slots)[i].id = -1;
+    return IMP_OK;
+}
+
+static void insert(VocabSlot *slots, uint64_t mask, uint64_t hash, int32_t id)
+{
+    uint64_t i = hash & mask;
+    while (slots[i].id >= 0) i = (i + 1) & mask;
+    slots[i] = (VocabSlot){(uint32_t)(hash >> 32), id};
+}
+
+static bool is_foreign(const VocabToken *token)
+{
+    return (token->flags & VOCAB_MODEL) != 0 && token->text != NULL && token->bytes == NULL;
+}
+
+static int32_t find_foreign(const Vocab *vocab, const char *text, size_t length)
+{
+    const uint64_t hash = vocab_hash(vocab, text, length);
+    for (uint64_t i = hash & vocab->foreign_mask;; i = (i + 1) & vocab->foreign_mask) {
+        const VocabSlot slot = vocab->foreign[i];
+        if (slot.id < 0) return -1;
+        const VocabToken *token = &vocab->tokens[slot.id];
+        if (slot.tag == (uint32_t)(hash >> 32) && token->text_length == length &&
+            memcmp(token->text, text, length) == 0)
+            return slot.id;
+    }
+}
+
+static ImpStatus index_foreign(Vocab *vocab, Arena *arena)
+{
+    size_t n = 0;
+    for (int32_t id = 0; id < vocab->count; id++) n += is_foreign(&vocab->tokens[id]);
+    if (n == 0) return IMP_OK;
+    IMP_TRY(new_slots(arena, n, &vocab->foreign, &vocab->foreign_mask));
+    for (int32_t id = vocab->count - 1; id >= 0; id--) {
+        const VocabToken *token = &vocab->tokens[id];
+        if (!is_foreign(token) || find_foreign(vocab, token->text, token->text_length) >= 0) continue;
+        insert(vocab->foreign, vocab->foreign_mask, vocab_hash(vocab, token->text, token->text_length), id);
+    }
+    return IMP_OK;
+}
+
 ImpStatus vocab_index(Vocab *vocab, Arena *arena, bool by_bytes)
 {
     vocab->keyed_by_bytes = by_bytes;
-    if (by_bytes) IMP_TRY(decode_bytes(vocab, arena));
-    size_t slots = 16;
-    while (slots < (size_t)vocab->count * 2) slots *= 2;
-    vocab->slots = arena_alloc(arena, slots, sizeof *vocab->slots);
-    if (vocab->slots == NULL) return imp_fail_memory(slots * sizeof *vocab->slots);
-    vocab->mask = slots - 1;
-    for (size_t i = 0; i < slots; i++) vocab->slots[i].id = -1;
+    if (by_bytes) {
+        IMP_TRY(decode_bytes(vocab, arena));
+        IMP_TRY(index_foreign(vocab, arena));
+    }
+    IMP_TRY(new_slots(arena, (size_t)vocab->count, &vocab->slots, &vocab->mask));
     for (int32_t id = vocab->count - 1; id >= 0; id--) {
         const VocabToken *token = &vocab->tokens[id];
         if ((token->flags & VOCAB_MODEL) == 0 || token->text == NULL) continue;
@@ -149,12 +198,27 @@ ImpStatus vocab_index(Vocab *vocab, Arena *arena, bool by_bytes)
         const char *key = key_of(vocab, token, &length);
         if (key == NULL) continue;
         const uint64_t hash = vocab_hash(vocab, key, length);
-        if (vocab_lookup_hashed(vocab, key, length, hash) >= 0) continue;
-        uint64_t i = hash & vocab->mask;
-        while (vocab->slots[i].id >= 0) i = (i + 1) & vocab->mask;
-        vocab->slots[i] = (VocabSlot){(uint32_t)(hash >> 32), id};
+        if (vocab_lookup_hashed(vocab, key, length, hash) < 0) insert(vocab->slots, vocab->mask, hash, id);
     }
     return IMP_OK;
+}
+
+int32_t vocab_find(const Vocab *vocab, const char *text, size_t length)
+{
+    if (!vocab->keyed_by_bytes) return vocab_lookup(vocab, text, length);
+    if (length > VOCAB_MAX_TOKEN_BYTES || utf8_valid_prefix(text, length) != length) return -1;
+    StrBuf key = {0};
+    int32_t id = -1;
+    size_t key_length;
+    if (strbuf_reserve(&key, length)) {
+        if (byte_level_decode(text, length, key.data, &key_length)) {
+            id = vocab_lookup(vocab, key.data, key_length);
+        } else if (vocab->foreign != NULL) {
+            id = find_foreign(vocab, text, length);
+        }
+    }
+    strbuf_free(&key);
+    return id;
 }
 
 int vocab_byte_of(const char *text, size_t length)

@@ -42,6 +42,8 @@ typedef struct Vocab {
     VocabSlot *slots; /* [mask + 1], built by vocab_index */
     uint64_t mask, seed;
     bool keyed_by_bytes; /* keys are the tokens' raw bytes, not their byte-level texts */
+    VocabSlot *foreign;  /* [foreign_mask + 1], by text: model tokens outside of the byte-level alphabet; or NULL */
+    uint64_t foreign_mask;
 } Vocab;
 
 /* A vocabulary of `count` unused ids. */
@@ -53,10 +55,13 @@ ImpStatus vocab_set(Vocab *vocab, Arena *arena, int32_t id, const char *text, si
 
 /*
  * Builds the table from text to id over all tokens with VOCAB_MODEL. With `by_bytes` the keys are raw bytes: tokens
- * whose text is in the byte-level alphabet; other tokens cannot come out of a byte-level model and are left out. Of two
- * tokens with one text the higher id wins.
+ * whose text is in the byte-level alphabet; other tokens cannot come out of a byte-level model and are found by
+ * vocab_find alone. Of two tokens with one text the higher id wins.
  */
 ImpStatus vocab_index(Vocab *vocab, Arena *arena, bool by_bytes);
+
+/* The id of a model token by its text, whatever the keys are; -1 when there is none. Allocates nothing that stays. */
+int32_t vocab_find(const Vocab *vocab, const char *text, size_t length);
 
 /* The id of a key; -1 when there is none. */
 int32_t vocab_lookup(const Vocab *vocab, const char *key, size_t length);

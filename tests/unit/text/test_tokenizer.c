@@ -219,6 +219,25 @@ static Tokenizer *from_gguf(const char *name)
 }
 
 /* The seeds have the tokens of make_tokenizer_seeds.py. */
+/* Words of byte-level characters can neither be "  " nor "<\u3042>"; as added tokens they keep the ids of the model. */
+static void added_tokens_keep_the_ids_of_the_model(void **state)
+{
+    (void)state;
+    Tokenizer *tokenizer = from_text(
+        "{\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":false},"
+        "\"added_tokens\":[{\"id\":3,\"content\":\"  \",\"special\":false,\"normalized\":false},"
+        "{\"id\":1,\"content\":\"<\\u3042>\",\"special\":true,\"normalized\":false}],\"model\":{\"type\":\"BPE\","
+        "\"vocab\":{\"a\":0,\"<\\u3042>\":1,\"\\u0120\":2,\"  \":3},\"merges\":[]}}");
+    assert_int_equal(tokenizer_find(tokenizer, "  ", 2), 3);
+    assert_int_equal(tokenizer_find(tokenizer, "   ", 3), -1);
+    TokenList ids = {0};
+    assert_int_equal(tokenizer_encode(tokenizer, "a  <\u3042> a", 10, TOKENIZE_PARSE_SPECIAL, &ids), IMP_OK);
+    assert_int_equal(ids.count, 5);
+    assert_memory_equal(ids.ids, ((const int32_t[]){0, 3, 1, 2, 0}), 5 * sizeof *ids.ids);
+    token_list_free(&ids);
+    tokenizer_free(tokenizer);
+}
+
 static void gguf_vocabularies_work(void **state)
 {
     (void)state;
@@ -376,6 +395,7 @@ int main(void)
         cmocka_unit_test(goldens_of_the_reference_hold),
         cmocka_unit_test(merges_follow_their_definition),
         cmocka_unit_test(roles_come_from_the_files),
+        cmocka_unit_test(added_tokens_keep_the_ids_of_the_model),
         cmocka_unit_test(gguf_vocabularies_work),
         cmocka_unit_test(sentencepiece_vocabularies_follow_their_own_rules),
         cmocka_unit_test(broken_files_say_what_is_wrong),
