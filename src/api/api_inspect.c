@@ -118,7 +118,7 @@ static ImpStatus score_window(ImpContext context, Score *score)
     int32_t done = first_scored - 1;
     session_reset(context->session);
     if (done > 0)
-        IMP_TRY(runner_prefill(context->runner, session_sequence(context->session), score->window, done, NULL, NULL));
+        IMP_TRY(runner_prefill(context->runner, session_sequence(context->session), score->window, done, NULL, NULL, NULL));
     while (done < score->n_window - 1) {
         const int32_t left = score->n_window - 1 - done;
         const int32_t count = left < score->n_rows ? left : score->n_rows;

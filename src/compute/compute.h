@@ -12,6 +12,7 @@
 #define IMP_COMPUTE_COMPUTE_H
 
 #include "compute/batch.h"
+#include "compute/sample.h"
 #include "core/status.h"
 #include "model/model.h"
 
@@ -101,8 +102,14 @@ typedef struct ComputeOps {
     void (*short_conv)(Compute *compute, int32_t layer, const ShortConv *spec, Act bcx, Act out);
 
     /* Logits of the batch's logit_rows: cap(multiplier * (head x + bias)); the final norm was already applied to x.
-     * logits: host float32 [n_logits][n_vocab]. */
+     * logits: host float32 [n_logits][n_vocab]; NULL: they stay with a backend that draws. */
     void (*logits)(Compute *compute, const Model *model, Act x, float *logits);
+    /* Draws from the step's logits, which stayed: between the walk (or the replay) and `finish`, behind which the
+     * results can be read. rows, results: [n_logits]; rows and what they point at are free when this returns. NULL: see
+     * Compute.draws. */
+    void (*sample)(Compute *compute, const SampleRow *rows, SampleResult *results);
+    /* After `finish`: row `index` of the logits that stayed, where nothing was drawn from it. */
+    ImpStatus (*logits_read)(Compute *compute, int32_t index, float *logits);
 
     /* Recurrent states: whole slots, all layers. */
     void (*state_clear)(Compute *compute, int32_t slot);
@@ -121,6 +128,7 @@ struct Compute {
     const Model *model;
     ComputeSizes sizes;
     ComputeMemory memory;
+    bool draws; /* has `sample` and `logits_read` */
 };
 
 /* Called now and then during long work; `done` of `total` units. Returning false cancels with IMP_ERR_CANCELLED. */

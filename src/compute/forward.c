@@ -221,7 +221,7 @@ static void enter_layer(Forward *forward, int32_t from, int32_t layer)
     if (ops->enter_layer != NULL && layer != from) ops->enter_layer(forward->compute, layer, forward->x, forward->h);
 }
 
-ImpStatus forward_run(Forward *forward, const Batch *batch, float *logits)
+void forward_start(Forward *forward, const Batch *batch, float *logits)
 {
     static const Act none = {0};
     Compute *compute = forward->compute;
@@ -229,7 +229,7 @@ ImpStatus forward_run(Forward *forward, const Batch *batch, float *logits)
     const Model *model = forward->model;
 
     ops->begin(compute, batch);
-    if (ops->replay != NULL && forward->watch == NULL && ops->replay(compute, logits)) return ops->finish(compute);
+    if (ops->replay != NULL && forward->watch == NULL && ops->replay(compute, logits)) return;
     ops->embed(compute, &model->embedding, model->embedding_multiplier, forward->x);
     if (model->embedding_norm.kind != NORM_NONE)
         ops->residual_norm(compute, forward->x, none, NULL, 1.0f, 1.0f, &model->embedding_norm, forward->x);
@@ -248,7 +248,14 @@ ImpStatus forward_run(Forward *forward, const Batch *batch, float *logits)
     show(forward, model->n_layers, forward->h, batch->n_rows);
 
     if (batch->n_logits > 0) ops->logits(compute, model, forward->h, logits);
-    return ops->finish(compute);
+}
+
+ImpStatus forward_finish(Forward *forward) { return forward->compute->ops->finish(forward->compute); }
+
+ImpStatus forward_run(Forward *forward, const Batch *batch, float *logits)
+{
+    forward_start(forward, batch, logits);
+    return forward_finish(forward);
 }
 
 ImpStatus forward_read_hidden(Forward *forward, int32_t first_row, int32_t n_rows, float *out)

@@ -20,6 +20,10 @@ ImpStatus forward_watch(Forward *forward, ForwardWatch *watch, void *user);
 
 /* Runs one step. logits: [batch->n_logits][n_vocab] float32, may be NULL when n_logits is 0. Allocates nothing. */
 ImpStatus forward_run(Forward *forward, const Batch *batch, float *logits);
+/* The same in two parts: the first queues the step (`logits` NULL: they stay with the backend, to be drawn from), the
+ * second waits for it. */
+void forward_start(Forward *forward, const Batch *batch, float *logits);
+ImpStatus forward_finish(Forward *forward);
 
 /* After forward_run: the final norm's output of `n_rows` rows from `first_row`, [n_rows][n_embd], for embeddings. */
 ImpStatus forward_read_hidden(Forward *forward, int32_t first_row, int32_t n_rows, float *out);

@@ -187,6 +187,16 @@ static void logits_of(Compute *base, const Model *model, Act x, float *logits)
     walked(base)->ops->logits(walked(base), model, here(base, x), logits);
 }
 
+static void sample(Compute *base, const SampleRow *rows, SampleResult *results)
+{
+    walked(base)->ops->sample(walked(base), rows, results);
+}
+
+static ImpStatus logits_read(Compute *base, int32_t index, float *logits)
+{
+    return walked(base)->ops->logits_read(walked(base), index, logits);
+}
+
 static void state_clear(Compute *base, int32_t slot)
 {
     for (int i = 0; i < SIDES; i++) split(base)->sides[i]->ops->state_clear(split(base)->sides[i], slot);
@@ -222,6 +232,8 @@ static const ComputeOps compute_ops = {
     .experts = experts,
     .short_conv = short_conv,
     .logits = logits_of,
+    .sample = sample,
+    .logits_read = logits_read,
     .state_clear = state_clear,
     .state_copy = state_copy,
     .page_copy = page_copy,
@@ -256,6 +268,7 @@ static ImpStatus create_compute(Backend *base, const Model *model, const Compute
         IMP_GOTO(backend->sides[i]->ops->create_compute(backend->sides[i], model, sizes, &compute->sides[i]));
         add_memory(&compute->base.memory, &compute->sides[i]->memory);
     }
+    compute->base.draws = compute->sides[SECOND]->draws;
     *out = &compute->base;
     return IMP_OK;
 fail:

@@ -26,6 +26,8 @@ struct Engine {
     StepInput *inputs;  /* [max_sequences] */
     Request **stepping; /* [max_sequences]: whose input that is */
     float *logits;      /* [max_sequences][n_vocab] */
+    SampleRow *samples; /* [max_sequences], of the step's logits in order, as are the results */
+    SampleResult *sampled;
     float *hidden;      /* [budget][n_embd] */
     uint64_t admissions;
     /* Shared, under the mutex. */
@@ -338,8 +340,38 @@ static void take_hidden(Engine *engine, Request *request, int32_t first_row, int
     request_free(request);
 }
 
-static void take_logits(Engine *engine, Request *request, float *logits)
+static float *logits_at(const Engine *engine, int32_t index)
 {
+    return engine->logits + (size_t)index * (size_t)engine->model->n_vocab;
+}
+
+/* Has the backend draw what it can, while it computes: masks are made meanwhile. */
+static void sample(Engine *engine, int32_t count)
+{
+    int32_t n = 0;
+    for (int32_t i = 0; i < count; i++) {
+        if (engine->inputs[i].n_logits == 0) continue;
+        request_describe(engine->stepping[i], logits_at(engine, n), &engine->samples[n]);
+        n++;
+    }
+    if (n > 0) runner_sample(engine->runner, engine->samples, engine->sampled);
+}
+
+/* One step: logits are at the host where it draws. */
+static ImpStatus compute(Engine *engine, int32_t count)
+{
+    const bool draws = runner_draws(engine->runner);
+    for (int32_t i = 0; i < count; i++) engine->sampled[i] = (SampleResult){.token = SAMPLE_UNDONE};
+    IMP_TRY(runner_step_begin(engine->runner, engine->inputs, count, draws ? NULL : engine->logits));
+    if (draws) sample(engine, count);
+    return runner_step_end(engine->runner);
+}
+
+/* The backend's draw of the step's logits `index`; logits that it could not draw from are brought over. */
+static void take_logits(Engine *engine, Request *request, int32_t index)
+{
+    const SampleResult *sampled = &engine->sampled[index];
+    float *logits = logits_at(engine, index);
     ImpStopReason reason;
     int32_t stop_index;
     if (request->prompt_done == 0) {
@@ -348,7 +380,11 @@ static void take_logits(Engine *engine, Request *request, float *logits)
             request->n_pinned = kv_sequence_pin(runner_kv(engine->runner), request->sequence, request->given.n_pinned,
                                                 request->prompt_done + request->given.pin_seconds);
     }
-    const ImpStatus status = request_draw(request, logits, engine->n_drawable, &reason, &stop_index);
+    ImpStatus status = IMP_OK;
+    if (runner_draws(engine->runner) && sampled->token == SAMPLE_UNDONE && engine->samples[index].kind >= SAMPLE_GREEDY)
+        status = runner_read_logits(engine->runner, index, logits);
+    if (status == IMP_OK)
+        status = request_draw(request, sampled, logits, engine->n_drawable, &reason, &stop_index);
     if (status != IMP_OK)
         fail(engine, request, status);
     else if (reason != IMP_STOP_NONE)
@@ -362,7 +398,7 @@ static bool run_step(Engine *engine)
 {
     const double start = clock_seconds();
     const int32_t count = choose_batch(engine);
-    const ImpStatus status = runner_step(engine->runner, engine->inputs, count, engine->logits);
+    const ImpStatus status = compute(engine, count);
     if (status == IMP_ERR_CONTEXT_FULL) {
         make_room(engine);
         return false;
@@ -377,7 +413,7 @@ static bool run_step(Engine *engine)
         if (engine->stepping[i]->given.embedding)
             take_hidden(engine, engine->stepping[i], row, input.n_tokens);
         else if (input.n_logits > 0)
-            take_logits(engine, engine->stepping[i], engine->logits + (size_t)drawn++ * (size_t)engine->model->n_vocab);
+            take_logits(engine, engine->stepping[i], drawn++);
         row += input.n_tokens;
     }
     count_step(engine, row, drawn, clock_seconds() - start);
@@ -429,7 +465,10 @@ static ImpStatus create_arrays(Engine *engine)
     engine->inputs = calloc(n, sizeof *engine->inputs);
     engine->logits = runner_logits_alloc(engine->runner, (int32_t)n);
     engine->hidden = malloc((size_t)engine->budget * (size_t)engine->model->n_embd * sizeof *engine->hidden);
-    const bool good = engine->running && engine->stepping && engine->inputs && engine->logits && engine->hidden;
+    engine->samples = calloc(n, sizeof *engine->samples);
+    engine->sampled = calloc(n, sizeof *engine->sampled);
+    const bool good = engine->running && engine->stepping && engine->inputs && engine->logits && engine->hidden &&
+                      engine->samples && engine->sampled;
     return good ? IMP_OK : imp_fail_memory(n * (size_t)engine->model->n_vocab * sizeof(float));
 }
 
@@ -490,6 +529,8 @@ void engine_free(Engine *engine)
     free(engine->running);
     free(engine->stepping);
     free(engine->inputs);
+    free(engine->samples);
+    free(engine->sampled);
     free(engine->hidden);
     free(engine);
 }

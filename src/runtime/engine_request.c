@@ -167,15 +167,19 @@ static bool is_end(const Request *request, int32_t token)
 
 /* The next token; -1: there is none. A block of reasoning whose budget is spent closes; one that a constraint waits
  * behind closes also in place of the answer's end, and of a token that says more behind the block than its end. */
-static ImpStatus choose_token(Request *request, float *logits, int32_t *token)
+static ImpStatus choose_token(Request *request, const SampleResult *sampled, float *logits, int32_t *token)
 {
     Reasoning *reasoning = &request->reasoning;
     const bool inside = reasoning_is_inside(reasoning);
     const uint32_t *allowed = NULL;
     *token = reasoning_forced(reasoning);
     if (*token >= 0) return IMP_OK;
-    if (!inside) IMP_TRY(guide_allowed(&request->guide, &allowed));
-    *token = sampler_draw(request->sampler, logits, allowed, request->n_tokens);
+    if (sampled->token != SAMPLE_UNDONE) {
+        *token = sampler_take(request->sampler, sampled);
+    } else {
+        if (!inside) IMP_TRY(guide_allowed(&request->guide, &allowed));
+        *token = sampler_draw(request->sampler, logits, allowed, request->n_tokens);
+    }
     if (*token < 0 || !inside || request->given.constraint == NULL) return IMP_OK;
     if (is_end(request, *token) || reasoning_spills(reasoning, request->tokenizer, *token)) {
         reasoning_end(reasoning);
@@ -184,7 +188,23 @@ static ImpStatus choose_token(Request *request, float *logits, int32_t *token)
     return IMP_OK;
 }
 
-static ImpStatus draw(Request *request, float *logits, int32_t n_vocab, Drawn *out)
+void request_describe(Request *request, float *logits, SampleRow *row)
+{
+    Reasoning *reasoning = &request->reasoning;
+    const uint32_t *allowed = NULL;
+    *row = (SampleRow){.kind = SAMPLE_NOTHING};
+    if (request->given.want_logprobs) {
+        *row = (SampleRow){.kind = SAMPLE_LOGITS, .logits = logits};
+        return;
+    }
+    if (reasoning_forced(reasoning) >= 0) return;
+    /* What goes wrong with a mask will do so again, and be told, in request_draw. */
+    if (!reasoning_is_inside(reasoning) && guide_allowed(&request->guide, &allowed) != IMP_OK) return;
+    if (!sampler_describe(request->sampler, allowed, request->n_tokens, row))
+        *row = (SampleRow){.kind = SAMPLE_LOGITS, .logits = logits};
+}
+
+static ImpStatus draw(Request *request, const SampleResult *sampled, float *logits, int32_t n_vocab, Drawn *out)
 {
     float normalizer = 0;
     out->n_top = 0;
@@ -194,7 +214,7 @@ static ImpStatus draw(Request *request, float *logits, int32_t n_vocab, Drawn *o
         for (int32_t i = 0; i < out->n_top; i++) out->top[i].logprob -= normalizer;
         memcpy(request->raw_logits, logits, (size_t)n_vocab * sizeof *logits);
     }
-    IMP_TRY(choose_token(request, logits, &out->token));
+    IMP_TRY(choose_token(request, sampled, logits, &out->token));
     if (out->token < 0)
         return imp_fail(IMP_ERR_INVALID_ARGUMENT,
                         "no token is left to draw: all are banned, or the model's logits are not numbers");
@@ -242,12 +262,13 @@ static ImpStatus take_forced(Request *request, ImpStopReason *reason, int32_t *s
     return IMP_OK;
 }
 
-ImpStatus request_draw(Request *request, float *logits, int32_t n_vocab, ImpStopReason *reason, int32_t *stop_index)
+ImpStatus request_draw(Request *request, const SampleResult *sampled, float *logits, int32_t n_vocab,
+                       ImpStopReason *reason, int32_t *stop_index)
 {
     Drawn drawn;
     *reason = IMP_STOP_NONE;
     *stop_index = -1;
-    IMP_TRY(draw(request, logits, n_vocab, &drawn));
+    IMP_TRY(draw(request, sampled, logits, n_vocab, &drawn));
     if (is_end(request, drawn.token)) {
         *reason = IMP_STOP_END;
         return IMP_OK;

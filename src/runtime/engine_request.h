@@ -36,9 +36,13 @@ ImpStatus request_create(const EngineRequest *given, const Tokenizer *tokenizer,
                          int32_t context, Request **out);
 void request_free(Request *request);
 
-/* Draws the next token from `logits` (changed in place), emits it, and says in *reason whether the request ends with
- * it. An end token is not emitted. */
-ImpStatus request_draw(Request *request, float *logits, int32_t n_vocab, ImpStopReason *reason, int32_t *stop_index);
+/* What a backend that draws is to do with the logits behind the request's last token; `logits` is where they go if the
+ * host wants them. */
+void request_describe(Request *request, float *logits, SampleRow *row);
+/* Takes the token that the backend drew, or draws it from `logits` (changed in place; not read where there is no choice)
+ * when `sampled` is undone; emits it, and says in *reason whether the request ends with it. An end token is not emitted. */
+ImpStatus request_draw(Request *request, const SampleResult *sampled, float *logits, int32_t n_vocab,
+                       ImpStopReason *reason, int32_t *stop_index);
 
 /* The last events. */
 void request_finish(Request *request, ImpStopReason reason, int32_t stop_index);

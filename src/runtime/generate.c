@@ -137,15 +137,16 @@ bool session_report(Session *session, uint64_t done, uint64_t total)
     return on_progress(session, "prompt", done, total);
 }
 
-/* `report`: a prompt, which is watched and can be cancelled between its chunks. */
-static ImpStatus feed(Session *session, const int32_t *tokens, int32_t n_tokens, bool report)
+/* `report`: a prompt, which is watched and can be cancelled between its chunks. `draw`: what a backend that draws is to
+ * do behind it; without one the logits are wanted. */
+static ImpStatus feed(Session *session, const int32_t *tokens, int32_t n_tokens, StepDraw *draw, bool report)
 {
     if (n_tokens > session->capacity - session->n_tokens)
         return imp_fail(IMP_ERR_CONTEXT_FULL, "%d tokens do not fit: the context holds %d, of which %d are taken",
                         (int)n_tokens, (int)session->capacity, (int)session->n_tokens);
     const Progress progress = {on_progress, session};
     session->logits_valid = false;
-    const ImpStatus status = runner_prefill(session->runner, session->sequence, tokens, n_tokens, session->logits,
+    const ImpStatus status = runner_prefill(session->runner, session->sequence, tokens, n_tokens, session->logits, draw,
                                             report ? &progress : NULL);
     /* A prompt that failed on its way has left its first chunks. */
     const int32_t n_now = kv_sequence_length(runner_kv(session->runner), session->sequence);
@@ -153,7 +154,7 @@ static ImpStatus feed(Session *session, const int32_t *tokens, int32_t n_tokens,
         session->tokens[session->n_tokens++] = tokens[i];
         if (session->step_sampler) sampler_accept(session->step_sampler, tokens[i]);
     }
-    session->logits_valid = status == IMP_OK && n_tokens > 0;
+    session->logits_valid = status == IMP_OK && n_tokens > 0 && (!draw || draw->result.token == SAMPLE_UNDONE);
     return status;
 }
 
@@ -167,11 +168,11 @@ ImpStatus session_feed(Session *session, const int32_t *tokens, int32_t n_tokens
 {
     IMP_TRY(check_count(n_tokens));
     atomic_store(&session->cancelled, false);
-    return feed(session, tokens, n_tokens, true);
+    return feed(session, tokens, n_tokens, NULL, true);
 }
 
-/* Makes the sequence hold exactly `tokens` with their logits, out of what it holds already. */
-static ImpStatus hold(Session *session, const int32_t *tokens, int32_t n_tokens)
+/* Makes the sequence hold exactly `tokens` with their logits or a draw from them, out of what it holds already. */
+static ImpStatus hold(Session *session, const int32_t *tokens, int32_t n_tokens, StepDraw *draw)
 {
     if (n_tokens > session->capacity)
         return imp_fail(IMP_ERR_CONTEXT_FULL, "the prompt has %d tokens, but the context holds %d", (int)n_tokens,
@@ -185,24 +186,31 @@ static ImpStatus hold(Session *session, const int32_t *tokens, int32_t n_tokens)
     }
     session->result.reused_tokens = session->n_tokens;
     const int32_t n_new = n_tokens - session->result.reused_tokens;
-    return n_new > 0 ? feed(session, tokens + session->result.reused_tokens, n_new, true) : IMP_OK;
+    return n_new > 0 ? feed(session, tokens + session->result.reused_tokens, n_new, draw, true) : IMP_OK;
 }
 
 /* ---- Tokens out ---- */
+
+static ImpStatus check_drawn(int32_t token)
+{
+    if (token >= 0) return IMP_OK;
+    return imp_fail(IMP_ERR_INVALID_ARGUMENT,
+                    "no token is left to draw: all are banned, or the model's logits are not numbers");
+}
 
 static ImpStatus draw(Session *session, Sampler *sampler, const uint32_t *allowed, int32_t *token)
 {
     session->logits_valid = false;
     *token = sampler_draw(sampler, session->logits, allowed, session->n_tokens);
-    if (*token >= 0) return IMP_OK;
-    return imp_fail(IMP_ERR_INVALID_ARGUMENT,
-                    "no token is left to draw: all are banned, or the model's logits are not numbers");
+    return check_drawn(*token);
 }
 
-static ImpStatus create_sampler(const Session *session, const SamplerParams *params, Sampler **out)
+/* A sampler that has seen `tokens`. */
+static ImpStatus create_sampler(const Session *session, const SamplerParams *params, const int32_t *tokens,
+                                int32_t n_tokens, Sampler **out)
 {
     IMP_TRY(sampler_create(params, session->n_drawable, session->capacity, out));
-    for (int32_t i = 0; i < session->n_tokens; i++) sampler_accept(*out, session->tokens[i]);
+    for (int32_t i = 0; i < n_tokens; i++) sampler_accept(*out, tokens[i]);
     return IMP_OK;
 }
 
@@ -213,10 +221,10 @@ ImpStatus session_step(Session *session, const SamplerParams *params, int32_t *t
     if (!session->step_sampler || !sampler_has_params(session->step_sampler, params)) {
         sampler_free(session->step_sampler);
         session->step_sampler = NULL;
-        IMP_TRY(create_sampler(session, params, &session->step_sampler));
+        IMP_TRY(create_sampler(session, params, session->tokens, session->n_tokens, &session->step_sampler));
     }
     IMP_TRY(draw(session, session->step_sampler, NULL, token));
-    return feed(session, token, 1, false);
+    return feed(session, token, 1, NULL, false);
 }
 
 /* ---- Text out ---- */
@@ -228,17 +236,35 @@ typedef struct Output {
     Sampler *sampler;
     TextStream stream;
     Guide guide;
+    StepDraw draw;    /* by a backend that draws: the token behind what was computed last */
+    int32_t position; /* of the token that is drawn next */
 } Output;
 
-static ImpStatus output_open(Output *output)
+/* NULL: the backend does not draw. */
+static StepDraw *drawing(Output *output) { return runner_draws(output->session->runner) ? &output->draw : NULL; }
+
+/* Called while the backend computes what comes before the draw: masks are made meanwhile. */
+static ImpStatus describe(void *user, SampleRow *row)
+{
+    Output *output = user;
+    const uint32_t *allowed;
+    IMP_TRY(guide_allowed(&output->guide, &allowed));
+    if (!sampler_describe(output->sampler, allowed, output->position, row)) *row = (SampleRow){.kind = SAMPLE_NOTHING};
+    return IMP_OK;
+}
+
+/* For a generation behind `tokens`, which may have yet to be computed. */
+static ImpStatus output_open(Output *output, const int32_t *tokens, int32_t n_tokens)
 {
     Session *session = output->session;
     const GenerateOptions *options = output->options;
+    output->draw = (StepDraw){.describe = describe, .user = output, .result.token = SAMPLE_UNDONE};
+    output->position = n_tokens;
     if (options->constraint != NULL && session->guides == NULL) IMP_TRY(guide_worker_create(&session->guides));
     IMP_TRY(
         text_stream_open(&output->stream, session->tokenizer, options->keep_special, options->stop, options->n_stop));
     IMP_TRY(guide_open(&output->guide, options->constraint, options->vocab));
-    return create_sampler(session, &options->sampler, &output->sampler);
+    return create_sampler(session, &options->sampler, tokens, n_tokens, &output->sampler);
 }
 
 static void output_close(Output *output)
@@ -306,6 +332,19 @@ static ImpStatus take(Output *output, int32_t token)
     return IMP_OK;
 }
 
+/* The next token: drawn by the backend, or from the logits. */
+static ImpStatus draw_next(Output *output, int32_t *token)
+{
+    const uint32_t *allowed;
+    if (output->draw.result.token != SAMPLE_UNDONE) {
+        *token = sampler_take(output->sampler, &output->draw.result);
+        output->draw.result.token = SAMPLE_UNDONE;
+        return check_drawn(*token);
+    }
+    IMP_TRY(guide_allowed(&output->guide, &allowed));
+    return draw(output->session, output->sampler, allowed, token);
+}
+
 /* Draws one token, and takes with it those that a constraint leaves no choice about; computes them all in one step,
  * unless something ends the generation there. */
 static ImpStatus generate_one(Output *output)
@@ -313,10 +352,8 @@ static ImpStatus generate_one(Output *output)
     Session *session = output->session;
     GenerateResult *result = &session->result;
     int32_t tokens[1 + GUIDE_MAX_FORCED];
-    const uint32_t *allowed;
     size_t count = 1;
-    IMP_TRY(guide_allowed(&output->guide, &allowed));
-    IMP_TRY(draw(session, output->sampler, allowed, &tokens[0]));
+    IMP_TRY(draw_next(output, &tokens[0]));
     IMP_TRY(token_list_push(&session->generated, tokens[0]));
     if (!output->options->ignore_end && session->tokenizer && tokenizer_is_end(session->tokenizer, tokens[0])) {
         result->stop_reason = IMP_STOP_END;
@@ -331,7 +368,9 @@ static ImpStatus generate_one(Output *output)
     if (result->stop_reason != IMP_STOP_NONE) return IMP_OK;
     guide_prepare(&output->guide, session->guides);
     const bool fits = (int32_t)count <= session->capacity - session->n_tokens;
-    const ImpStatus status = fits ? feed(session, tokens, (int32_t)count, false) : IMP_ERR_CONTEXT_FULL;
+    output->position += (int32_t)count;
+    const ImpStatus status =
+        fits ? feed(session, tokens, (int32_t)count, drawing(output), false) : IMP_ERR_CONTEXT_FULL;
     if (status == IMP_ERR_CONTEXT_FULL) {
         result->stop_reason = IMP_STOP_CONTEXT;
         return IMP_OK;
@@ -368,12 +407,13 @@ ImpStatus session_generate(Session *session, const int32_t *tokens, int32_t n_to
         return imp_fail(IMP_ERR_INVALID_ARGUMENT, "max_tokens is %d, but must be at least 0", (int)options->max_tokens);
 
     const double start = clock_seconds();
-    status = hold(session, tokens, n_tokens);
+    IMP_GOTO(output_open(&output, tokens, n_tokens));
+    guide_prepare(&output.guide, session->guides);
+    status = hold(session, tokens, n_tokens, drawing(&output));
     const double computed = clock_seconds();
     session->result.prompt_seconds = computed - start;
     if (status == IMP_ERR_CANCELLED) session->result.stop_reason = IMP_STOP_CANCELLED;
-    IMP_TRY(status);
-    IMP_GOTO(output_open(&output));
+    if (status != IMP_OK) goto fail;
     status = generate_all(&output);
     session->result.generate_seconds = clock_seconds() - computed;
 fail:

@@ -15,6 +15,10 @@ struct Runner {
     int32_t *tokens, *positions; /* [chunk] */
     int32_t *logit_rows;         /* [max_logits] */
     BatchSequence *sequences;    /* [max_sequences] */
+    /* The step that was begun. */
+    Batch batch;
+    const StepInput *inputs;
+    int32_t n_inputs;
 };
 
 enum { FALLBACK_CONTEXT = 4096, SNAPSHOT_TOKENS = 128, TAIL_TOKENS = 64 };
@@ -184,7 +188,7 @@ static Batch lay_out(Runner *runner, const StepInput *inputs, int32_t n_inputs)
                    .logit_rows = runner->logit_rows};
 }
 
-ImpStatus runner_step(Runner *runner, const StepInput *inputs, int32_t n_inputs, float *logits)
+ImpStatus runner_step_begin(Runner *runner, const StepInput *inputs, int32_t n_inputs, float *logits)
 {
     IMP_TRY(check_inputs(runner, inputs, n_inputs));
     IMP_TRY(grow_all(runner, inputs, n_inputs));
@@ -192,13 +196,41 @@ ImpStatus runner_step(Runner *runner, const StepInput *inputs, int32_t n_inputs,
     for (int32_t i = 0; i < n_inputs; i++)
         if (batch.sequences[i].n_past == 0 && batch.sequences[i].state_slot >= 0)
             runner->compute->ops->state_clear(runner->compute, batch.sequences[i].state_slot);
-    IMP_TRY(forward_run(runner->forward, &batch, logits));
-    for (int32_t i = 0; i < n_inputs; i++) {
+    runner->batch = batch;
+    runner->inputs = inputs;
+    runner->n_inputs = n_inputs;
+    forward_start(runner->forward, &runner->batch, logits);
+    return IMP_OK;
+}
+
+ImpStatus runner_step_end(Runner *runner)
+{
+    const StepInput *inputs = runner->inputs;
+    IMP_TRY(forward_finish(runner->forward));
+    for (int32_t i = 0; i < runner->n_inputs; i++) {
         kv_sequence_commit(runner->kv, inputs[i].sequence, inputs[i].tokens, inputs[i].n_tokens);
         const int32_t slot = kv_sequence_snapshot(runner->kv, inputs[i].sequence);
         if (slot >= 0) runner->compute->ops->state_copy(runner->compute, inputs[i].sequence, slot);
     }
     return IMP_OK;
+}
+
+ImpStatus runner_step(Runner *runner, const StepInput *inputs, int32_t n_inputs, float *logits)
+{
+    IMP_TRY(runner_step_begin(runner, inputs, n_inputs, logits));
+    return runner_step_end(runner);
+}
+
+bool runner_draws(const Runner *runner) { return runner->compute->draws; }
+
+void runner_sample(Runner *runner, const SampleRow *rows, SampleResult *results)
+{
+    runner->compute->ops->sample(runner->compute, rows, results);
+}
+
+ImpStatus runner_read_logits(Runner *runner, int32_t index, float *logits)
+{
+    return runner->compute->ops->logits_read(runner->compute, index, logits);
 }
 
 ComputeMemory runner_memory(const Runner *runner) { return runner->compute->memory; }
@@ -239,8 +271,21 @@ int32_t runner_chunk(const Runner *runner, int32_t sequence, int32_t n_left, int
     return count;
 }
 
+/* The last step of a prompt, with a draw; logits reach the host where the draw leaves them to it. */
+static ImpStatus step_drawing(Runner *runner, const StepInput *input, float *logits, StepDraw *draw)
+{
+    SampleRow row = {.kind = SAMPLE_NOTHING};
+    draw->result = (SampleResult){.token = SAMPLE_UNDONE};
+    IMP_TRY(runner_step_begin(runner, input, 1, NULL));
+    const ImpStatus described = draw->describe(draw->user, &row);
+    if (described == IMP_OK) runner_sample(runner, &row, &draw->result);
+    IMP_TRY(runner_step_end(runner));
+    IMP_TRY(described);
+    return draw->result.token == SAMPLE_UNDONE ? runner_read_logits(runner, 0, logits) : IMP_OK;
+}
+
 ImpStatus runner_prefill(Runner *runner, int32_t sequence, const int32_t *tokens, int32_t n_tokens, float *logits,
-                         const Progress *progress)
+                         StepDraw *draw, const Progress *progress)
 {
     for (int32_t done = 0; done < n_tokens;) {
         const int32_t left = n_tokens - done;
@@ -249,7 +294,8 @@ ImpStatus runner_prefill(Runner *runner, int32_t sequence, const int32_t *tokens
                                  .tokens = tokens + done,
                                  .n_tokens = count,
                                  .n_logits = logits != NULL && count == left ? 1 : 0};
-        IMP_TRY(runner_step(runner, &input, 1, logits));
+        IMP_TRY(draw != NULL && count == left ? step_drawing(runner, &input, logits, draw)
+                                              : runner_step(runner, &input, 1, logits));
         done += count;
         if (progress != NULL && progress->callback != NULL &&
             !progress->callback(progress->user, "prompt", (uint64_t)done, (uint64_t)n_tokens))

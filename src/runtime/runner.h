@@ -52,6 +52,19 @@ int32_t runner_chunk(const Runner *runner, int32_t sequence, int32_t n_left, int
  * On IMP_ERR_CONTEXT_FULL nothing has changed. */
 ImpStatus runner_step(Runner *runner, const StepInput *inputs, int32_t n_inputs, float *logits);
 
+/* The same in two parts; the backend may compute between them. `inputs` live until the second. logits NULL: they stay
+ * with a backend that draws. When the first fails nothing has begun and the second must not follow. */
+ImpStatus runner_step_begin(Runner *runner, const StepInput *inputs, int32_t n_inputs, float *logits);
+ImpStatus runner_step_end(Runner *runner);
+
+/* Whether the backend draws tokens itself. */
+bool runner_draws(const Runner *runner);
+/* Between the two parts, where logits stayed: rows, results: [the sum of n_logits]; the results are there behind the
+ * second part, the rows and what they point at are free at once. */
+void runner_sample(Runner *runner, const SampleRow *rows, SampleResult *results);
+/* Behind the second part: a row of the logits that stayed, from which nothing was drawn. */
+ImpStatus runner_read_logits(Runner *runner, int32_t index, float *logits);
+
 /* What its compute took. */
 ComputeMemory runner_memory(const Runner *runner);
 
@@ -59,8 +72,16 @@ ComputeMemory runner_memory(const Runner *runner);
 float *runner_logits_alloc(Runner *runner, int32_t n_rows);
 void runner_logits_free(Runner *runner, float *logits);
 
-/* Feeds a prompt of any length in chunks; logits of the last token only ([n_vocab], NULL: none). */
+/* A draw behind a prompt, by a backend that draws: while it computes it is asked for. */
+typedef struct StepDraw {
+    ImpStatus (*describe)(void *user, SampleRow *row);
+    void *user;
+    SampleResult result;
+} StepDraw;
+
+/* Feeds a prompt of any length in chunks; logits of the last token only ([n_vocab], NULL: none). With a draw, of which a
+ * token is made, they are copied only where that leaves them to the host (SAMPLE_UNDONE). */
 ImpStatus runner_prefill(Runner *runner, int32_t sequence, const int32_t *tokens, int32_t n_tokens, float *logits,
-                         const Progress *progress);
+                         StepDraw *draw, const Progress *progress);
 
 #endif

@@ -28,6 +28,8 @@ struct Sampler {
     int32_t *counts;     /* [n_vocab] of the last penalty_window tokens; NULL: no penalties */
     int32_t *dry_length; /* [n_vocab] zero between draws; NULL: no DRY */
     int32_t *dry_match;  /* [dry_window] */
+    SampleEntry *bias; /* params.logit_bias, for backends */
+    SampleEntry *penalized, *repeating; /* what sampler_describe hands out: [penalty_window], [dry_window] */
 
     double mirostat_bound; /* mu: the largest surprise, in bits */
     int32_t drawn;         /* the last draw, until something is accepted */
@@ -143,6 +145,9 @@ static ImpStatus copy_lists(Sampler *sampler, const SamplerParams *params)
     LogitBias *bias = copy_into(arena, params->logit_bias, (size_t)params->n_logit_bias, sizeof *bias);
     if (!bias) return imp_fail_memory((size_t)params->n_logit_bias * sizeof *bias);
     sampler->params.logit_bias = bias;
+    sampler->bias = arena_alloc(arena, (size_t)params->n_logit_bias, sizeof *sampler->bias);
+    if (!sampler->bias) return imp_fail_memory((size_t)params->n_logit_bias * sizeof *sampler->bias);
+    for (int32_t i = 0; i < params->n_logit_bias; i++) sampler->bias[i] = (SampleEntry){bias[i].token, bias[i].bias};
 
     DryBreakers *breakers = &sampler->breakers;
     if (params->dry_breaker_tokens) {
@@ -192,12 +197,15 @@ static ImpStatus create_history(Sampler *sampler, int32_t max_tokens)
     if (!sampler->history) return imp_fail_memory((size_t)sampler->history_capacity * sizeof(int32_t));
     if (sampler->penalty_window > 0) {
         sampler->counts = arena_alloc(&sampler->arena, n_vocab, sizeof(int32_t));
-        if (!sampler->counts) return imp_fail_memory(n_vocab * sizeof(int32_t));
+        sampler->penalized = arena_alloc(&sampler->arena, (size_t)sampler->penalty_window, sizeof(SampleEntry));
+        if (!sampler->counts || !sampler->penalized) return imp_fail_memory(n_vocab * sizeof(int32_t));
     }
     if (sampler->dry_window > 0) {
         sampler->dry_length = arena_alloc(&sampler->arena, n_vocab, sizeof(int32_t));
         sampler->dry_match = arena_alloc(&sampler->arena, (size_t)sampler->dry_window, sizeof(int32_t));
-        if (!sampler->dry_length || !sampler->dry_match) return imp_fail_memory(n_vocab * sizeof(int32_t));
+        sampler->repeating = arena_alloc(&sampler->arena, (size_t)sampler->dry_window, sizeof(SampleEntry));
+        if (!sampler->dry_length || !sampler->dry_match || !sampler->repeating)
+            return imp_fail_memory(n_vocab * sizeof(int32_t));
     }
     return IMP_OK;
 }
@@ -330,6 +338,13 @@ static float penalize(const SamplerParams *p, float logit, int32_t count)
     return repeated - (float)count * p->frequency_penalty - p->presence_penalty;
 }
 
+/* The last n tokens, as many as a window holds. */
+static const int32_t *recent_tokens(const Sampler *sampler, int32_t window, int32_t *n)
+{
+    *n = sampler->n_history < window ? sampler->n_history : window;
+    return sampler->history + sampler->n_history - *n;
+}
+
 /* Keskar et al., CTRL, 2019 (repeat); the other two as OpenAI's API documents them. */
 static void apply_penalties(Sampler *sampler)
 {
@@ -346,8 +361,8 @@ static void apply_penalties(Sampler *sampler)
         return;
     }
     /* A token may be there many times but is penalized once: its count is negative from then to the end of the pass. */
-    const int32_t n = sampler->n_history < sampler->penalty_window ? sampler->n_history : sampler->penalty_window;
-    const int32_t *recent = sampler->history + sampler->n_history - n;
+    int32_t n;
+    const int32_t *recent = recent_tokens(sampler, sampler->penalty_window, &n);
     for (int32_t i = 0; i < n; i++) {
         const int32_t id = recent[i];
         if (counts[id] < 0) continue;
@@ -367,21 +382,27 @@ static float dry_penalty(const SamplerParams *p, int32_t length)
     return penalty < 1e30 ? (float)penalty : 1e30f; /* not infinity: a penalty is no ban */
 }
 
-static void apply_dry(Sampler *sampler)
+/* Sets dry_length of the tokens that would prolong a repetition, all of them among recent[n]; false: there is none. */
+static bool measure_repetitions(Sampler *sampler, const int32_t *recent, int32_t n)
 {
-    if (sampler->dry_window == 0) return;
-    Selection *selection = &sampler->selection;
-    const int32_t n = sampler->n_history < sampler->dry_window ? sampler->n_history : sampler->dry_window;
-    const int32_t *recent = sampler->history + sampler->n_history - n;
     const int32_t reach = dry_reach(&sampler->breakers, recent, n);
-    if (reach == 0 || reach < sampler->params.dry_allowed_length) return;
+    if (reach == 0 || reach < sampler->params.dry_allowed_length) return false;
     dry_match(recent, n, reach, sampler->dry_match);
-
     for (int32_t i = 1; i < n; i++) {
         const int32_t id = recent[n - i];
         if (dry_is_breaker(&sampler->breakers, id)) continue;
         if (sampler->dry_match[i] > sampler->dry_length[id]) sampler->dry_length[id] = sampler->dry_match[i];
     }
+    return true;
+}
+
+static void apply_dry(Sampler *sampler)
+{
+    if (sampler->dry_window == 0) return;
+    Selection *selection = &sampler->selection;
+    int32_t n;
+    const int32_t *recent = recent_tokens(sampler, sampler->dry_window, &n);
+    if (!measure_repetitions(sampler, recent, n)) return;
     if (!selection->whole) {
         for (int32_t i = 0; i < selection->n; i++)
             selection->list[i].key -= dry_penalty(&sampler->params, sampler->dry_length[selection->list[i].id]);
@@ -416,10 +437,16 @@ static void apply_min_p(Sampler *sampler)
         selection_at_least(&sampler->selection, selection_max(&sampler->selection) + logf(sampler->params.min_p));
 }
 
+static float temperature_factor(const SamplerParams *p)
+{
+    const float factor = 1.0f / p->temperature;
+    return factor < 1e30f ? factor : 1e30f;
+}
+
 static void apply_temperature(Sampler *sampler)
 {
-    const float factor = 1.0f / sampler->params.temperature;
-    if (factor != 1.0f) selection_scale(&sampler->selection, factor < 1e30f ? factor : 1e30f);
+    const float factor = temperature_factor(&sampler->params);
+    if (factor != 1.0f) selection_scale(&sampler->selection, factor);
 }
 
 /* Which links have a part to play when the answer is the most probable token, or under mirostat. */
@@ -493,4 +520,105 @@ int32_t sampler_draw(Sampler *sampler, float *logits, const uint32_t *allowed, i
         return sampler->drawn;
     }
     return selection_draw(selection, u);
+}
+
+/* ---- Draws by a backend ---- */
+
+static bool list_penalized(Sampler *sampler, SampleRow *row)
+{
+    int32_t n, *counts = sampler->counts;
+    if (!counts) return false;
+    const int32_t *recent = recent_tokens(sampler, sampler->penalty_window, &n);
+    for (int32_t i = 0; i < n; i++) {
+        const int32_t id = recent[i];
+        if (counts[id] < 0) continue;
+        sampler->penalized[row->penalties.count++] = (SampleEntry){id, (float)counts[id]};
+        counts[id] = -counts[id];
+    }
+    for (int32_t i = 0; i < row->penalties.count; i++)
+        counts[sampler->penalized[i].token] = -counts[sampler->penalized[i].token];
+    row->penalties.entries = sampler->penalized;
+    return n > 0;
+}
+
+static bool list_repeating(Sampler *sampler, SampleRow *row)
+{
+    int32_t n;
+    if (sampler->dry_window == 0) return false;
+    const int32_t *recent = recent_tokens(sampler, sampler->dry_window, &n);
+    if (!measure_repetitions(sampler, recent, n)) return false;
+    for (int32_t i = 1; i < n; i++) {
+        const int32_t id = recent[n - i];
+        const float penalty = dry_penalty(&sampler->params, sampler->dry_length[id]);
+        if (penalty > 0.0f) sampler->repeating[row->dry.count++] = (SampleEntry){id, penalty};
+        sampler->dry_length[id] = 0;
+    }
+    row->dry.entries = sampler->repeating;
+    return row->dry.count > 0;
+}
+
+/* Whether a link has something to do; makes its list where it has one. */
+static bool describe_link(Sampler *sampler, SamplerLink link, SampleRow *row)
+{
+    const SamplerParams *p = &sampler->params;
+    switch (link) {
+    case SAMPLER_PENALTIES: return list_penalized(sampler, row);
+    case SAMPLER_DRY: return list_repeating(sampler, row);
+    case SAMPLER_TOP_K: return p->top_k > 0 && p->top_k < sampler->n_vocab;
+    case SAMPLER_TYPICAL_P: return p->typical_p < 1.0f;
+    case SAMPLER_TOP_P: return p->top_p < 1.0f;
+    case SAMPLER_MIN_P: return p->min_p > 0.0f;
+    case SAMPLER_TEMPERATURE: return row->factor != 1.0f;
+    default: return false;
+    }
+}
+
+bool sampler_describe(Sampler *sampler, const uint32_t *allowed, int64_t position, SampleRow *row)
+{
+    static const uint8_t names[SAMPLER_LINK_COUNT] = {
+        [SAMPLER_PENALTIES] = SAMPLE_PENALTIES, [SAMPLER_DRY] = SAMPLE_DRY,
+        [SAMPLER_TOP_K] = SAMPLE_TOP_K,         [SAMPLER_TYPICAL_P] = SAMPLE_TYPICAL_P,
+        [SAMPLER_TOP_P] = SAMPLE_TOP_P,         [SAMPLER_MIN_P] = SAMPLE_MIN_P,
+        [SAMPLER_TEMPERATURE] = SAMPLE_TEMPERATURE,
+    };
+    const SamplerParams *p = &sampler->params;
+    const bool greedy = p->temperature <= 0.0f;
+    bool scaled = false, cut = false, good = true;
+    *row = (SampleRow){.kind = greedy ? SAMPLE_GREEDY : SAMPLE_DRAW,
+                       .n_vocab = sampler->n_vocab,
+                       .allowed = allowed,
+                       .bias = {sampler->bias, p->n_logit_bias},
+                       .repeat = p->repeat_penalty,
+                       .frequency = p->frequency_penalty,
+                       .presence = p->presence_penalty,
+                       .top_k = p->top_k,
+                       .typical_p = p->typical_p,
+                       .top_p = p->top_p,
+                       .min_p_log = p->min_p > 0.0f ? logf(p->min_p) : -INFINITY,
+                       .factor = greedy ? 1.0f : temperature_factor(p),
+                       .mirostat_bound = sampler->mirostat_bound,
+                       .u = uniform_at(p->seed, position)};
+    sampler->drawn = -1;
+    for (int32_t i = 0; i < p->n_links; i++) {
+        const SamplerLink link = p->order[i];
+        if ((greedy && !links[link].greedy) || (p->mirostat && !links[link].mirostat)) continue;
+        if (!describe_link(sampler, link, row)) continue;
+        row->links[row->n_links++] = names[link];
+        /* Single logits of the whole vocabulary behind a change of all. */
+        if (links[link].greedy && scaled && !cut) good = false;
+        scaled = scaled || link == SAMPLER_TEMPERATURE;
+        cut = cut || !links[link].mirostat;
+    }
+    if (p->mirostat && !greedy) row->links[row->n_links++] = SAMPLE_MIROSTAT;
+    return good;
+}
+
+int32_t sampler_take(Sampler *sampler, const SampleResult *result)
+{
+    sampler->drawn = -1;
+    if (sampler->params.mirostat && !isnan(result->surprise)) {
+        sampler->drawn = result->token;
+        sampler->drawn_surprise = result->surprise;
+    }
+    return result->token;
 }

@@ -8,6 +8,7 @@
 #ifndef IMP_RUNTIME_SAMPLER_H
 #define IMP_RUNTIME_SAMPLER_H
 
+#include "compute/sample.h"
 #include "core/status.h"
 
 #include <stdbool.h>
@@ -79,5 +80,11 @@ void sampler_reset(Sampler *sampler);
  * -infinity. `allowed`: NULL, or a bit per token (word id / 32, bit id % 32), tokens without it are never drawn.
  * Allocates nothing. Returns -1 when no token is left: none allowed, or all logits -infinity. */
 int32_t sampler_draw(Sampler *sampler, float *logits, const uint32_t *allowed, int64_t position);
+
+/* The same draw for a backend to make: sets all of *row but `logits`. Its lists are the sampler's, until it is used again.
+ * False: this chain is one for sampler_draw alone. */
+bool sampler_describe(Sampler *sampler, const uint32_t *allowed, int64_t position, SampleRow *row);
+/* What the backend drew so; SAMPLE_NO_TOKEN is -1, as sampler_draw gives it. */
+int32_t sampler_take(Sampler *sampler, const SampleResult *result);
 
 #endif

@@ -264,6 +264,7 @@ static void compute_destroy(Compute *base)
     (void)cudaSetDevice(compute->backend->runtime_device);
     if (compute->queue.stream != NULL) (void)cudaStreamSynchronize(compute->queue.stream);
     cuda_step_destroy(compute);
+    cuda_sampling_destroy(compute);
     for (CudaBlock *block = compute->blocks; block != NULL; block = block->next) (void)cudaFree(block->device);
     if (compute->queue.stream != NULL) (void)cudaStreamDestroy(compute->queue.stream);
     arena_free(&compute->arena);
@@ -289,6 +290,8 @@ static const ComputeOps compute_ops = {
     .experts = experts,
     .short_conv = short_conv,
     .logits = cuda_logits,
+    .sample = cuda_sample,
+    .logits_read = cuda_logits_read,
     .state_clear = state_clear,
     .state_copy = state_copy,
     .page_copy = page_copy,
@@ -363,7 +366,8 @@ static ImpStatus allocate(CudaCompute *compute)
     for (int32_t i = layers.first; i < layers.end; i++) IMP_TRY(create_layer(compute, i));
     compute->queue.workspace_bytes = workspace_bytes(compute);
     IMP_TRY(cuda_take(compute, compute->queue.workspace_bytes, &base->memory.workspace, &compute->queue.workspace));
-    return cuda_step_create(compute);
+    IMP_TRY(cuda_step_create(compute));
+    return cuda_sampling_create(compute);
 }
 
 /* ---- backend ---- */

@@ -13,6 +13,7 @@
 #include "compute/cuda/gemm.h"
 #include "compute/cuda/matvec.h"
 #include "compute/cuda/rowwise.h"
+#include "compute/cuda/sample.h"
 #include "compute/cuda/weights.h"
 #include "core/arena.h"
 
@@ -48,6 +49,17 @@ typedef struct CudaRecording {
 
 enum { MAX_RECORDINGS = 96 };
 
+/* What drawing needs (cuda_sample.c). */
+typedef struct CudaSampling {
+    uint8_t *host, *device; /* rows, their lists and masks: pinned, and as the device has them */
+    size_t bytes, used;
+    SampleResult *results; /* pinned [max_logits] */
+    SampleResult *wanted;  /* where the caller wants this step's; NULL: nothing is drawn */
+    float *maxima;         /* device [max_logits][cuda_sample_blocks()] */
+    cudaStream_t stream;   /* of what goes over */
+    cudaEvent_t uploaded;
+} CudaSampling;
+
 typedef struct CudaCompute {
     Compute base;
     CudaBackend *backend;
@@ -72,6 +84,7 @@ typedef struct CudaCompute {
     float *device_logits, *host_logits; /* [max_logits][n_vocab]; pinned */
     float *wanted_logits;             /* where the caller wants them; NULL: nowhere */
     struct CudaHostBlock *host_blocks; /* what host_alloc gave out */
+    CudaSampling sampling;
 
     CudaRecording recordings[MAX_RECORDINGS];
     int32_t n_recordings;
@@ -110,6 +123,15 @@ ImpStatus cuda_finish(Compute *compute);
 void *cuda_host_alloc(Compute *compute, size_t bytes);
 void cuda_host_free(Compute *compute, void *memory);
 void cuda_logits(Compute *compute, const Model *model, Act x, float *logits);
+/* Launches what was being recorded, if anything was: what is queued next comes behind it. */
+void cuda_end_recording(CudaCompute *compute);
+
+/* ---- cuda_sample.c ---- */
+
+ImpStatus cuda_sampling_create(CudaCompute *compute);
+void cuda_sampling_destroy(CudaCompute *compute);
+void cuda_sample(Compute *compute, const SampleRow *rows, SampleResult *results);
+ImpStatus cuda_logits_read(Compute *compute, int32_t index, float *logits);
 
 /* ---- cuda_backend.c ---- */
 

@@ -1,6 +1,6 @@
 /*
- * cuda_step.c - one step from the host's side: the batch goes over in one copy, the logits come back in one, and a decode
- * step is recorded the first time its shape is seen and replayed from then on.
+ * cuda_step.c - one step from the host's side: the batch goes over in one copy, logits that are wanted come back in one, and
+ * a decode step is recorded the first time its shape is seen and replayed from then on.
  *
  * What a recording fixes are the numbers of rows and of wanted logits, and a bound of the context, rounded up to a power
  * of two; all that changes from step to step is read from the batch on the device. So a growing conversation needs a new
@@ -126,6 +126,7 @@ void cuda_begin(Compute *base, const Batch *batch)
     }
     compute->status = IMP_OK;
     compute->wanted_logits = NULL;
+    compute->sampling.wanted = NULL;
     compute->queue.error = cudaSuccess;
     compute->step++;
     if (!fits(compute, batch, longest)) {
@@ -222,7 +223,7 @@ void cuda_logits(Compute *base, const Model *model, Act x, float *logits)
     cuda_multiply(compute, input, n, &output, 1);
     cuda_finish_logits(&compute->queue, compute->device_logits, n, model->n_vocab, model->logit_multiplier,
                        model->logit_softcap);
-    if (compute->queue.error == cudaSuccess)
+    if (compute->queue.error == cudaSuccess && logits != NULL)
         compute->queue.error = cudaMemcpyAsync(reachable(compute, logits), compute->device_logits,
                                                (size_t)n * (size_t)model->n_vocab * sizeof(float),
                                                cudaMemcpyDeviceToHost, compute->queue.stream);
@@ -243,7 +244,7 @@ bool cuda_replay(Compute *base, float *logits)
     const CudaBatch *batch = &compute->batch;
     if (compute->backend->options.graphs == CUDA_GRAPHS_NEVER || compute->queue.error != cudaSuccess) return false;
     if (batch->max_sequence_rows != 1) return false;
-    float *const target = batch->n_logits > 0 ? reachable(compute, logits) : NULL;
+    float *const target = batch->n_logits > 0 && logits != NULL ? reachable(compute, logits) : NULL;
     for (int32_t i = 0; i < compute->n_recordings; i++) {
         CudaRecording *recording = &compute->recordings[i];
         if (!is_recording_of(recording, batch, target)) continue;
@@ -268,8 +269,9 @@ static CudaRecording *place_for_recording(CudaCompute *compute)
     return oldest;
 }
 
-static void end_recording(CudaCompute *compute)
+void cuda_end_recording(CudaCompute *compute)
 {
+    if (!compute->recording) return;
     cudaGraph_t graph = NULL;
     cudaGraphExec_t executable = NULL;
     compute->recording = false;
@@ -292,7 +294,7 @@ static void end_recording(CudaCompute *compute)
 ImpStatus cuda_finish(Compute *base)
 {
     CudaCompute *compute = cuda_compute(base);
-    if (compute->recording) end_recording(compute);
+    cuda_end_recording(compute);
     const cudaError_t ended = cudaStreamSynchronize(compute->queue.stream);
     if (compute->status != IMP_OK) return compute->status;
     IMP_TRY(cuda_check(compute->queue.error, "starting a step"));
@@ -300,5 +302,8 @@ ImpStatus cuda_finish(Compute *base)
     if (compute->wanted_logits != NULL && reachable(compute, compute->wanted_logits) == compute->host_logits)
         memcpy(compute->wanted_logits, compute->host_logits,
                (size_t)compute->batch.n_logits * (size_t)compute->base.model->n_vocab * sizeof(float));
+    if (compute->sampling.wanted != NULL)
+        memcpy(compute->sampling.wanted, compute->sampling.results,
+               (size_t)compute->batch.n_logits * sizeof *compute->sampling.results);
     return IMP_OK;
 }
