@@ -58,6 +58,8 @@ static ImpStatus bind_head(Builder *builder, bool tied_by_default)
     if (!builder->gguf) {
         IMP_TRY(hparams_bool(&builder->hparams, NULL, "tie_word_embeddings", tied_by_default, &tied));
         IMP_TRY(hparams_bool(&builder->hparams, NULL, "tie_embedding", tied, &tied)); /* LFM2's older name */
+        const json_t *outer = json_object_get(builder->hparams.wrapper, "tie_word_embeddings");
+        if (json_is_boolean(outer)) tied = json_is_true(outer);
     }
     static const TensorName names[] = {
         {"output", "/lm_head"}, {NULL, "/language_model.lm_head"}, {NULL, "/model.lm_head"}};
@@ -75,10 +77,13 @@ ImpStatus builder_begin(Builder *builder, const ClassDefaults *defaults, TensorN
 {
     const Hparams *hparams = &builder->hparams;
     Model *model = builder->model;
-    IMP_TRY(
-        hparams_int(hparams, "block_count", "num_hidden_layers", HPARAMS_REQUIRED, 1, MAX_LAYERS, &model->n_layers));
-    IMP_TRY(hparams_int(hparams, "embedding_length", "hidden_size", HPARAMS_REQUIRED, 1, MAX_WIDTH, &model->n_embd));
-    IMP_TRY(hparams_int(hparams, "context_length", "max_position_embeddings", 0, 0, INT32_MAX, &model->n_ctx_train));
+    const bool gguf = builder->gguf;
+    IMP_TRY(hparams_int(hparams, "block_count", "num_hidden_layers", gguf ? HPARAMS_REQUIRED : defaults->n_layers, 1,
+                        MAX_LAYERS, &model->n_layers));
+    IMP_TRY(hparams_int(hparams, "embedding_length", "hidden_size", gguf ? HPARAMS_REQUIRED : defaults->n_embd, 1,
+                        MAX_WIDTH, &model->n_embd));
+    IMP_TRY(hparams_int(hparams, "context_length", "max_position_embeddings", gguf ? 0 : defaults->n_ctx, 0, INT32_MAX,
+                        &model->n_ctx_train));
     IMP_TRY(
         hparams_float(hparams, "attention.layer_norm_rms_epsilon", eps_key, defaults->norm_eps, &builder->norm_eps));
     model->layers = arena_alloc(&model->arena, (size_t)model->n_layers, sizeof *model->layers);
@@ -100,8 +105,8 @@ ImpStatus builder_attention_sizes(Builder *builder, int32_t layer, const ClassDe
 {
     const Hparams *hparams = &builder->hparams;
     const Model *model = builder->model;
-    IMP_TRY(hparams_int_at(hparams, "attention.head_count", "num_attention_heads", layer, HPARAMS_REQUIRED, 1,
-                           MAX_HEADS, &out->n_heads));
+    IMP_TRY(hparams_int_at(hparams, "attention.head_count", "num_attention_heads", layer,
+                           builder->gguf ? HPARAMS_REQUIRED : defaults->n_heads, 1, MAX_HEADS, &out->n_heads));
     const bool plain = builder->gguf || hparams_is_null(hparams, "num_key_value_heads");
     const int32_t kv_default = plain || defaults->n_kv_heads == 0 ? out->n_heads : defaults->n_kv_heads;
     IMP_TRY(hparams_int_at(hparams, "attention.head_count_kv", "num_key_value_heads", layer, kv_default, 1, MAX_HEADS,
@@ -116,7 +121,8 @@ ImpStatus builder_attention_sizes(Builder *builder, int32_t layer, const ClassDe
         return imp_fail(IMP_ERR_FORMAT, "%s: heads of %d dimensions are not possible", hparams->path,
                         (int)out->head_dim);
     IMP_TRY(hparams_int(hparams, "attention.value_length", NULL, out->head_dim, 1, MAX_HEAD_DIM, &out->head_dim_v));
-    out->scale = 1.0f / sqrtf((float)out->head_dim);
+    IMP_TRY(hparams_float(hparams, "attention.scale", NULL, 0, &out->scale));
+    if (out->scale == 0.0f) out->scale = 1.0f / sqrtf((float)out->head_dim);
     return IMP_OK;
 }
 
@@ -222,6 +228,19 @@ static ImpStatus bind_gate_up_stack(Builder *builder, int32_t layer, const Exper
     return IMP_OK;
 }
 
+/* What GGUF says of the router and config.json does not. */
+static ImpStatus read_router(const Builder *builder, Experts *out)
+{
+    static const RouterKind kinds[] = {ROUTER_SOFTMAX, ROUTER_SIGMOID, ROUTER_SOFTMAX_CHOSEN};
+    int32_t kind;
+    float scale;
+    IMP_TRY(hparams_int(&builder->hparams, "expert_gating_func", NULL, 0, 0, 3, &kind));
+    if (kind > 0) out->router_kind = kinds[kind - 1];
+    IMP_TRY(hparams_float(&builder->hparams, "expert_weights_scale", NULL, 0, &scale));
+    if (scale != 0.0f) out->scale = scale;
+    return IMP_OK;
+}
+
 ImpStatus builder_experts(Builder *builder, int32_t layer, const ExpertNames *names, Experts *out)
 {
     Model *model = builder->model;
@@ -229,6 +248,7 @@ ImpStatus builder_experts(Builder *builder, int32_t layer, const ExpertNames *na
     if (n < 1 || n > MAX_EXPERTS || out->n_used < 1 || out->n_used > n)
         return imp_fail(IMP_ERR_FORMAT, "%s: %d of %d experts cannot be used", builder->hparams.path, (int)out->n_used,
                         (int)n);
+    IMP_TRY(read_router(builder, out));
     IMP_TRY(builder_matrix(builder, at_layer(names->router, layer), n, model->n_embd, REQUIRED, &out->router));
     Weight *weights = arena_alloc(&model->arena, (size_t)n * 3, sizeof *weights);
     if (weights == NULL) return imp_fail_memory((size_t)n * 3 * sizeof *weights);
@@ -255,8 +275,17 @@ ImpStatus builder_activation(const Builder *builder, const char *config_key, Act
         const char *name;
         Activation activation;
     } table[] = {
-        {"silu", ACT_SILU},          {"swish", ACT_SILU}, {"gelu", ACT_GELU},   {"gelu_pytorch_tanh", ACT_GELU_TANH},
-        {"gelu_new", ACT_GELU_TANH}, {"relu", ACT_RELU},  {"relu2", ACT_RELU2},
+        {"silu", ACT_SILU},
+        {"swish", ACT_SILU},
+        {"gelu", ACT_GELU},
+        {"gelu_python", ACT_GELU},
+        {"gelu_pytorch_tanh", ACT_GELU_TANH},
+        {"gelu_python_tanh", ACT_GELU_TANH},
+        {"gelu_new", ACT_GELU_TANH},
+        {"gelu_fast", ACT_GELU_TANH},
+        {"gelu_accurate", ACT_GELU_TANH},
+        {"relu", ACT_RELU},
+        {"relu2", ACT_RELU2},
     };
     char name[32];
     *out = fallback;
@@ -286,9 +315,18 @@ static ImpStatus assign_page_group(Builder *builder, Attention *attention)
     return IMP_OK;
 }
 
+static ImpStatus set_exact(Weight *weight, void *context)
+{
+    (void)context;
+    weight->exact = true;
+    return IMP_OK;
+}
+
 ImpStatus builder_finish(Builder *builder)
 {
+    enum { TINY = 20000000 };
     Model *model = builder->model;
+    if (model_parameter_count(model) < TINY) IMP_TRY(model_visit_weights(model, set_exact, NULL));
     for (int32_t i = 0; i < model->n_layers; i++) {
         Layer *layer = &model->layers[i];
         if (layer->mixer == MIXER_SHORT_CONV) model->has_state = true;

@@ -64,6 +64,7 @@ ImpStatus builder_rope(Builder *builder, const RopeSource *source, Rope *out);
 
 /* What transformers' configuration class assumes for a key that config.json leaves out. */
 typedef struct ClassDefaults {
+    int32_t n_layers, n_embd, n_heads, n_ctx;
     int32_t n_kv_heads; /* 0: n_heads */
     int32_t head_dim;   /* 0: n_embd / n_heads */
     float rope_base;
@@ -78,7 +79,8 @@ ImpStatus builder_begin(Builder *builder, const ClassDefaults *defaults, TensorN
 /* Assigns page groups and checks what every model must satisfy. */
 ImpStatus builder_finish(Builder *builder);
 
-/* Heads and head sizes of one layer, with their usual keys and scale 1/sqrt(head_dim). */
+/* Heads and head sizes of one layer, with their usual keys and, unless a GGUF file says otherwise, scale
+ * 1/sqrt(head_dim). */
 ImpStatus builder_attention_sizes(Builder *builder, int32_t layer, const ClassDefaults *defaults, Attention *out);
 
 /* Whether layer i has the window: layer_types in config.json; sliding_window_pattern in GGUF, one value a layer; or, as
@@ -113,7 +115,8 @@ typedef struct ExpertNames {
     TensorName gate_up_stack;                    /* [experts][2 * n_ff]: gate rows, then up rows */
 } ExpertNames;
 
-/* Router and experts. n_experts, n_used must be set; the width is that of the tensors. */
+/* Router and experts. n_experts, n_used must be set; the width is that of the tensors. A GGUF file may name another
+ * kind of router than the one that is set, and a scale. */
 ImpStatus builder_experts(Builder *builder, int32_t layer, const ExpertNames *names, Experts *out);
 
 /* "silu", "gelu_pytorch_tanh", … as Hugging Face names them; key absent: `fallback`. GGUF: `fallback`. */

@@ -24,6 +24,7 @@ static ImpStatus open_config(const ModelFile *file, Hparams *out)
         return imp_fail(IMP_ERR_FORMAT, "%s: config.json is missing or not an object", out->path);
     const json_t *text = json_object_get(config, "text_config");
     out->config = json_is_object(text) ? text : config;
+    if (out->config != config) out->wrapper = config;
     const char *type = json_string_value(json_object_get(out->config, "model_type"));
     if (type == NULL) type = json_string_value(json_object_get(config, "model_type"));
     if (type == NULL) return imp_fail(IMP_ERR_FORMAT, "%s: config.json has no model_type", out->path);

@@ -11,10 +11,11 @@
 #include <stdint.h>
 
 typedef struct Hparams {
-    const char *path;     /* of the model, for messages */
-    const GgufMeta *gguf; /* one of these two is set */
-    const json_t *config; /* the text model's object: text_config of a multimodal wrapper, else the whole */
-    char arch[64];        /* GGUF: general.architecture; Hugging Face: model_type of `config` */
+    const char *path;      /* of the model, for messages */
+    const GgufMeta *gguf;  /* one of these two is set */
+    const json_t *config;  /* the text model's object: text_config of a multimodal wrapper, else the whole */
+    const json_t *wrapper; /* the whole of such a wrapper, else NULL */
+    char arch[64];         /* GGUF: general.architecture; Hugging Face: model_type of `config` */
 } Hparams;
 
 /* Reads the architecture's name. */

@@ -17,8 +17,8 @@ static const Architecture architectures[] = {
     {"llama", "llama", arch_build_llama},         {NULL, "mistral", arch_build_llama},
     {NULL, "mixtral", arch_build_llama},          {"qwen2", "qwen2", arch_build_qwen},
     {"qwen3", "qwen3", arch_build_qwen},          {"qwen3moe", "qwen3_moe", arch_build_qwen},
-    {"gemma3", "gemma3_text", arch_build_gemma3}, {"lfm2", "lfm2", arch_build_lfm2},
-    {"lfm2moe", "lfm2_moe", arch_build_lfm2},
+    {"gemma3", "gemma3_text", arch_build_gemma3}, {NULL, "gemma3", arch_build_gemma3},
+    {"lfm2", "lfm2", arch_build_lfm2},            {"lfm2moe", "lfm2_moe", arch_build_lfm2},
 };
 enum { N_ARCHITECTURES = sizeof architectures / sizeof architectures[0] };
 

@@ -23,6 +23,7 @@ typedef struct Model {
     const char *arch; /* name in the file: "llama", "LlamaForCausalLM" */
     int32_t n_layers, n_embd, n_vocab;
     int32_t n_ctx_train; /* longest sequence it was trained for; 0: unknown */
+    int32_t n_ctx_most;  /* longest sequence whose positions it can tell; 0: any */
     Weight embedding;    /* [n_vocab][n_embd] */
     float embedding_multiplier;
     Norm embedding_norm;

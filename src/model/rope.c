@@ -11,12 +11,13 @@
 #include <string.h>
 
 typedef struct RopeScaling {
-    enum { SCALING_NONE, SCALING_LINEAR, SCALING_LLAMA3, SCALING_YARN } kind;
+    enum { SCALING_NONE, SCALING_LINEAR, SCALING_DYNAMIC, SCALING_LLAMA3, SCALING_YARN } kind;
     double factor;
     double original_context;
     double low_freq_factor, high_freq_factor; /* Llama 3 */
     double beta_fast, beta_slow;              /* YaRN */
     bool truncate;                            /* YaRN: ramp ends rounded outwards */
+    double extrapolation;                     /* YaRN: how much of the unscaled frequency the fast dimensions keep */
     double magnitude;
 } RopeScaling;
 
@@ -59,7 +60,8 @@ static void fill_frequencies(const RopeScaling *scaling, int32_t n_dims, double 
         if (scaling->kind == SCALING_LLAMA3) value = scale_llama3(scaling, value);
         if (scaling->kind == SCALING_YARN) {
             const double ramp = fmin(fmax((i - low) / (high - low), 0), 1);
-            value = value / scaling->factor * ramp + value * (1 - ramp);
+            const double kept = (1 - ramp) * scaling->extrapolation;
+            value = value / scaling->factor * (1 - kept) + value * kept;
         }
         inv_freq[i] = (float)value;
     }
@@ -90,20 +92,26 @@ static ImpStatus yarn_from_config(const Builder *builder, const json_t *object, 
     IMP_TRY(hparams_json_float(hparams, object, "attention_factor", plain, &out->magnitude));
     /* transformers reads it beside, not inside, the objects of layer types. */
     const json_t *top = hparams_json(hparams, "rope_parameters");
+    out->extrapolation = 1;
     out->truncate = !json_is_false(json_object_get(json_is_object(top) ? top : object, "truncate"));
     if (out->beta_fast == 0) out->beta_fast = 32;
     if (out->beta_slow == 0) out->beta_slow = 1;
     return IMP_OK;
 }
 
-static ImpStatus scaling_from_config(const Builder *builder, const RopeSource *source, const json_t *object,
-                                     RopeScaling *out)
+static ImpStatus scaling_from_config(Builder *builder, const RopeSource *source, const json_t *object, RopeScaling *out)
 {
     const Hparams *hparams = &builder->hparams;
     const json_t *type = json_object_get(object, "rope_type");
     if (!json_is_string(type)) type = json_object_get(object, "type");
     const char *name = json_is_string(type) ? json_string_value(type) : "default";
     if (strcmp(name, "default") == 0 || strcmp(name, "mrope") == 0) return IMP_OK;
+    if (strcmp(name, "dynamic") == 0) {
+        /* Frequencies that change with the sequence's length, but only past what the model was trained for. */
+        out->kind = SCALING_DYNAMIC;
+        builder->model->n_ctx_most = builder->model->n_ctx_train;
+        return IMP_OK;
+    }
     if (strcmp(name, "linear") == 0)
         out->kind = SCALING_LINEAR;
     else if (strcmp(name, "llama3") == 0)
@@ -111,8 +119,9 @@ static ImpStatus scaling_from_config(const Builder *builder, const RopeSource *s
     else if (strcmp(name, "yarn") == 0)
         out->kind = SCALING_YARN;
     else
-        return imp_fail(IMP_ERR_UNSUPPORTED, "%s: rotary scaling %s is not supported (linear, llama3, yarn are)",
-                        hparams->path, name);
+        return imp_fail(IMP_ERR_UNSUPPORTED,
+                        "%s: rotary scaling %s is not supported (linear, llama3, yarn, dynamic are)", hparams->path,
+                        name);
     IMP_TRY(hparams_json_float(hparams, object, "factor", 0, &out->factor));
     float whole_model;
     IMP_TRY(hparams_float(hparams, NULL, "original_max_position_embeddings", 0, &whole_model));
@@ -130,7 +139,7 @@ static ImpStatus scaling_from_gguf(const Builder *builder, RopeScaling *out)
 {
     const Hparams *hparams = &builder->hparams;
     char name[32];
-    float factor, context, beta_fast, beta_slow, attention, yarn;
+    float factor, context, beta_fast, beta_slow, attention, yarn, extrapolation;
     IMP_TRY(hparams_string(hparams, "rope.scaling.type", NULL, name, sizeof name));
     IMP_TRY(hparams_float(hparams, "rope.scale_linear", NULL, 1, &factor));
     const bool old_linear = name[0] == '\0' && factor != 1.0f;
@@ -140,6 +149,7 @@ static ImpStatus scaling_from_gguf(const Builder *builder, RopeScaling *out)
     IMP_TRY(hparams_float(hparams, "rope.scaling.yarn_beta_fast", NULL, 32, &beta_fast));
     IMP_TRY(hparams_float(hparams, "rope.scaling.yarn_beta_slow", NULL, 1, &beta_slow));
     IMP_TRY(hparams_float(hparams, "rope.scaling.attn_factor", NULL, 1, &attention));
+    IMP_TRY(hparams_float(hparams, "rope.scaling.yarn_ext_factor", NULL, 1, &extrapolation));
     /* A checkpoint's own attention_factor, which stands for what the factor would give. */
     IMP_TRY(hparams_float(hparams, "rope.scaling.yarn_attn_factor", NULL, yarn_magnitude(factor, 1), &yarn));
     if (old_linear || strcmp(name, "linear") == 0)
@@ -154,6 +164,7 @@ static ImpStatus scaling_from_gguf(const Builder *builder, RopeScaling *out)
     out->beta_fast = beta_fast;
     out->beta_slow = beta_slow;
     out->truncate = true;
+    out->extrapolation = extrapolation;
     out->magnitude = out->kind == SCALING_YARN ? (double)attention * yarn : 1;
     return IMP_OK;
 }
@@ -161,8 +172,8 @@ static ImpStatus scaling_from_gguf(const Builder *builder, RopeScaling *out)
 static ImpStatus check_scaling(const Builder *builder, const RopeScaling *scaling, double base)
 {
     const bool factor_good = scaling->kind == SCALING_NONE || (scaling->factor > 0 && isfinite(scaling->factor));
-    const bool context_good =
-        scaling->kind == SCALING_NONE || scaling->kind == SCALING_LINEAR || scaling->original_context > 0;
+    const bool needs_context = scaling->kind == SCALING_LLAMA3 || scaling->kind == SCALING_YARN;
+    const bool context_good = !needs_context || scaling->original_context > 0;
     const bool bands_good = scaling->kind != SCALING_LLAMA3 ||
                             (scaling->low_freq_factor > 0 && scaling->high_freq_factor > scaling->low_freq_factor);
     const bool betas_good = scaling->kind != SCALING_YARN || (scaling->beta_fast > 0 && scaling->beta_slow > 0);
@@ -206,9 +217,10 @@ ImpStatus builder_rope(Builder *builder, const RopeSource *source, Rope *out)
         IMP_TRY(hparams_json_float(hparams, object, "partial_rotary_factor", whole_model, &partial));
         if (!(partial > 0 && partial <= 1))
             return imp_fail(IMP_ERR_FORMAT, "%s: partial_rotary_factor is outside 0 … 1", hparams->path);
-        n_dims = (int32_t)(partial * n_dims);
         IMP_TRY(hparams_json_float(hparams, object, "rope_theta", base, &base));
         if (!source->unscaled) IMP_TRY(scaling_from_config(builder, source, object, &scaling));
+        /* transformers' code of these families reads it together with a scaling and passes over it without one. */
+        if (scaling.kind != SCALING_NONE) n_dims = (int32_t)(partial * n_dims);
     }
     if (n_dims < 2 || n_dims % 2 != 0)
         return imp_fail(IMP_ERR_FORMAT, "%s: %d dimensions cannot turn in pairs", hparams->path, (int)n_dims);

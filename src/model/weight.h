@@ -18,6 +18,7 @@ typedef struct Weight {
     size_t row_bytes;
     const uint8_t *data;
     float scale;    /* multiplies every element (NVFP4's and FP8's tensor scale); 1 when there is none */
+    bool exact;     /* of a tiny model, where rounding shows and speed does not: half precision meets float32 */
     void *prepared; /* the backend's own form (re-laid, uploaded); owned by the backend, NULL: straight from `data` */
 } Weight;
 

@@ -34,6 +34,11 @@ static ImpStatus resolve_options(const Model *model, RunnerOptions *options)
     if (options->max_tokens < 1 || options->max_sequences < 1 || options->chunk < 1 || options->max_logits < 0)
         return imp_fail(IMP_ERR_INVALID_ARGUMENT,
                         "a context needs at least one token, one sequence and one row a step");
+    if (model->n_ctx_most > 0 && options->max_tokens > model->n_ctx_most)
+        return imp_fail(IMP_ERR_UNSUPPORTED,
+                        "sequences of %d tokens are not supported: this model's dynamic rotary scaling holds for the %d "
+                        "that it was trained for",
+                        (int)options->max_tokens, (int)model->n_ctx_most);
     const int64_t most_rows = (int64_t)options->max_tokens * options->max_sequences;
     if (options->chunk > most_rows) options->chunk = (int32_t)most_rows;
     if (options->chunk < options->max_sequences) options->chunk = options->max_sequences;

@@ -1,6 +1,6 @@
-"""Writes a SafeTensors directory of transformers 5 as one float32 GGUF file, by the conventions that GGUF files follow.
+"""Writes a SafeTensors directory of transformers 5 as one GGUF file, by the conventions that GGUF files follow.
 
-    python to_gguf.py DIRECTORY FILE.gguf
+    python to_gguf.py DIRECTORY FILE.gguf [F32 | F16 | BF16]
 
 It is independent of imp: the goldens check imp's reading of the conventions written down here.
   - Llama, Mistral and Mixtral (GGUF architecture "llama") turn adjacent pairs, so rows of Q and K are interleaved.
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import gguf
 import numpy as np
-from safetensors.numpy import load_file
+from safetensors.torch import load_file
 
 ARCHITECTURES = {
     "llama": "llama",
@@ -79,13 +79,14 @@ def read_directory(directory):
     config = json.loads((directory / "config.json").read_text())
     tensors = {}
     for shard in sorted(directory.glob("*.safetensors")):
-        tensors.update(load_file(shard))
+        tensors.update({name: value.float().numpy() for name, value in load_file(shard).items()})
     if "text_config" in config:
-        config = config["text_config"]
+        # transformers' class for pictures does not cap its logits.
+        config = dict(config["text_config"], final_logit_softcapping=None)
         tensors = {name.replace("language_model.", "", 1): value for name, value in tensors.items()
                    if "language_model" in name or name.startswith("lm_head")}
         tensors = {name.replace("model.model.", "model.", 1): value for name, value in tensors.items()}
-    return config, {name: value.astype(np.float32) for name, value in tensors.items()}
+    return config, tensors
 
 
 def head_dim_of(config):
@@ -99,7 +100,19 @@ def rope_of(config):
 
 
 def rotary_dims(config):
-    return int(head_dim_of(config) * rope_of(config).get("partial_rotary_factor", 1.0))
+    """transformers 5 reads partial_rotary_factor where a scaling is, and nowhere else in these families."""
+    rope = rope_of(config)
+    return int(head_dim_of(config) * (1.0 if rope["rope_type"] == "default" else rope.get("partial_rotary_factor", 1.0)))
+
+
+def yarn_magnitude(rope):
+    """What multiplies cosine and sine when it is not what the factor alone gives, else None."""
+    if rope.get("attention_factor") is not None:
+        return rope["attention_factor"]
+    if not (rope.get("mscale") and rope.get("mscale_all_dim")) or rope["factor"] <= 1:
+        return None
+    slope = 0.1 * math.log(rope["factor"])
+    return (rope["mscale"] * slope + 1) / (rope["mscale_all_dim"] * slope + 1)
 
 
 def interleave(rows, n_heads, n_rotary):
@@ -161,6 +174,7 @@ def write_metadata(writer, arch, config):
         u32("shortconv.l_cache", config["conv_L_cache"])
     else:
         u32("attention.head_count_kv", config["num_key_value_heads"])
+    if not arch.startswith("lfm2") or "head_dim" in config or rotary_dims(config) != head_dim:
         u32("attention.key_length", head_dim)
         u32("attention.value_length", head_dim)
         u32("rope.dimension_count", rotary_dims(config))
@@ -174,8 +188,8 @@ def write_metadata(writer, arch, config):
         for key, name in (("beta_fast", "yarn_beta_fast"), ("beta_slow", "yarn_beta_slow")):
             if key in rope:
                 f32(f"rope.scaling.{name}", rope[key])
-        if rope.get("attention_factor") is not None:
-            f32("rope.scaling.yarn_attn_factor", rope["attention_factor"])
+        if yarn_magnitude(rope) is not None:
+            f32("rope.scaling.yarn_attn_factor", yarn_magnitude(rope))
 
     sliding = [kind == "sliding_attention" for kind in layer_types] if layer_types else []
     if config.get("sliding_window") and (any(sliding) or not layer_types) and config.get("use_sliding_window", True):
@@ -232,7 +246,7 @@ def layer_tensor(arch, config, rest, value, experts):
     return f"{names[stem]}.{suffix}", value
 
 
-def convert(directory, path):
+def convert(directory, path, matrix_type="F32"):
     config, tensors = read_directory(directory)
     arch = ARCHITECTURES[config["model_type"]]
     writer = gguf.GGUFWriter(path, arch)
@@ -240,22 +254,25 @@ def convert(directory, path):
     writer.add_uint32("general.file_type", 0)
     write_metadata(writer, arch, config)
 
+    def add(name, value):
+        kind = gguf.GGMLQuantizationType["F32" if value.ndim == 1 or "shortconv.conv" in name else matrix_type]
+        writer.add_tensor(name, gguf.quantize(np.ascontiguousarray(value), kind), raw_dtype=kind)
+
     if rope_of(config)["rope_type"] == "llama3":
-        writer.add_tensor("rope_freqs.weight", llama3_divisors(rope_of(config), rotary_dims(config)))
+        add("rope_freqs.weight", llama3_divisors(rope_of(config), rotary_dims(config)))
     experts = {}
     for name, value in tensors.items():
         if name.startswith("model.layers."):
             _, _, number, rest = name.split(".", 3)
             named = layer_tensor(arch, config, rest, value, experts.setdefault(int(number), {}))
             if named:
-                writer.add_tensor(f"blk.{number}.{named[0]}", np.ascontiguousarray(named[1]))
+                add(f"blk.{number}.{named[0]}", named[1])
         else:
             value = value + 1 if arch == "gemma3" and name == "model.norm.weight" else value
-            writer.add_tensor(TENSORS[name], value)
+            add(TENSORS[name], value)
     for number, parts in experts.items():
         for part, matrices in parts.items():
-            writer.add_tensor(f"blk.{number}.ffn_{part}_exps.weight",
-                              np.stack([matrices[i] for i in range(len(matrices))]))
+            add(f"blk.{number}.ffn_{part}_exps.weight", np.stack([matrices[i] for i in range(len(matrices))]))
 
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -264,4 +281,4 @@ def convert(directory, path):
 
 
 if __name__ == "__main__":
-    convert(sys.argv[1], sys.argv[2])
+    convert(*sys.argv[1:])

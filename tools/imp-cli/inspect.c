@@ -168,9 +168,11 @@ static int dump_ids(Session *session, const Ids *ids)
 int dump_run(Session *session)
 {
     Ids ids = {0};
-    /* Dumps are for comparing with others, who keep keys and values as they are. */
+    /* Dumps are for comparing with others, who keep keys and values as they are and take prompts of any length. */
     if (!imp_settings_is_set(session->settings, "kv_cache.dtype")) session->config.kv_type = IMP_KV_F32;
     int code = session_prompt_ids(session, &ids);
+    const int32_t count = (int32_t)ids.count, trained = session->info.n_ctx_train;
+    if (session->config.max_seq_len == 0 && trained > 0 && count > trained) session->config.max_seq_len = count;
     if (code == EXIT_OK) code = session_start(session);
     if (code == EXIT_OK) code = dump_ids(session, &ids);
     if (code == EXIT_OK && session->options->max_tokens_given) code = generate_answer(session, &ids);

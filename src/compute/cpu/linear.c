@@ -189,7 +189,7 @@ void cpu_linear_run(CpuCompute *compute, const LinearInput *input, LinearJob *jo
         jobs[i].first_task = n_tasks;
         n_tasks += (int32_t)((jobs[i].weight->rows + TASK_ROWS - 1) / TASK_ROWS);
         run.packed = run.packed || packed_format(jobs[i].weight->type) != NULL;
-        run.wide = run.wide || wide_fits(jobs[i].weight->type, input->cols);
+        run.wide = run.wide || wide_fits(jobs[i].weight);
     }
     if (run.packed || run.wide) thread_pool_run(compute->pool, quantize_task, &run, input->n_rows);
     thread_pool_run(compute->pool, linear_task, &run, n_tasks);

@@ -38,7 +38,7 @@ size_t panel_bytes(const Weight *weight)
 {
     const PackedFormat *format = packed_format(weight->type);
     if (format != NULL) return packed_panel_bytes(format, weight->cols);
-    return wide_fits(weight->type, weight->cols) ? wide_panel_bytes(weight->cols) : 0;
+    return wide_fits(weight) ? wide_panel_bytes(weight->cols) : 0;
 }
 
 void panel_pack(const CpuKernels *kernels, const Weight *weight, int64_t row, uint8_t *panel)

@@ -3,8 +3,8 @@
  * an instruction as float32 products, on every level, and come out the same on every level.
  *
  * Weights: a panel is 16 rows side by side, cut into blocks of 64 columns. A block of a row shares a power of two, and
- * its elements are 14-bit integers beside it: BF16 down to a 32nd of the block's largest element is exact, F16 down to a
- * quarter, and what is smaller is off by an 8,192th of the largest at most.
+ * its elements are 14-bit integers beside it: BF16 down to a 32nd of the block's largest element is exact, F16 down to
+ * a quarter, and what is smaller is off by an 8,192th of the largest at most.
  *
  *     panel = [exponents: 16 bytes a block, padded to 64] [codes: for each block [32][row][2] int16]
  *
@@ -16,6 +16,7 @@
 #ifndef IMP_COMPUTE_CPU_WIDE_H
 #define IMP_COMPUTE_CPU_WIDE_H
 
+#include "model/weight.h"
 #include "quant/dtype.h"
 
 #include <stdbool.h>
@@ -37,9 +38,9 @@ typedef struct WideAct {
 } WideAct;
 
 /* Whether a matrix is multiplied this way. */
-static inline bool wide_fits(DType type, int64_t cols)
+static inline bool wide_fits(const Weight *weight)
 {
-    return (type == DT_F16 || type == DT_BF16) && cols > 0 && cols % WIDE_COLS == 0;
+    return (weight->type == DT_F16 || weight->type == DT_BF16) && weight->cols % WIDE_COLS == 0 && !weight->exact;
 }
 
 static inline size_t wide_exponent_bytes(int64_t cols)

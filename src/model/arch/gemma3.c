@@ -7,15 +7,16 @@
 #include <math.h>
 #include <string.h>
 
-/* GGUF holds the query's scale in no key of its own; Hugging Face as query_pre_attn_scalar. */
+/* GGUF names the query's scale only where it is not the usual one; Hugging Face as query_pre_attn_scalar. */
 static ImpStatus read_scale(const Builder *builder, Attention *out)
 {
     const Hparams *hparams = &builder->hparams;
     float scalar;
     if (builder->gguf) {
         /* The 27B model divides by its width a head; its file is told by its layer count. */
-        if (builder->model->n_layers == 62) out->scale = 1.0f / sqrtf((float)(builder->model->n_embd / out->n_heads));
-        return hparams_float(hparams, "attention.scale", NULL, out->scale, &out->scale);
+        if (builder->model->n_layers == 62 && !hparams_has(hparams, "attention.scale", NULL))
+            out->scale = 1.0f / sqrtf((float)(builder->model->n_embd / out->n_heads));
+        return IMP_OK;
     }
     IMP_TRY(hparams_float(hparams, NULL, "query_pre_attn_scalar", 256, &scalar));
     if (!(scalar > 0)) return imp_fail(IMP_ERR_FORMAT, "%s: query_pre_attn_scalar is not positive", hparams->path);
@@ -90,13 +91,22 @@ ImpStatus arch_build_gemma3(Builder *builder)
     if (json_is_true(bidirectional))
         return imp_fail(IMP_ERR_UNSUPPORTED, "%s: Gemma-3 encoders (use_bidirectional_attention) are not supported",
                         builder->hparams.path);
-    static const ClassDefaults defaults = {
-        .n_kv_heads = 4, .head_dim = 256, .rope_base = 1e6f, .norm_eps = 1e-6f, .tied = true};
+    static const ClassDefaults defaults = {.n_layers = 26,
+                                           .n_embd = 2304,
+                                           .n_heads = 8,
+                                           .n_ctx = 131072,
+                                           .n_kv_heads = 4,
+                                           .head_dim = 256,
+                                           .rope_base = 1e6f,
+                                           .norm_eps = 1e-6f,
+                                           .tied = true};
     Model *model = builder->model;
     builder->norm_offset = 1.0f;
     IMP_TRY(builder_begin(builder, &defaults, (TensorName){"output_norm", "norm"}, "rms_norm_eps"));
     model->embedding_multiplier = (float)sqrt((double)model->n_embd);
-    IMP_TRY(hparams_float(&builder->hparams, "final_logit_softcapping", "final_logit_softcapping", 0,
+    /* transformers' class for pictures and text does not read the key. */
+    IMP_TRY(hparams_float(&builder->hparams, "final_logit_softcapping",
+                          builder->hparams.wrapper == NULL ? "final_logit_softcapping" : NULL, 0,
                           &model->logit_softcap));
     for (int32_t i = 0; i < model->n_layers; i++) IMP_TRY(build_layer(builder, i, &defaults));
     return IMP_OK;

@@ -100,7 +100,7 @@ static ImpStatus build_experts(Builder *builder, int32_t i, Layer *layer)
     IMP_TRY(hparams_int(hparams, "expert_used_count", "num_experts_per_tok", builder->gguf ? HPARAMS_REQUIRED : 4, 1,
                         4096, &experts->n_used));
     IMP_TRY(hparams_bool(hparams, "expert_weights_norm", "norm_topk_prob", true, &experts->renormalize));
-    IMP_TRY(hparams_float(hparams, "expert_weights_scale", "routed_scaling_factor", 1, &experts->scale));
+    IMP_TRY(hparams_float(hparams, NULL, "routed_scaling_factor", 1, &experts->scale));
     IMP_TRY(hparams_bool(hparams, NULL, "use_expert_bias", true, &use_bias));
     const TensorPlace bias = at_layer((TensorName){"blk.*.exp_probs_b", "layers.*.feed_forward"}, i);
     if (use_bias)
@@ -111,12 +111,18 @@ static ImpStatus build_experts(Builder *builder, int32_t i, Layer *layer)
 
 ImpStatus arch_build_lfm2(Builder *builder)
 {
-    static const ClassDefaults defaults = {.n_kv_heads = 8, .rope_base = 1e6f, .norm_eps = 1e-5f, .tied = true};
+    static const ClassDefaults classes[] = {
+        {32, 2560, 32, 128000, .n_kv_heads = 8, .rope_base = 1e6f, .norm_eps = 1e-5f, .tied = true},
+        {32, 2048, 32, 128000, .n_kv_heads = 8, .rope_base = 1e6f, .norm_eps = 1e-5f, .tied = true},
+    };
     const Hparams *hparams = &builder->hparams;
     Model *model = builder->model;
     const bool moe = strstr(hparams->arch, "moe") != NULL;
+    const ClassDefaults *defaults = &classes[moe];
+    TensorName final_norm = {"token_embd_norm", "embedding_norm"};
     int32_t n_dense;
-    IMP_TRY(builder_begin(builder, &defaults, (TensorName){"token_embd_norm", "embedding_norm"}, "norm_eps"));
+    if (!builder_has(builder, at_layer(final_norm, 0), ".weight")) final_norm.gguf = "output_norm";
+    IMP_TRY(builder_begin(builder, defaults, final_norm, "norm_eps"));
     IMP_TRY(hparams_int(hparams, "leading_dense_block_count", "num_dense_layers", builder->gguf ? 0 : 2, 0, INT32_MAX,
                         &n_dense));
     for (int32_t i = 0; i < model->n_layers; i++) {
@@ -127,7 +133,7 @@ ImpStatus arch_build_lfm2(Builder *builder)
         IMP_TRY(builder_norm(builder, at_layer((TensorName){"blk.*.ffn_norm", "layers.*.ffn_norm"}, i), model->n_embd,
                              &layer->ffn_norm));
         IMP_TRY(is_attention(builder, i, &attention));
-        IMP_TRY(attention ? build_attention(builder, i, &defaults, layer) : build_short_conv(builder, i, layer));
+        IMP_TRY(attention ? build_attention(builder, i, defaults, layer) : build_short_conv(builder, i, layer));
         if (moe && i >= n_dense) {
             IMP_TRY(build_experts(builder, i, layer));
             continue;

@@ -39,9 +39,15 @@ static ImpStatus build_feed_forward(Builder *builder, int32_t i, int32_t n_exper
     return builder_experts(builder, i, &names, experts);
 }
 
-/* Only Mistral's and Mixtral's classes know windows; a Llama config may carry the key without meaning it. */
-static ImpStatus read_window(const Hparams *hparams, int32_t *out)
+/* Only Mistral's and Mixtral's classes know windows, and on every layer; a Llama config may carry the key without
+ * meaning it. GGUF may say which layers have one. */
+static ImpStatus read_window(const Builder *builder, int32_t i, int32_t *out)
 {
+    const Hparams *hparams = &builder->hparams;
+    bool windowed = true;
+    *out = 0;
+    if (builder->gguf) IMP_TRY(builder_windowed(builder, i, NULL, 0, &windowed));
+    if (!windowed) return IMP_OK;
     const bool mistral = strcmp(hparams->arch, "mistral") == 0;
     const char *key = mistral || strcmp(hparams->arch, "mixtral") == 0 ? "sliding_window" : NULL;
     const int32_t fallback = mistral && !hparams_is_null(hparams, "sliding_window") ? 4096 : 0;
@@ -50,7 +56,6 @@ static ImpStatus read_window(const Hparams *hparams, int32_t *out)
 
 static ImpStatus build_layer(Builder *builder, int32_t i, const ClassDefaults *defaults, int32_t n_experts)
 {
-    const Hparams *hparams = &builder->hparams;
     Layer *layer = &builder->model->layers[i];
     Attention *attention = &layer->attention;
     Activation activation;
@@ -58,7 +63,7 @@ static ImpStatus build_layer(Builder *builder, int32_t i, const ClassDefaults *d
     IMP_TRY(builder_norm(builder, at_layer((TensorName){"blk.*.attn_norm", "layers.*.input_layernorm"}, i),
                          builder->model->n_embd, &layer->mixer_norm));
     IMP_TRY(builder_attention_sizes(builder, i, defaults, attention));
-    IMP_TRY(read_window(hparams, &attention->window));
+    IMP_TRY(read_window(builder, i, &attention->window));
     const RopeSource rope = {.head_dim = attention->head_dim,
                              .gguf_base = "rope.freq_base",
                              .config_base = "rope_theta",
@@ -74,15 +79,16 @@ static ImpStatus build_layer(Builder *builder, int32_t i, const ClassDefaults *d
 
 ImpStatus arch_build_llama(Builder *builder)
 {
-    static const ClassDefaults llama = {.rope_base = 10000, .norm_eps = 1e-6f};
-    static const ClassDefaults mistral = {.n_kv_heads = 8, .rope_base = 10000, .norm_eps = 1e-6f};
-    static const ClassDefaults mixtral = {.n_kv_heads = 8, .rope_base = 1e6f, .norm_eps = 1e-5f};
+    static const ClassDefaults llama = {32, 4096, 32, 2048, .rope_base = 10000, .norm_eps = 1e-6f};
+    static const ClassDefaults mistral = {32, 4096, 32, 131072, .n_kv_heads = 8, .rope_base = 10000, .norm_eps = 1e-6f};
+    static const ClassDefaults mixtral = {32, 4096, 32, 131072, .n_kv_heads = 8, .rope_base = 1e6f, .norm_eps = 1e-5f};
     const char *arch = builder->hparams.arch;
     const bool is_mixtral = strcmp(arch, "mixtral") == 0;
     const ClassDefaults *defaults = is_mixtral ? &mixtral : strcmp(arch, "mistral") == 0 ? &mistral : &llama;
+    const char *experts_key = hparams_either(&builder->hparams, "num_experts", "num_local_experts");
     int32_t n_experts;
-    IMP_TRY(hparams_int(&builder->hparams, "expert_count", is_mixtral ? "num_local_experts" : NULL, is_mixtral ? 8 : 0,
-                        0, 4096, &n_experts));
+    IMP_TRY(hparams_int(&builder->hparams, "expert_count", is_mixtral ? experts_key : NULL, is_mixtral ? 8 : 0, 0, 4096,
+                        &n_experts));
     IMP_TRY(builder_begin(builder, defaults, (TensorName){"output_norm", "norm"}, "rms_norm_eps"));
     for (int32_t i = 0; i < builder->model->n_layers; i++) IMP_TRY(build_layer(builder, i, defaults, n_experts));
     return IMP_OK;

@@ -106,9 +106,10 @@ static ImpStatus build_layer(Builder *builder, int32_t i, const QwenOptions *opt
 
 ImpStatus arch_build_qwen(Builder *builder)
 {
-    static const ClassDefaults qwen2 = {.n_kv_heads = 32, .rope_base = 10000, .norm_eps = 1e-6f};
-    static const ClassDefaults qwen3 = {.n_kv_heads = 32, .head_dim = 128, .rope_base = 10000, .norm_eps = 1e-6f};
-    static const ClassDefaults moe = {.n_kv_heads = 4, .rope_base = 10000, .norm_eps = 1e-6f};
+    static const ClassDefaults qwen2 = {32, 4096, 32, 32768, .n_kv_heads = 32, .rope_base = 10000, .norm_eps = 1e-6f};
+    static const ClassDefaults qwen3 = {
+        32, 4096, 32, 32768, .n_kv_heads = 32, .head_dim = 128, .rope_base = 10000, .norm_eps = 1e-6f};
+    static const ClassDefaults moe = {24, 2048, 32, 32768, .n_kv_heads = 4, .rope_base = 10000, .norm_eps = 1e-6f};
     const char *arch = builder->hparams.arch;
     QwenOptions options = {.qk_norm = strncmp(arch, "qwen3", 5) == 0, .moe = strstr(arch, "moe") != NULL};
     options.defaults = options.moe ? &moe : options.qk_norm ? &qwen3 : &qwen2;

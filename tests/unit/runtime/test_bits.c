@@ -131,13 +131,20 @@ static void test_every_architecture(void **state)
     }
 }
 
-static void check_type(DType type, CpuIsa isa)
+static ImpStatus set_exact(Weight *weight, void *exact)
+{
+    weight->exact = *(bool *)exact;
+    return IMP_OK;
+}
+
+static void check_type(DType type, CpuIsa isa, bool exact)
 {
     const Manner manners[] = {
         {512, 1, false, isa, DT_F16}, {5, 1, false, isa, DT_F16}, {1, 2, false, isa, DT_F16}, {3, 2, true, isa, DT_F16},
     };
     Arena arena = {0};
     LoadedModel loaded = {.model = random_model(&arena, type)};
+    assert_ok(model_visit_weights(loaded.model, set_exact, &exact));
     check_alike(&loaded, dtype_info(type)->name, manners, sizeof manners / sizeof *manners, 8);
     arena_free(&arena);
 }
@@ -147,7 +154,9 @@ static void test_every_type_at_every_level(void **state)
     (void)state;
     for (CpuIsa isa = CPU_ISA_PORTABLE; isa <= CPU_ISA_AMX; isa++) {
         for (DType type = 0; type < DT_COUNT && loaded_level_exists(isa); type++) {
-            if (dtype_info(type)->decode && loaded_type_exists(type)) check_type(type, isa);
+            if (!dtype_info(type)->decode || !loaded_type_exists(type)) continue;
+            check_type(type, isa, false);
+            if (type == DT_F16 || type == DT_BF16) check_type(type, isa, true);
         }
     }
 }
