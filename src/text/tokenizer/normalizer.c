@@ -50,25 +50,100 @@ static void put_character(StrBuf *out, uint32_t code_point)
     strbuf_append(out, bytes, utf8_encode(code_point, bytes));
 }
 
-/* A stretch of characters that a normal form may change, through utf8proc. */
-static ImpStatus normalize_stretch(const char *text, size_t length, bool compatible, bool compose, StrBuf *out)
+enum { LOCAL_POINTS = 256, MAX_DECOMPOSITION = 32 /* code points out of one; Unicode's longest has 18 */ };
+
+/* Code points under way, in `local` until they are too many. */
+typedef struct Points {
+    utf8proc_int32_t *at;
+    size_t n, room;
+    utf8proc_int32_t local[LOCAL_POINTS];
+} Points;
+
+static void points_free(Points *points)
+{
+    if (points->at != points->local) free(points->at);
+}
+
+static ImpStatus points_grow(Points *points)
+{
+    const size_t room = points->room * 2, bytes = room * sizeof *points->at;
+    utf8proc_int32_t *grown = points->at == points->local ? malloc(bytes) : realloc(points->at, bytes);
+    if (grown == NULL) return imp_fail_memory(bytes);
+    if (points->at == points->local) memcpy(grown, points->local, points->n * sizeof *grown);
+    points->at = grown;
+    points->room = room;
+    return IMP_OK;
+}
+
+static unsigned combining_class(utf8proc_int32_t point)
+{
+    return (unsigned)utf8proc_get_property(point)->combining_class;
+}
+
+/* Stable, by combining class. A text may be one long run of marks: runs that are not short are counted, not compared.
+ */
+static ImpStatus order_marks(utf8proc_int32_t *points, size_t n)
+{
+    enum { SHORT = 32, CLASSES = 256 };
+    if (n <= SHORT) {
+        for (size_t i = 1; i < n; i++) {
+            const utf8proc_int32_t point = points[i];
+            size_t to = i;
+            for (; to > 0 && combining_class(points[to - 1]) > combining_class(point); to--)
+                points[to] = points[to - 1];
+            points[to] = point;
+        }
+        return IMP_OK;
+    }
+    size_t starts[CLASSES + 1] = {0};
+    utf8proc_int32_t *ordered = malloc(n * sizeof *ordered);
+    if (ordered == NULL) return imp_fail_memory(n * sizeof *ordered);
+    for (size_t i = 0; i < n; i++) starts[combining_class(points[i]) % CLASSES + 1]++;
+    for (size_t i = 0; i < CLASSES; i++) starts[i + 1] += starts[i];
+    for (size_t i = 0; i < n; i++) ordered[starts[combining_class(points[i]) % CLASSES]++] = points[i];
+    memcpy(points, ordered, n * sizeof *points);
+    free(ordered);
+    return IMP_OK;
+}
+
+/* The canonical (or compatible) decomposition in canonical order. utf8proc_decompose would do it, but takes time
+ * quadratic in a run of marks. */
+static ImpStatus decompose(const char *text, size_t length, bool compatible, Points *points)
 {
     const utf8proc_option_t options =
         (utf8proc_option_t)(UTF8PROC_DECOMPOSE | UTF8PROC_STABLE | (compatible ? UTF8PROC_COMPAT : 0));
-    utf8proc_int32_t local[256], *points = local;
-    utf8proc_ssize_t room = 256;
-    utf8proc_ssize_t n =
-        utf8proc_decompose((const utf8proc_uint8_t *)text, (utf8proc_ssize_t)length, points, room, options);
-    if (n > room) {
-        points = malloc((size_t)n * sizeof *points);
-        if (points == NULL) return imp_fail_memory((size_t)n * sizeof *points);
-        n = utf8proc_decompose((const utf8proc_uint8_t *)text, (utf8proc_ssize_t)length, points, n, options);
+    for (size_t at = 0, width; at < length; at += width) {
+        if (points->room - points->n < MAX_DECOMPOSITION) IMP_TRY(points_grow(points));
+        int boundary = 0;
+        const utf8proc_ssize_t added =
+            utf8proc_decompose_char((utf8proc_int32_t)utf8_decode(text + at, &width), points->at + points->n,
+                                    MAX_DECOMPOSITION, options, &boundary);
+        if (added < 0 || added > MAX_DECOMPOSITION)
+            return imp_fail(IMP_ERR_INTERNAL, "utf8proc refuses a text: %s", utf8proc_errmsg(added));
+        points->n += (size_t)added;
     }
-    if (n > 0 && compose)
-        n = utf8proc_normalize_utf32(points, n, (utf8proc_option_t)(UTF8PROC_COMPOSE | UTF8PROC_STABLE));
-    for (utf8proc_ssize_t i = 0; i < n; i++) put_character(out, (uint32_t)points[i]);
-    if (points != local) free(points);
-    return n < 0 ? imp_fail(IMP_ERR_INTERNAL, "utf8proc refuses a text: %s", utf8proc_errmsg(n)) : IMP_OK;
+    for (size_t i = 0; i < points->n;) {
+        size_t end = i;
+        while (end < points->n && combining_class(points->at[end]) != 0) end++;
+        IMP_TRY(order_marks(points->at + i, end - i));
+        i = end + 1;
+    }
+    return IMP_OK;
+}
+
+/* A stretch of characters that a normal form may change, through utf8proc. */
+static ImpStatus normalize_stretch(const char *text, size_t length, bool compatible, bool compose, StrBuf *out)
+{
+    Points points = {.room = LOCAL_POINTS};
+    points.at = points.local;
+    ImpStatus status = decompose(text, length, compatible, &points);
+    utf8proc_ssize_t n = (utf8proc_ssize_t)points.n;
+    if (status == IMP_OK && compose)
+        n = utf8proc_normalize_utf32(points.at, n, (utf8proc_option_t)(UTF8PROC_COMPOSE | UTF8PROC_STABLE));
+    if (n < 0) status = imp_fail(IMP_ERR_INTERNAL, "utf8proc refuses a text: %s", utf8proc_errmsg(n));
+    for (utf8proc_ssize_t i = 0; i < n && status == IMP_OK; i++) put_character(out, (uint32_t)points.at[i]);
+    points_free(&points);
+    return status;
 }
 
 /* Stretches are the moved characters and the one before them, which they may join. */

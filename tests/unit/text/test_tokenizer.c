@@ -365,7 +365,8 @@ static void long_runs_take_linear_time(void **state)
     static const char words[] =
         "{\"pre_tokenizer\":{\"type\":\"Metaspace\",\"replacement\":\"\xE2\x96\x81\",\"split\":true},";
     const char *const heads[] = {"{" /* no pre-tokenizer: the text is one word */, marked, bytes, regex, words};
-    static const char *const units[] = {"a", " ", "\n", "ab", "\xE4\xB8\xAD", "e\xCC\x81", "1"};
+    static const char *const units[] = {
+        "a", " ", "\n", "ab", "\xE4\xB8\xAD", "e\xCC\x81", "1", "\xCC\x81\xCC\xA3" /* marks in the wrong order */};
     enum { BYTES = 1 << 20 };
     char *text = malloc(BYTES);
     assert_non_null(text);
