@@ -3,7 +3,7 @@
  *
  * {"schema"|"regex"|"grammar": …, "texts": [text, …], "walks": n, "seed": s} gives {"at": [-1 or the byte refused, …],
  * "walks": [{"text": …, "end": "whole"|"cut"|"stuck"}, …]} or {"error": …}. Walks are random texts that the masks allow; one that is
- * stuck met a mask without a token. With "mask_us" in the line, {"mask_us": […]} lists the time of every mask along the texts,
+ * stuck met a mask without a token. With "mask_us" in the line, texts go through the masks too, and {"mask_us": […]} lists the time of each,
  * {"compile_ms": …} how long the constraint took: both are the thread's own time, which others on the machine do not change. The vocabulary is a file of tokens in hexadecimal, a line each, or the
  * 256 bytes.
  */
@@ -80,12 +80,14 @@ static json_int_t follow(Driver *driver, const Constraint *constraint, const cha
     json_int_t result = -1;
     for (size_t at = 0; at < length && result < 0;) {
         const int32_t token = vocab_longest(driver->vocab, text + at, length - at);
+        bool allowed = token >= 0;
         if (times != NULL) {
             const double start = thread_seconds();
             (void)constraint_mask(state, driver->bits);
             json_array_append_new(times, json_real((thread_seconds() - start) * 1e6));
+            allowed = allowed && (driver->bits[token / 32] >> token % 32 & 1) != 0;
         }
-        if (token < 0 || !constraint_advance(state, token)) result = (json_int_t)at;
+        if (!allowed || !constraint_advance(state, token)) result = (json_int_t)at;
         else at += driver->tokens[token].length;
     }
     if (result < 0 && !constraint_complete(state)) result = (json_int_t)length;

@@ -5,8 +5,8 @@
 
 #include <string.h>
 
-/* A run of spacing is bounded, or a model could go on forever: room for a line break and wide indentation. */
-enum { SPACE_BASE = 20, SPACE_PER_LEVEL = 8 };
+/* A run of spacing is bounded, or a model could go on forever: room for wide indentation, and at most one empty line. */
+enum { SPACE_BASE = 20, SPACE_PER_LEVEL = 8, SPACE_LEVELS = 1000, SPACE_LINES = 2, SPACE_LENGTH_BITS = 16 };
 
 uint64_t json_mix(uint64_t hash, uint64_t value)
 {
@@ -45,13 +45,15 @@ uint32_t json_start(const ShapeSet *shapes, Tape *tape)
     return offset;
 }
 
-static uint32_t space(const JsonMachine *machine, uint32_t offset)
+static uint32_t space(const JsonMachine *machine, uint32_t offset, unsigned char byte)
 {
     const JsonState *state = json_state(machine->tape, offset);
     const uint32_t depth = state->frame == 0 ? 0 : json_frame(machine->tape, state->frame)->depth;
-    if (state->space >= SPACE_BASE + SPACE_PER_LEVEL * depth) return 0;
+    const uint32_t length = state->space & ((1U << SPACE_LENGTH_BITS) - 1);
+    if (length >= SPACE_BASE + SPACE_PER_LEVEL * (depth < SPACE_LEVELS ? depth : SPACE_LEVELS)) return 0;
+    if (byte == '\n' && state->space >> SPACE_LENGTH_BITS == SPACE_LINES) return 0;
     const uint32_t next = copy_state(machine, offset);
-    if (next != 0) json_state(machine->tape, next)->space++;
+    if (next != 0) json_state(machine->tape, next)->space += 1U + ((uint32_t)(byte == '\n') << SPACE_LENGTH_BITS);
     return next;
 }
 
@@ -249,7 +251,7 @@ static uint32_t step(const ShapeSet *shapes, Tape *tape, uint32_t offset, unsign
     if (mode == MODE_STRING || mode == MODE_KEY_STRING) return string_byte(&machine, offset, byte);
     if (mode == MODE_LITERAL) return json_literal_byte(&machine, offset, byte);
     if (mode == MODE_NUMBER) return json_number_byte(&machine, offset, byte);
-    if (is_space(byte)) return space(&machine, offset);
+    if (is_space(byte)) return space(&machine, offset, byte);
     switch (mode) {
     case MODE_VALUE: return begin_value(&machine, offset, byte);
     case MODE_FIRST_ITEM:

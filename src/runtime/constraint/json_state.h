@@ -92,7 +92,7 @@ typedef struct JsonState {
     bool nameless;         /* a key that can become no name of the schema and no earlier key: what it is does not matter */
     uint32_t point;        /* the part of a code point that was read */
     uint32_t high;         /* the surrogate */
-    uint32_t space;        /* length of the run of spacing */
+    uint32_t space;        /* length of the run of spacing; above 16 bits its line breaks */
     uint32_t names_low, names_high; /* keys: names that begin so */
     uint32_t characters, bytes;     /* of the string or key so far; of a literal: bytes read */
     uint32_t text;         /* where the string began, or the next one begins, on the tape's text */

@@ -494,7 +494,7 @@ static ImpStatus keyword_if(const KeywordUse *use)
 {
     const JsonValue *then_value = sibling(use, "then");
     const JsonValue *else_value = sibling(use, "else");
-    if (then_value == NULL && else_value == NULL && sibling(use, "unevaluatedProperties") == NULL) return IMP_OK;
+    if (then_value == NULL && else_value == NULL && !schema_has_unevaluated(use->context->document)) return IMP_OK;
     const Literal condition = literal_of(use, use->value);
     const Atom none = {.kind = ATOM_KINDS};
     const Atom holds = {.kind = ATOM_LITERAL, .literal = condition};

@@ -7,6 +7,7 @@
  * schema means nothing.
  */
 #include "runtime/constraint/schema.h"
+#include "runtime/constraint/metaschema.h"
 #include "runtime/constraint/schema_uri.h"
 
 #include <stdio.h>
@@ -59,7 +60,7 @@ struct SchemaDocument {
     Arena *arena;
     const JsonValue *root;
     SchemaDraft draft;
-    bool open_draft;
+    bool open_draft, has_unevaluated;
     SchemaNode **nodes; /* in order of number */
     size_t n_nodes, node_capacity;
     uint32_t *table; /* hash table: node number + 1 by (value, kind) */
@@ -75,6 +76,7 @@ static const JsonValue false_value = {.type = JSON_VALUE_FALSE};
 const SchemaNode *schema_root(const SchemaDocument *document) { return schema_find(document, document->root); }
 SchemaDraft schema_draft(const SchemaDocument *document) { return document->draft; }
 bool schema_draft_is_open(const SchemaDocument *document) { return document->open_draft; }
+bool schema_has_unevaluated(const SchemaDocument *document) { return document->has_unevaluated; }
 
 const SchemaNode *schema_boolean(const SchemaDocument *document, bool value)
 {
@@ -256,6 +258,7 @@ static ImpStatus visit(SchemaDocument *document, const JsonValue *value, const c
     if (anchor != NULL) IMP_TRY(add_anchor(document, node, anchor, false));
     if (dynamic != NULL) IMP_TRY(add_anchor(document, node, dynamic, true));
     for (size_t i = 0; i < value->count; i++) {
+        document->has_unevaluated = document->has_unevaluated || strncmp(value->as.members[i].key, "unevaluated", 11) == 0;
         for (size_t k = 0; k < N_SUBSCHEMA_KEYWORDS; k++) {
             if (strcmp(subschema_keywords[k].name, value->as.members[i].key) == 0)
                 IMP_TRY(visit_keyword(document, &subschema_keywords[k], value->as.members[i].value, node, depth + 1));
@@ -303,19 +306,42 @@ static const SchemaNode *find_resource(const SchemaDocument *document, const cha
     return NULL;
 }
 
-/* A dynamic reference is a plain one unless several resources offer the anchor. */
+/* The metaschema that `uri` names becomes a resource of the document; NULL in *out when there is none. */
+static ImpStatus add_metaschema(SchemaDocument *document, const char *uri, const SchemaNode **out)
+{
+    StrBuf text = {0};
+    const JsonValue *value = NULL;
+    ImpStatus status = IMP_OK;
+    if (metaschema_write(uri, &text)) {
+        status = strbuf_check(&text);
+        if (status == IMP_OK) status = json_value_parse(document->arena, text.data, text.length, &value);
+        if (status == IMP_OK) status = visit(document, value, uri, NULL, 0);
+        if (status == IMP_OK) *out = schema_find(document, value);
+    }
+    strbuf_free(&text);
+    return status;
+}
+
+/* A dynamic reference to a dynamic anchor means the outermost resource that defines it, among those that the value came through. The
+ * root is always outermost; where it does not define the anchor and several others do, there is no telling here. */
 static ImpStatus find_anchor(const SchemaDocument *document, const SchemaNode *from, const char *uri, const char *name,
                              bool dynamic, const SchemaNode **out)
 {
+    const SchemaNode *root = schema_root(document);
+    const SchemaNode *outermost = NULL;
     size_t rivals = 0;
     *out = NULL;
     for (size_t i = 0; i < document->n_anchors; i++) {
         const Anchor *anchor = &document->anchors[i];
         if (strcmp(anchor->name, name) != 0) continue;
         rivals += anchor->dynamic;
-        if (same_uri(anchor->base, uri)) *out = anchor->node;
+        if (anchor->dynamic && same_uri(anchor->base, root->base)) outermost = anchor->node;
+        if (!same_uri(anchor->base, uri)) continue;
+        *out = anchor->node;
+        dynamic = dynamic && anchor->dynamic;
     }
-    if (dynamic && rivals > 1)
+    if (dynamic && *out != NULL && outermost != NULL) *out = outermost;
+    else if (dynamic && rivals > 1)
         return imp_fail(IMP_ERR_UNSUPPORTED, "schema, %s/$dynamicRef: several resources define the anchor \"%s\"",
                         from->pointer, name);
     return IMP_OK;
@@ -329,6 +355,7 @@ static ImpStatus resolve(SchemaDocument *document, SchemaNode *node, const char 
     IMP_TRY(schema_uri_resolve(document->arena, node->base, reference, &uri, &fragment));
     const bool local = same_uri(uri, node->base);
     const SchemaNode *resource = local ? node->resource : find_resource(document, uri);
+    if (resource == NULL) IMP_TRY(add_metaschema(document, uri, &resource));
     if (resource == NULL)
         return imp_fail(IMP_ERR_UNSUPPORTED, "schema, %s/%s: \"%s\" is in another document", node->pointer, keyword,
                         reference);
@@ -347,6 +374,32 @@ static ImpStatus resolve(SchemaDocument *document, SchemaNode *node, const char 
     return IMP_OK;
 }
 
+static bool recurses(const SchemaNode *resource)
+{
+    const JsonValue *anchor = json_value_get(resource->value, "$recursiveAnchor");
+    return anchor != NULL && anchor->type == JSON_VALUE_TRUE;
+}
+
+/* $recursiveRef to a resource that has $recursiveAnchor means the outermost such resource. Where all have it that is the root. */
+static ImpStatus find_recursive(const SchemaDocument *document, SchemaNode *node)
+{
+    size_t with = 0;
+    size_t without = 0;
+    if (node->reference->resource != node->reference || !recurses(node->reference)) return IMP_OK;
+    for (size_t i = 0; i < document->n_nodes; i++) {
+        const SchemaNode *other = document->nodes[i];
+        if (other->resource != other) continue;
+        if (recurses(other)) with++;
+        else without++;
+    }
+    if (with == 1) return IMP_OK;
+    if (without > 0)
+        return imp_fail(IMP_ERR_UNSUPPORTED, "schema, %s/$recursiveRef: some resources have a $recursiveAnchor and some have not",
+                        node->pointer);
+    node->reference = schema_root(document);
+    return IMP_OK;
+}
+
 static ImpStatus resolve_node(SchemaDocument *document, SchemaNode *node)
 {
     static const char *const keywords[] = {"$ref", "$dynamicRef", "$recursiveRef"};
@@ -357,6 +410,7 @@ static ImpStatus resolve_node(SchemaDocument *document, SchemaNode *node)
         if (node->reference != NULL)
             return imp_fail(IMP_ERR_UNSUPPORTED, "schema, %s: %s beside another reference", node->pointer, keywords[i]);
         IMP_TRY(resolve(document, node, keywords[i], reference));
+        if (i == 2) IMP_TRY(find_recursive(document, node));
         node->only_reference = node->value->count == 1 || document->draft <= SCHEMA_DRAFT_7;
     }
     return IMP_OK;

@@ -36,6 +36,8 @@ const SchemaNode *schema_root(const SchemaDocument *document);
 SchemaDraft schema_draft(const SchemaDocument *document);
 /* No $schema was given: the spellings of every draft are understood. */
 bool schema_draft_is_open(const SchemaDocument *document);
+/* Some unevaluatedItems or unevaluatedProperties is in it: then it matters what a schema looks at even where it decides nothing. */
+bool schema_has_unevaluated(const SchemaDocument *document);
 
 /* The node of a subschema value; NULL when `value` stands where no schema is expected. */
 const SchemaNode *schema_find(const SchemaDocument *document, const JsonValue *value);
