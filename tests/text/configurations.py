@@ -51,6 +51,10 @@ PATTERNS = {
     "bloom": [" ?[^(\\s|[.,!?…。，、।۔،])]+"],
     "seed": [CONTRACTION + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1}| ?[^\s\p{L}\p{N}\r\n]+|" + SPACES],
     "bailing": [r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+"],
+    "afmoe": [r"\p{Nd}{1,3}(?=(?:\p{Nd}{3})*(?:\P{Nd}|$))",
+              "[\u4e00-\u9fff\u3400-\u4dbf\uf900-\ufaff\u3040-\u309f\u30a0-\u30ff\uff65-\uff9f\u2f00-\u2fdf\u0e40-\u0e7f\u0e80-\u0eff\u1780-\u17ff"
+              "\u1000-\u109f\uaa60-\uaa7f\ua9e0-\ua9ff\uac00-\ud7af\u1100-\u11ff]+",
+              r"""[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|""" + SPACES],
     "superbpe": [r"\p{N}+", r"(?=(\d{3})+(?!\d))"],
     "classes": [r"[[:alpha:]]+|[[:^print:][:blank:]]|[[:upper:]\p{Greek}&&[^A-C]]+", r"[[:punct:]]|\p{Cyrillic}{1,2}|\p{^Latin}\P{Hangul}?"],
     "odd": [r"\w+|[^\w\s]+|\s+", r"\d{1,2}+", r"(?m).{1,7}", r"[\p{Ll}\h]+|\P{L}|$"],
@@ -209,7 +213,7 @@ CHARSMAP = {"ﬁ": "fi", "Ⅷ": "VIII", "①": "1", "½": "1/2", "\u3000": " ", 
 LLAMA_DECODER = lambda: D.Sequence([D.Replace("▁", " "), D.ByteFallback(), D.Fuse(), D.Strip(" ", 1, 0)])
 GEMMA_DECODER = lambda: D.Sequence([D.Replace("▁", " "), D.ByteFallback(), D.Fuse()])
 
-FAMILY_PATTERNS = ("gpt2", "llama3", "qwen2", "qwen35", "o200k", "tekken", "kimi", "deepseek3", "deepseek_llm", "deepseek_coder", "bloom")
+FAMILY_PATTERNS = ("gpt2", "llama3", "qwen2", "qwen35", "o200k", "tekken", "kimi", "deepseek3", "deepseek_llm", "deepseek_coder", "bloom", "afmoe")
 CONFIGURATIONS = {
     **{"bytes-" + name: (lambda p=p: byte_level(patterns=p)) for name, p in PATTERNS.items() if name not in FAMILY_PATTERNS},
     "bytes-default": lambda: byte_level(pre=P.ByteLevel(add_prefix_space=True)),
@@ -236,6 +240,8 @@ CONFIGURATIONS = {
     **{"split-" + b: (lambda b=b: characters(None, P.Sequence([P.Split(Regex(r"[aeiou]|\s"), b), P.Split("th", b, invert=True), P.Punctuation(b)]),
                                              None, byte_fallback=False)) for b in
        ("removed", "isolated", "merged_with_previous", "merged_with_next", "contiguous")},
+    "split-scripts": lambda: characters(None, P.Sequence([P.UnicodeScripts(), P.WhitespaceSplit()]), None, byte_fallback=False),
+    "split-scripts-alone": lambda: characters(None, P.UnicodeScripts(), D.Fuse(), byte_fallback=False),
     "split-inverted": lambda: characters(None, P.Split(Regex(r"\w+"), "contiguous", invert=True), D.CTC("e", "t"), byte_fallback=False),
     "split-delimiter": lambda: characters(N.Strip(True, False), P.CharDelimiterSplit("e"), D.Sequence([D.Fuse(), D.Replace(Regex("[ab]+"), "x"),
                                           D.Strip("x", 2, 1)]), byte_fallback=False),

@@ -127,6 +127,17 @@ def unigram_family(added, single, architecture="t5"):
                   unknown=tokenizer.token_to_id("<unk>"), charsmap=charsmap(CHARSMAP), extra_whitespace=True)
 
 
+def words_family():
+    """Words of plain characters, as jina-embeddings-v2-base-zh has."""
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = N.Lowercase(), P.WhitespaceSplit()
+    tokenizer.decoder = D.Fuse()
+    trainer = trainers.BpeTrainer(vocab_size=3000, limit_alphabet=500, special_tokens=["<s>", "<pad>", "</s>", "<unk>"], show_progress=False)
+    tokenizer.train_from_iterator(corpus(), trainer)
+    template(tokenizer, "<s> $A </s>", ["<s>", "</s>"])
+    return Family(tokenizer, "whitespace", "whitespace", bos="<s>", eos="</s>", architecture="jina-bert-v2", unknown=tokenizer.token_to_id("<unk>"), lowercase=True)
+
+
 def bert_family(lowercase):
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     tokenizer.normalizer, tokenizer.pre_tokenizer = N.BertNormalizer(lowercase=lowercase), P.BertPreTokenizer()
@@ -173,7 +184,9 @@ FAMILIES = {
     "family-mpt": lambda: bytes_family("mpt", P.ByteLevel(add_prefix_space=False), CHATML + words(GPT2_SPACES), N.NFC(), architecture="mpt"),
     "family-nemotron-h": lambda: bytes_family("pixtral", splits(PATTERNS["llama3"]), MISTRAL, ignore_merges=True, single="<s> $A", architecture="nemotron_h"),
     "family-lfm2": lambda: bytes_family("lfm2", splits(PATTERNS["llama3"]), HARMONY, ignore_merges=True, single="<|startoftext|> $A", architecture="lfm2"),
-    "family-glm4": lambda: bytes_family("glm4", splits(PATTERNS["llama3"]), GLM, architecture="glm4", single="[gMASK] $A"),
+    "family-glm4": lambda: bytes_family("glm4", splits(PATTERNS["llama3"]), GLM, ignore_merges=True, architecture="glm4", single="[gMASK] $A"),
+    "family-afmoe": lambda: bytes_family("afmoe", splits(PATTERNS["afmoe"]), CHATML, architecture="afmoe"),
+    "family-words": words_family,
     "family-kimi-k2": lambda: bytes_family("kimi-k2", splits(PATTERNS["kimi"]), KIMI, architecture="deepseek2"),
     "family-minimax": lambda: bytes_family("minimax-m2", splits(PATTERNS["o200k"]), CHATML, architecture="minimax-m2"),
     "family-hunyuan": lambda: bytes_family("hunyuan-dense", splits(PATTERNS["deepseek3"]), CHATML, architecture="hunyuan-dense"),
@@ -226,7 +239,7 @@ def write_gguf(family, path):
         token = getattr(family, name)
         if token is not None:
             add(family.tokenizer.token_to_id(token))
-    if family.model in ("gpt2", "t5") and family.pre not in ("roberta-bpe", "gemma4"):
+    if family.model in ("gpt2", "t5", "whitespace") and family.pre not in ("roberta-bpe", "gemma4"):
         writer.add_add_bos_token(family.bos is not None)
         writer.add_add_eos_token(family.eos is not None)
     if family.pre == "roberta-bpe":
@@ -239,8 +252,8 @@ def write_gguf(family, path):
     if "charsmap" in family.fields:
         writer.add_precompiled_charsmap(family.fields["charsmap"])
         writer.add_remove_extra_whitespaces(family.fields["extra_whitespace"])
-    if not family.fields.get("lowercase", True):
-        writer.add_bool("tokenizer.ggml.normalizer.lowercase", False)
+    if "lowercase" in family.fields and family.fields["lowercase"] == (family.model == "whitespace"):
+        writer.add_bool("tokenizer.ggml.normalizer.lowercase", family.fields["lowercase"])
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.close()

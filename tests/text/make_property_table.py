@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Writes property_names.inc and property_ranges.inc of src/text/tokenizer: the scripts and the POSIX-like properties that
-patterns may name, as Oniguruma inside the `tokenizers` package knows them, asked code point by code point.
+patterns may name, as Oniguruma inside the `tokenizers` package knows them, asked code point by code point. Also script_runs.inc:
+the scripts of the pre-tokenizer UnicodeScripts, which has other tables.
 
     python3 tests/text/make_property_table.py src/text/tokenizer
 
@@ -75,6 +76,26 @@ def write(path, what, rows):
         print(line, file=out)
 
 
+def script_runs():
+    """(first code point, number of its script): 0 belongs to every script."""
+    scripts = pre_tokenizers.UnicodeScripts()
+    known, runs = [], []  # of each script a character
+    for c in range(0x110000):
+        number = runs[-1][1] if runs else 0
+        if not 0xD800 <= c <= 0xDFFF:
+            character = chr(c)
+            if not scripts.pre_tokenize_str(character):
+                number = 0
+            elif number == 0 or len(scripts.pre_tokenize_str(known[number - 1] + character)) > 1:
+                number = next((i for i, other in enumerate(known, 1) if len(scripts.pre_tokenize_str(other + character)) == 1), 0)
+                if number == 0:
+                    known.append(character)
+                    number = len(known)
+        if not runs or runs[-1][1] != number:
+            runs.append((c, number))
+    return runs
+
+
 def main():
     names, all_ranges = [], []
     for spellings, code_points in tables():
@@ -83,6 +104,7 @@ def main():
         all_ranges += found
     write(sys.argv[1] + "/property_names.inc", "{names, first range, ranges}", names)
     write(sys.argv[1] + "/property_ranges.inc", "{first, last}", ["{%d,%d}," % tuple(r) for r in all_ranges])
+    write(sys.argv[1] + "/script_runs.inc", "{first code point, script}", ["{%d,%d}," % run for run in script_runs()])
 
 
 if __name__ == "__main__":

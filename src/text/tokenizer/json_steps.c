@@ -400,6 +400,12 @@ static ImpStatus read_fixed_length(Tokenizer *tokenizer, const json_t *json)
     return step->length == 0 ? imp_fail(IMP_ERR_FORMAT, "\"length\" is 0") : IMP_OK;
 }
 
+static ImpStatus read_scripts(Tokenizer *tokenizer, const json_t *json)
+{
+    (void)json;
+    return pre_add_step(&tokenizer->pre, PRE_SCRIPTS) == NULL ? IMP_ERR_LIMIT : IMP_OK;
+}
+
 static const StepReader pre_tokenizers[] = {
     {"Split", read_split},
     {"ByteLevel", read_byte_level},
@@ -411,6 +417,7 @@ static const StepReader pre_tokenizers[] = {
     {"BertPreTokenizer", read_bert_pre_tokenizer},
     {"CharDelimiterSplit", read_delimiter},
     {"FixedLength", read_fixed_length},
+    {"UnicodeScripts", read_scripts},
     {NULL, NULL},
 };
 

@@ -432,6 +432,25 @@ static ImpStatus load_wordpiece(Loader *loader)
     return IMP_OK;
 }
 
+/* "whitespace": BPE over words of plain characters. */
+static ImpStatus load_words(Loader *loader)
+{
+    Tokenizer *tokenizer = loader->tokenizer;
+    Bpe *bpe = &tokenizer->model.bpe;
+    const GgufValue *merges = NULL;
+    IMP_TRY(find_merges(loader, &merges));
+    if (flag(loader, "tokenizer.ggml.normalizer.lowercase", false)) IMP_TRY(add_normal(loader, NORMAL_LOWERCASE));
+    PreStep *words = pre_add_step(&tokenizer->pre, PRE_SPLIT);
+    if (words == NULL) return IMP_ERR_LIMIT;
+    words->pattern = pattern_class(tokenizer->unicode, 0, UC_SPACE);
+    words->behavior = SPLIT_REMOVED;
+    IMP_TRY(vocab_index(&tokenizer->vocab, &tokenizer->arena, false));
+    IMP_TRY(bpe_create(&tokenizer->arena, &tokenizer->vocab, (size_t)merges->count, NULL, bpe));
+    bpe->unknown = id_of(loader, "tokenizer.ggml.unknown_token_id");
+    IMP_TRY(load_merges(merges, bpe));
+    return bpe_finish(bpe, &tokenizer->arena, false);
+}
+
 static const GgufModel byte_level_model = {
     .name = "gpt2", .load = load_byte_level, .set_token = set_plain, .bos = -1, .eos = -1};
 static const GgufModel marked_model = {
@@ -449,8 +468,10 @@ static const GgufModel wordpiece_model = {.name = "bert",
                                           .eos = -1,
                                           .bos_text = "[CLS]",
                                           .separator_text = "[SEP]"};
-static const GgufModel *const models[] = {&byte_level_model, &marked_model, &sentencepiece_model, &unigram_model,
-                                          &wordpiece_model};
+static const GgufModel words_model = {
+    .name = "whitespace", .load = load_words, .set_token = set_plain, .bos = -1, .eos = -1};
+static const GgufModel *const models[] = {&byte_level_model, &marked_model,    &sentencepiece_model,
+                                          &unigram_model,    &wordpiece_model, &words_model};
 
 /* Some vocabularies of the marked kind say "gpt2", because they have merges. */
 static bool marked_by_pre(const Loader *loader)

@@ -11,12 +11,13 @@
 
 typedef enum RecipeKind {
     RECIPE_END,
-    RECIPE_SPLIT,       /* isolate the matches of a pattern */
-    RECIPE_DIGITS,      /* isolate each digit: Digits(individual_digits) */
-    RECIPE_DIGIT_RUNS,  /* keep runs of digits apart: Digits */
-    RECIPE_PUNCTUATION, /* isolate punctuation: Punctuation */
-    RECIPE_SYMBOL_RUNS, /* keep runs of punctuation apart: Punctuation(contiguous) */
-    RECIPE_BYTE_CHARS,  /* ByteLevel in the middle: later steps see its characters */
+    RECIPE_SPLIT,        /* isolate the matches of a pattern */
+    RECIPE_DIGITS,       /* isolate each digit: Digits(individual_digits) */
+    RECIPE_DIGIT_RUNS,   /* keep runs of digits apart: Digits */
+    RECIPE_PUNCTUATION,  /* isolate punctuation: Punctuation */
+    RECIPE_SYMBOL_RUNS,  /* keep runs of punctuation apart: Punctuation(contiguous) */
+    RECIPE_DIGIT_GROUPS, /* decimal digits by three from the right: what three patterns do in the file */
+    RECIPE_BYTE_CHARS,   /* ByteLevel in the middle: later steps see its characters */
 } RecipeKind;
 
 typedef struct RecipeStep {
@@ -51,6 +52,9 @@ struct PreRecipe {
     "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| "              \
     "?[\\p{P}\\p{S}]+"
 #define DEEPSEEK_OLD_CJK "[\u4e00-\u9fa5\u0800-\u4e00\uac00-\ud7ff]+"
+#define AFMOE_ASIAN                                                                                                    \
+    "[\u4e00-\u9fff\u3400-\u4dbf\uf900-\ufaff\u3040-\u309f\u30a0-\u30ff\uff65-\uff9f\u2f00-\u2fdf\u0e40-\u0e7f"        \
+    "\u0e80-\u0eff\u1780-\u17ff\u1000-\u109f\uaa60-\uaa7f\ua9e0-\ua9ff\uac00-\ud7af\u1100-\u11ff]+"
 #define BLOOM " ?[^(\\s|[.,!?\u2026\u3002\uff0c\u3001\u0964\u06d4\u060c])]+"
 /* The alphabetic scripts with case, as DeepSeek LLM lists them. */
 #define CASED_LETTERS                                                                                                  \
@@ -77,7 +81,8 @@ static const PreRecipe recipes[] = {
     {" llama-bpe llama3 llama-v3 falcon3 falcon-h1 pixtral midm-2.0 lfm2 jina-v5-nano ",
      IGNORE_MERGES | ADD_BOS,
      {{RECIPE_SPLIT, CL100K("\\p{N}{1,3}")}}},
-    {" dbrx smaug-bpe glm4 chatglm-bpe ", 0, {{RECIPE_SPLIT, CL100K("\\p{N}{1,3}")}}},
+    {" glm4 glm5 ", IGNORE_MERGES, {{RECIPE_SPLIT, CL100K("\\p{N}{1,3}")}}},
+    {" dbrx smaug-bpe chatglm-bpe ", 0, {{RECIPE_SPLIT, CL100K("\\p{N}{1,3}")}}},
     {" minicpm5 ", IGNORE_MERGES, {{RECIPE_SPLIT, "\\p{N}{1,3}"}, {RECIPE_SPLIT, CL100K("\\p{N}+")}}},
     {" qwen2 deepseek-r1-qwen kormo f2llmv2 megrez hunyuan ", NFC, {{RECIPE_SPLIT, CL100K("\\p{N}")}}},
     {" stablelm2 solar-open grok-2 ", 0, {{RECIPE_SPLIT, CL100K("\\p{N}")}}},
@@ -98,6 +103,9 @@ static const PreRecipe recipes[] = {
     {" deepseek-v3 hunyuan-dense joyai-llm hy_v4 ",
      0,
      {{RECIPE_SPLIT, "\\p{N}{1,3}"}, {RECIPE_SPLIT, DEEPSEEK_CJK}, {RECIPE_SPLIT, DEEPSEEK_WORDS "[\\r\\n]*|" SPACES}}},
+    {" afmoe ",
+     0,
+     {{RECIPE_DIGIT_GROUPS, NULL}, {RECIPE_SPLIT, AFMOE_ASIAN}, {RECIPE_SPLIT, DEEPSEEK_WORDS "[\\r\\n]*|" SPACES}}},
     {" spark2_5 ",
      0,
      {{RECIPE_SPLIT, "\\p{N}{1,3}"},
@@ -175,7 +183,7 @@ const PreRecipe *pre_recipe_find(const char *name, size_t length)
     return NULL;
 }
 
-/* What a step other than RECIPE_SPLIT and RECIPE_BYTE_CHARS looks for, and what becomes of it. */
+/* The class that a step stands for, and what becomes of its members. */
 static const struct {
     unsigned property;
     SplitBehavior behavior;
@@ -190,12 +198,15 @@ ImpStatus pre_recipe_apply(const PreRecipe *recipe, PatternCompiler *compiler, P
 {
     for (const RecipeStep *step = recipe->steps; step < recipe->steps + RECIPE_MAX_STEPS && step->kind != RECIPE_END;
          step++) {
-        PreStep *added = pre_add_step(pre, step->kind == RECIPE_BYTE_CHARS ? PRE_BYTE_CHARS : PRE_SPLIT);
+        PreStep *added = pre_add_step(pre, step->kind == RECIPE_BYTE_CHARS     ? PRE_BYTE_CHARS
+                                           : step->kind == RECIPE_DIGIT_GROUPS ? PRE_DIGIT_GROUPS
+                                                                               : PRE_SPLIT);
         if (added == NULL) return IMP_ERR_LIMIT;
         added->behavior = SPLIT_ISOLATED;
+        added->unicode = compiler->unicode;
         if (step->kind == RECIPE_SPLIT) {
             IMP_TRY(pattern_regex(compiler, step->pattern, strlen(step->pattern), &added->pattern));
-        } else if (step->kind != RECIPE_BYTE_CHARS) {
+        } else if (added->kind == PRE_SPLIT) {
             added->pattern = pattern_class(compiler->unicode, 0, classes[step->kind].property);
             added->behavior = classes[step->kind].behavior;
         }

@@ -161,6 +161,47 @@ static ImpStatus fixed_length(const Run *run, size_t step, Piece piece)
     return IMP_OK;
 }
 
+/* A piece begins with each character of another script; what stands before the first one that has any is lost, as in
+ * the reference. */
+static ImpStatus scripts(const Run *run, size_t step, Piece piece)
+{
+    unsigned last = 0;
+    size_t start = 0;
+    for (size_t at = 0, width; at < piece.length; at += width) {
+        const unsigned script = unicode_script(utf8_decode(piece.text + at, &width));
+        if (script == 0 || script == last) continue;
+        if (last != 0) IMP_TRY(emit(run, step, piece, start, at));
+        last = script;
+        start = at;
+    }
+    return last == 0 ? IMP_OK : emit(run, step, piece, start, piece.length);
+}
+
+static ImpStatus digit_groups(const Run *run, size_t step, Piece piece)
+{
+    const UnicodeTable *unicode = run->pre->steps[step].unicode;
+    size_t done = 0, at = 0, width;
+    while (at < piece.length) {
+        const size_t start = at;
+        size_t digits = 0;
+        for (; at < piece.length; at += width, digits++) {
+            if (!unicode_in(unicode_flags(unicode, utf8_decode(piece.text + at, &width)), GC_BIT(GC_ND))) break;
+        }
+        if (digits == 0) {
+            at += width;
+            continue;
+        }
+        IMP_TRY(emit(run, step, piece, done, start));
+        for (size_t end = done = start; digits > 0; digits--) {
+            end += utf8_width(piece.text[end]);
+            if (digits % 3 != 1) continue;
+            IMP_TRY(emit(run, step, piece, done, end));
+            done = end;
+        }
+    }
+    return emit(run, step, piece, done, piece.length);
+}
+
 static ImpStatus run_step(const Run *run, size_t step, Piece piece)
 {
     if (step == run->pre->count) return run->sink(run->user, piece.text, piece.length);
@@ -172,6 +213,10 @@ static ImpStatus run_step(const Run *run, size_t step, Piece piece)
         return metaspace(run, step, piece);
     case PRE_FIXED_LENGTH:
         return fixed_length(run, step, piece);
+    case PRE_SCRIPTS:
+        return scripts(run, step, piece);
+    case PRE_DIGIT_GROUPS:
+        return digit_groups(run, step, piece);
     case PRE_PREFIX_SPACE:
         if (piece.text[0] == ' ') return emit(run, step, piece, 0, piece.length);
         strbuf_clear(text);

@@ -23,6 +23,8 @@ typedef enum PreStepKind {
     PRE_BYTE_CHARS,   /* bytes become characters of the byte-level alphabet: ByteLevel */
     PRE_METASPACE,    /* spaces become `replacement`, and one may come in front; the split is a step of its own */
     PRE_FIXED_LENGTH, /* pieces of `length` characters */
+    PRE_SCRIPTS,      /* where the script changes: UnicodeScripts */
+    PRE_DIGIT_GROUPS, /* decimal digits in groups of three, counted from the end of their run */
 } PreStepKind;
 
 typedef struct PreStep {
@@ -33,6 +35,7 @@ typedef struct PreStep {
     char replacement[5];
     PrependScheme prepend;
     size_t length;
+    const UnicodeTable *unicode; /* PRE_DIGIT_GROUPS */
 } PreStep;
 
 enum { PRE_MAX_STEPS = 32 };

@@ -24,6 +24,15 @@ static const LowerRun lower_runs[] = {
 #include "text/tokenizer/lowercase_runs.inc"
 };
 
+typedef struct ScriptRun {
+    uint32_t first;
+    uint32_t script;
+} ScriptRun;
+
+static const ScriptRun script_runs[] = {
+#include "text/tokenizer/script_runs.inc"
+};
+
 enum { N_RUNS = sizeof runs / sizeof runs[0], PAGE = 1 << UNICODE_PAGE_BITS };
 
 ImpStatus unicode_table_create(Arena *arena, const UnicodeTable **out)
@@ -84,4 +93,18 @@ size_t unicode_lower(const UnicodeTable *table, uint32_t code_point, uint32_t ou
         break;
     }
     return 1;
+}
+
+unsigned unicode_script(uint32_t code_point)
+{
+    size_t low = 0, high = sizeof script_runs / sizeof script_runs[0];
+    while (high - low > 1) {
+        const size_t middle = low + (high - low) / 2;
+        if (script_runs[middle].first <= code_point) {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    return script_runs[low].script;
 }

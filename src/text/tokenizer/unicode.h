@@ -100,6 +100,10 @@ static inline unsigned unicode_flags(const UnicodeTable *table, uint32_t code_po
 /* Writes the lower case, one or two characters, and returns their number. */
 size_t unicode_lower(const UnicodeTable *table, uint32_t code_point, uint32_t out[2]);
 
+/* A number for the script that the pre-tokenizer UnicodeScripts sees: equal for equal scripts, 0 for what belongs to
+ * any. Hiragana and Katakana are Han to it. */
+unsigned unicode_script(uint32_t code_point);
+
 static inline bool unicode_in(unsigned flags, uint32_t categories)
 {
     return (categories >> (flags & GC_MASK) & 1) != 0;
