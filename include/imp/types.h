@@ -37,8 +37,8 @@ typedef enum ImpFormat {
 /* In place of a length: the text ends at its NUL. */
 #define IMP_NUL_TERMINATED ((size_t)-1)
 
-/* Long work reports here now and then: `done` of `total` units (bytes of weights, tokens of a prompt) of `what`, one of
- * "load" and "prompt". Returning false cancels: the running call ends with IMP_ERR_CANCELLED. */
+/* Long work reports here now and then: `done` of `total` units of `what`, which is "prompt" (tokens), or "load", "re-laying
+ * weights" or "uploading weights" (bytes). Returning false cancels: the running call ends with IMP_ERR_CANCELLED. */
 typedef bool ImpProgressCallback(void *user, const char *what, uint64_t done, uint64_t total);
 
 /* Receives text as it is generated: whole UTF-8 characters, `length` bytes and a NUL after them. Returning false ends

@@ -174,7 +174,7 @@ def old_style(config):
     if rope["rope_type"] == "default":
         config["rope_scaling"] = None
     else:
-        if rope["rope_type"] in ("linear", "yarn"):
+        if rope["rope_type"] in ("linear", "yarn") and "rope_local_base_freq" not in config:
             rope["type"] = rope.pop("rope_type")
         config["rope_scaling"] = rope
     if config["model_type"] == "qwen2":

@@ -347,7 +347,7 @@ def main():
     parser.add_argument("--each", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--keep", type=Path)
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     program, wrong, refused, worst = arguments.build / "bin/imp-cli", [], collections.Counter(), collections.Counter()
     compared = 0
     with tempfile.TemporaryDirectory() as scratch:

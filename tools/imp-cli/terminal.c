@@ -159,11 +159,12 @@ enum { BAR_CELLS = 30 };
 /* What is being done, in people's words, and the unit of its numbers. */
 static void describe_progress(const char *what, uint64_t done, uint64_t total, char *text, size_t size)
 {
-    if (strcmp(what, "load") == 0) {
-        (void)snprintf(text, size, "loading %.2f of %.2f GB", (double)done * 1e-9, (double)total * 1e-9);
-    } else {
-        (void)snprintf(text, size, "reading the %s: %llu of %llu tokens", what, (unsigned long long)done,
+    if (strcmp(what, "prompt") == 0) {
+        (void)snprintf(text, size, "reading the prompt: %llu of %llu tokens", (unsigned long long)done,
                        (unsigned long long)total);
+    } else {
+        (void)snprintf(text, size, "%s: %.2f of %.2f GB", strcmp(what, "load") == 0 ? "loading" : what,
+                       (double)done * 1e-9, (double)total * 1e-9);
     }
 }
 
@@ -182,15 +183,14 @@ bool progress_draw(void *user, const char *what, uint64_t done, uint64_t total)
     }
     if (now - terminal.bar_start < 0.25) return true; /* what is done soon needs no bar */
     const double share = (double)done / (double)total;
-    char text[128], bar[BAR_CELLS + 1];
+    char text[128], bar[BAR_CELLS + 1], line[256];
     describe_progress(what, done, total, text, sizeof text);
     for (int i = 0; i < BAR_CELLS; i++) bar[i] = i < (int)(share * BAR_CELLS) ? '#' : '.';
     bar[BAR_CELLS] = '\0';
-    if (terminal_width() > BAR_CELLS + 50) {
-        (void)fprintf(stderr, "\r\x1b[K[%s] %3.0f %%  %s", bar, share * 100, text);
-    } else {
-        (void)fprintf(stderr, "\r\x1b[K%3.0f %%", share * 100);
-    }
+    const int room = terminal_width() - 1; /* a line that wrapped could not be cleared */
+    int length = snprintf(line, sizeof line, "[%s] %3.0f %%  %s", bar, share * 100, text);
+    if (length > room) length = snprintf(line, sizeof line, "%3.0f %%  %s", share * 100, text);
+    (void)fprintf(stderr, "\r\x1b[K%.*s", length < room ? length : room, line);
     (void)fflush(stderr);
     terminal.bar_visible = true;
     return true;

@@ -50,8 +50,7 @@ static ImpStatus build_attention(Builder *builder, int32_t i, const ClassDefault
     bool windowed;
     IMP_TRY(builder_attention_sizes(builder, i, defaults, out));
     IMP_TRY(read_scale(builder, out));
-    IMP_TRY(builder_windowed(builder, i, hparams_either(hparams, "_sliding_window_pattern", "sliding_window_pattern"),
-                             6, &windowed));
+    IMP_TRY(builder_windowed(builder, i, "sliding_window_pattern", 6, &windowed));
     if (windowed)
         IMP_TRY(hparams_int(hparams, "attention.sliding_window", "sliding_window",
                             builder->gguf || hparams_is_null(hparams, "sliding_window") ? 0 : 4096, 0, INT32_MAX,

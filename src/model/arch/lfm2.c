@@ -15,6 +15,8 @@ static const AttentionNames attention_names = {
     .k_norm = {"blk.*.attn_k_norm", "layers.*.self_attn.k_layernorm"},
 };
 
+static const TensorName conv_in = {"blk.*.shortconv.in_proj", "layers.*.conv.in_proj"};
+
 static const DenseNames dense_names = {
     .gate = {"blk.*.ffn_gate", "layers.*.feed_forward.w1"},
     .up = {"blk.*.ffn_up", "layers.*.feed_forward.w3"},
@@ -32,26 +34,19 @@ static const ExpertNames expert_names = {
     .gate_up_stack = {NULL, "layers.*.feed_forward.experts.gate_up_proj"},
 };
 
-/* Which layers attend: GGUF says it by the number of key-value heads, Hugging Face by layer_types or full_attn_idxs. */
-static ImpStatus is_attention(const Builder *builder, int32_t i, bool *out)
+/* Which layers attend: GGUF says it by their tensors (and by having no key-value heads in the others), Hugging Face by
+ * layer_types or full_attn_idxs. */
+static bool is_attention(const Builder *builder, int32_t i)
 {
     const Hparams *hparams = &builder->hparams;
-    if (builder->gguf) {
-        int32_t n_kv_heads;
-        IMP_TRY(hparams_int_at(hparams, "attention.head_count_kv", NULL, i, HPARAMS_REQUIRED, 0, 4096, &n_kv_heads));
-        *out = n_kv_heads > 0;
-        return IMP_OK;
-    }
+    if (builder->gguf) return !builder_has(builder, at_layer(conv_in, i), ".weight");
     const char *type = json_string_value(json_array_get(hparams_json(hparams, "layer_types"), (size_t)i));
-    if (type != NULL) {
-        *out = strcmp(type, "full_attention") == 0;
-        return IMP_OK;
-    }
+    if (type != NULL) return strcmp(type, "conv") != 0;
     const json_t *indices = hparams_json(hparams, "full_attn_idxs");
-    *out = indices == NULL;
+    bool found = indices == NULL;
     for (size_t j = 0; j < json_array_size(indices); j++)
-        *out = *out || json_integer_value(json_array_get(indices, j)) == i;
-    return IMP_OK;
+        found = found || json_integer_value(json_array_get(indices, j)) == i;
+    return found;
 }
 
 static ImpStatus build_attention(Builder *builder, int32_t i, const ClassDefaults *defaults, Layer *layer)
@@ -77,7 +72,7 @@ static ImpStatus build_short_conv(Builder *builder, int32_t i, Layer *layer)
     conv->channels = n_embd;
     IMP_TRY(hparams_int(&builder->hparams, "shortconv.l_cache", "conv_L_cache", builder->gguf ? HPARAMS_REQUIRED : 3, 1,
                         64, &conv->width));
-    const TensorPlace in = at_layer((TensorName){"blk.*.shortconv.in_proj", "layers.*.conv.in_proj"}, i);
+    const TensorPlace in = at_layer(conv_in, i);
     const TensorPlace taps = at_layer((TensorName){"blk.*.shortconv.conv", "layers.*.conv.conv"}, i);
     const TensorPlace out = at_layer((TensorName){"blk.*.shortconv.out_proj", "layers.*.conv.out_proj"}, i);
     IMP_TRY(builder_matrix(builder, in, 3 * (int64_t)n_embd, n_embd, REQUIRED, &conv->in_proj));
@@ -127,13 +122,12 @@ ImpStatus arch_build_lfm2(Builder *builder)
                         &n_dense));
     for (int32_t i = 0; i < model->n_layers; i++) {
         Layer *layer = &model->layers[i];
-        bool attention;
         IMP_TRY(builder_norm(builder, at_layer((TensorName){"blk.*.attn_norm", "layers.*.operator_norm"}, i),
                              model->n_embd, &layer->mixer_norm));
         IMP_TRY(builder_norm(builder, at_layer((TensorName){"blk.*.ffn_norm", "layers.*.ffn_norm"}, i), model->n_embd,
                              &layer->ffn_norm));
-        IMP_TRY(is_attention(builder, i, &attention));
-        IMP_TRY(attention ? build_attention(builder, i, defaults, layer) : build_short_conv(builder, i, layer));
+        IMP_TRY(is_attention(builder, i) ? build_attention(builder, i, defaults, layer)
+                                         : build_short_conv(builder, i, layer));
         if (moe && i >= n_dense) {
             IMP_TRY(build_experts(builder, i, layer));
             continue;
