@@ -217,7 +217,7 @@ static const ImpSettingInfo entries[] = {
     STRING("generation.chat_template_file", "",
            "File with a Jinja chat template, used unless generation.chat_template is none."),
     CHOICE("generation.tool_format", "auto",
-           "auto|harmony|qwen3_coder|glm|deepseek_v3|deepseek_v31|gemma4|function_gemma|mistral|mistral_json|nemotron|"
+           "auto|harmony|qwen3_coder|glm|deepseek_v3|deepseek_v31|deepseek_v32|gemma4|function_gemma|mistral|mistral_json|nemotron|"
            "lfm2|granite|hermes|llama4|llama3|gemma3|json",
            "", "How the model writes calls of tools. auto: by its chat template, or else by its vocabulary."),
     BOOL("generation.force_bos", "false",

@@ -40,7 +40,7 @@ ANTHROPIC_TOOLS = [
 QUESTION = [{"role": "user", "content": "What will the weather be in Paris this week?"}]
 NAMED = {"type": "function", "function": {"name": "get_weather"}}
 FORMATS = (
-    "harmony qwen3_coder glm deepseek_v3 deepseek_v31 gemma4 function_gemma mistral mistral_json nemotron lfm2 granite hermes "
+    "harmony qwen3_coder glm deepseek_v3 deepseek_v31 deepseek_v32 gemma4 function_gemma mistral mistral_json nemotron lfm2 granite hermes "
     "llama4 llama3 gemma3 json"
 ).split()
 
@@ -162,6 +162,21 @@ def test_openai_several_calls_and_choices(small_client):
             assert_valid(call.function.name, json.loads(call.function.arguments))
 
 
+@pytest.mark.parametrize("inner", [True, False], ids=["chat", "flat"])
+def test_openai_allowed_tools(small_client, inner):
+    function = {"name": "search"}
+    allowed = {"mode": "required", "tools": [{"type": "function", "function": function} if inner else {"type": "function", **function}]}
+    choice = {"type": "allowed_tools", "allowed_tools": allowed} if inner else {"type": "allowed_tools", **allowed}
+    for seed in range(3):
+        reply = small_client.chat.completions.create(
+            model="any", messages=QUESTION, tools=OPENAI_TOOLS, tool_choice=choice, temperature=1.2, seed=seed, max_tokens=300,
+            parallel_tool_calls=False,
+        )
+        (call,) = reply.choices[0].message.tool_calls
+        assert call.function.name == "search"
+        assert_valid("search", json.loads(call.function.arguments))
+
+
 def test_openai_async(small_server):
     async def one(client, seed):
         reply = await client.chat.completions.create(
@@ -184,6 +199,10 @@ def test_openai_async(small_server):
         ("tool_choice", "sometimes", "tool_choice"),
         ("tool_choice", {"type": "function", "function": {"name": "format_disk"}}, "tool_choice"),
         ("tool_choice", {"type": "function"}, "tool_choice"),
+        ("tool_choice", {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [{"type": "function", "function": {"name": "x"}}]}},
+         "tool_choice"),
+        ("tool_choice", {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": []}}, "tool_choice"),
+        ("tool_choice", {"type": "allowed_tools", "allowed_tools": {"tools": [OPENAI_TOOLS[0]]}}, "tool_choice"),
         ("tools", [{"type": "function", "function": {"description": "nameless"}}], "tools"),
         ("tools", [{"type": "retrieval"}], "tools"),
         ("tools", "all", "tools"),

@@ -57,7 +57,44 @@ static void choose_none(ToolUse *out)
 
 /* ---- OpenAI ---- */
 
-/* "none", "auto", "required" or {"type": "function", "function": {"name": …}}. */
+/* The name in {"type": "function", "function": {"name": …}}, or in the same without the inner object. */
+static const json_t *function_name(const json_t *entry)
+{
+    const json_t *function = json_object_get(entry, "function");
+    return json_object_get(function != NULL ? function : entry, "name");
+}
+
+/* {"type": "allowed_tools", "allowed_tools": {"mode": "auto" or "required", "tools": […]}}: the other tools are not offered at all. */
+static void choose_some(Fields *fields, const json_t *choice, ToolUse *out)
+{
+    const json_t *inner = json_object_get(choice, "allowed_tools");
+    const json_t *some = inner != NULL ? inner : choice, *wanted = json_object_get(some, "tools");
+    const char *mode = json_string_value(json_object_get(some, "mode"));
+    json_t *kept = json_array();
+    for (size_t i = 0; i < json_array_size(wanted) && fields_good(fields); i++) {
+        const char *name = json_string_value(function_name(json_array_get(wanted, i)));
+        if (name == NULL || !is_offered(out->list, name))
+            fields_fail(fields, "tool_choice", "tool_choice: there is no tool named %.128s in tools", name != NULL ? name : "(none)");
+    }
+    for (size_t i = 0; i < json_array_size(out->list); i++) {
+        json_t *tool = json_array_get(out->list, i);
+        const char *name = json_string_value(function_name(tool));
+        for (size_t k = 0; k < json_array_size(wanted) && name != NULL; k++) {
+            const char *entry = json_string_value(function_name(json_array_get(wanted, k)));
+            if (entry == NULL || strcmp(entry, name) != 0) continue;
+            (void)json_array_append(kept, tool);
+            break;
+        }
+    }
+    if (mode == NULL || (strcmp(mode, "auto") != 0 && strcmp(mode, "required") != 0))
+        fields_fail(fields, "tool_choice", "tool_choice.allowed_tools.mode must be auto or required");
+    else if (json_array_size(kept) == 0 && fields_good(fields)) fields_fail(fields, "tool_choice", "tool_choice allows no tool");
+    else if (strcmp(mode, "required") == 0) out->rules.choice = IMP_TOOL_CHOICE_REQUIRED;
+    json_decref(out->list);
+    out->list = kept;
+}
+
+/* "none", "auto", "required", {"type": "function", "function": {"name": …}} or {"type": "allowed_tools", …}. */
 static void read_openai_choice(Fields *fields, ToolUse *out)
 {
     const json_t *choice = json_object_get(fields->object, "tool_choice");
@@ -70,9 +107,11 @@ static void read_openai_choice(Fields *fields, ToolUse *out)
     else if (word != NULL && strcmp(word, "required") == 0) out->rules.choice = IMP_TOOL_CHOICE_REQUIRED;
     else if (type != NULL && strcmp(type, "function") == 0)
         choose_one(fields, json_object_get(json_object_get(choice, "function"), "name"), out);
+    else if (type != NULL && strcmp(type, "allowed_tools") == 0) choose_some(fields, choice, out);
     else if (!is_auto)
         fields_fail(fields, "tool_choice",
-                    "tool_choice must be none, auto, required or {\"type\": \"function\", \"function\": {\"name\": …}}");
+                    "tool_choice must be none, auto, required, {\"type\": \"function\", \"function\": {\"name\": …}} or "
+                    "{\"type\": \"allowed_tools\", \"allowed_tools\": {\"mode\": …, \"tools\": […]}}");
 }
 
 void tool_use_read_openai(const Server *server, Fields *fields, ToolUse *out)

@@ -25,6 +25,7 @@ typedef struct ArgumentReader {
     ArgumentSyntax syntax;
     const OfferedTool *tool;
     int mode;                               /* of the syntax */
+    int value_mode;                         /* ARGUMENTS_TAGGED: what the text says that the value is; 0: nothing */
     char string_end;                        /* the quote that ends the string at hand; 0: the format's */
     bool escaped, member_follows, string_is_key;
     uint32_t depth, n_positional;

@@ -1,7 +1,7 @@
 /*
  * argument_tagged.c - each argument between tags: <parameter=city>\nOslo\n</parameter>.
  *
- * What a value means is not in the text but in the tool's schema: a parameter that is declared a string is taken as it stands and
+ * What a value means is mostly not in the text (one format says it there) but in the tool's schema: a parameter that is declared a string is taken as it stands and
  * handed on while it comes (one that has to satisfy more may stand in quotes, as constraints have it); of any other the whole text decides
  * whether it is JSON, a Python literal or a string after all.
  */
@@ -56,8 +56,14 @@ static size_t at_between(ArgumentReader *reader, const char *text, size_t length
 
 static size_t at_key(ArgumentReader *reader, const char *text, size_t length, bool last, StrBuf *out, ArgumentStatus *status)
 {
+    const char *json_mark = reader->format->key_end_json;
     size_t used = 0;
-    const LiteralMatch end = literal_match(reader->format->key_end, text, length, &used);
+    LiteralMatch end = literal_match(reader->format->key_end, text, length, &used);
+    reader->value_mode = json_mark == NULL ? TAGGED_START : TAGGED_TEXT;
+    if (json_mark != NULL && end == LITERAL_NO) {
+        end = literal_match(json_mark, text, length, &used);
+        reader->value_mode = TAGGED_VALUE;
+    }
     if (end == LITERAL_MORE && !last) return 0;
     if (end != LITERAL_YES) {
         if (reader->word.length == ARGUMENT_MAX_KEY) *status = ARGUMENT_BROKEN;
@@ -80,7 +86,8 @@ static size_t at_opened(ArgumentReader *reader, char byte, StrBuf *out)
     static const int modes[] = {
         [PARAMETER_ANY] = TAGGED_VALUE, [PARAMETER_STRING] = TAGGED_STRING, [PARAMETER_TEXT] = TAGGED_TEXT};
     const char *key = reader->word.data != NULL ? reader->word.data : "";
-    reader->mode = modes[tool_parameter_kind(reader->tool, key, reader->word.length)];
+    reader->mode = reader->value_mode;
+    if (reader->mode == TAGGED_START) reader->mode = modes[tool_parameter_kind(reader->tool, key, reader->word.length)];
     if (reader->mode == TAGGED_TEXT) strbuf_putc(out, '"');
     strbuf_clear(&reader->word);
     return byte == '\n' && ends_line(reader->format->key_end);

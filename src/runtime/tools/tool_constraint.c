@@ -32,7 +32,7 @@ typedef struct Composer {
 /* The special token that the text begins with; -1: none. */
 static int32_t special_at(const Tokenizer *tokenizer, const char *text, size_t *length)
 {
-    if (tokenizer == NULL || (text[0] != '<' && text[0] != '[')) return -1;
+    if (tokenizer == NULL || (text[0] != '<' && text[0] != '[' && (unsigned char)text[0] < 0xc0)) return -1;
     size_t n = strlen(text);
     for (n = n < MAX_TOKEN_TEXT ? n : MAX_TOKEN_TEXT; n > 2; n--) {
         const int32_t id = tokenizer_find(tokenizer, text, n);
@@ -43,9 +43,17 @@ static int32_t special_at(const Tokenizer *tokenizer, const char *text, size_t *
     return -1;
 }
 
-bool tool_format_has_special(const ToolFormat *format, const Tokenizer *tokenizer)
+static bool has_special(const Tokenizer *tokenizer, const char *text)
 {
     size_t length = 0;
+    for (; *text != '\0'; text++) {
+        if (special_at(tokenizer, text, &length) >= 0) return true;
+    }
+    return false;
+}
+
+bool tool_format_has_special(const ToolFormat *format, const Tokenizer *tokenizer)
+{
     const char *texts[TOOL_MAX_FORMS * 3 + 3] = {format->quote, format->think_open, format->think_close};
     size_t n = 3;
     for (size_t i = 0; i < TOOL_MAX_FORMS && format->forms[i].call != NULL; i++) {
@@ -54,8 +62,7 @@ bool tool_format_has_special(const ToolFormat *format, const Tokenizer *tokenize
         texts[n++] = format->forms[i].after_name;
     }
     for (size_t i = 0; i < n; i++)
-        for (const char *c = texts[i]; c != NULL && *c != '\0'; c++)
-            if (special_at(tokenizer, c, &length) >= 0) return true;
+        if (texts[i] != NULL && has_special(tokenizer, texts[i])) return true;
     return false;
 }
 
@@ -111,9 +118,8 @@ static ImpStatus make_literal(Composer *composer, const char *text, ConstraintPa
  * either: who reads the text could not tell it from the token. */
 static ImpStatus text_until_one_of(Composer *composer, const char *const *marks, size_t n, ConstraintPart *out)
 {
-    size_t length = 0;
     ConstraintPart parts[2];
-    if (special_at(composer->tokenizer, marks[0], &length) < 0)
+    if (!has_special(composer->tokenizer, marks[0]))
         return constraint_add_text_until(composer->builder, marks, n, 0, out);
     IMP_TRY(constraint_add_text_without(composer->builder, marks, n, &parts[0]));
     IMP_TRY(literal(composer, marks[0], &parts[1]));
@@ -179,7 +185,7 @@ static bool is_required(const OfferedTool *tool, const char *name)
 /* Names can be written in this syntax as they are. */
 static bool is_writable(const ToolFormat *format, ArgumentSyntax syntax, const char *name)
 {
-    const char *barred = syntax == ARGUMENTS_TAGGED ? "<>\n" : "\"'{}[](),:=< \t\n";
+    const char *barred = syntax == ARGUMENTS_TAGGED ? "<>\"\n" : "\"'{}[](),:=< \t\n";
     return name[0] != '\0' && strpbrk(name, barred) == NULL && strlen(name) < 256 &&
            (format->quote == NULL || strstr(name, format->quote) == NULL) && (name[0] < '0' || name[0] > '9') && name[0] != '-';
 }
@@ -252,6 +258,13 @@ static ImpStatus value_part(Composer *composer, ArgumentSyntax syntax, const Off
     return sequence(composer, parts, 2, out);
 }
 
+/* Behind a parameter's name. */
+static const char *key_end(const ToolFormat *format, const OfferedTool *tool, const char *name)
+{
+    const bool is_text = tool_parameter_kind(tool, name, strlen(name)) == PARAMETER_TEXT;
+    return format->key_end_json != NULL && !is_text ? format->key_end_json : format->key_end;
+}
+
 /* A parameter with its name. */
 static ImpStatus parameter_part(Composer *composer, ArgumentSyntax syntax, const OfferedTool *tool, const char *name,
                                 ConstraintPart *out)
@@ -264,7 +277,7 @@ static ImpStatus parameter_part(Composer *composer, ArgumentSyntax syntax, const
                         format->name);
     IMP_TRY(literal(composer, tagged ? format->key_open : "", &parts[0]));
     IMP_TRY(constraint_add_text(composer->builder, name, strlen(name), &parts[1]));
-    IMP_TRY(literal(composer, tagged ? format->key_end : syntax == ARGUMENTS_PYTHON ? "=" : ":", &parts[2]));
+    IMP_TRY(literal(composer, tagged ? key_end(format, tool, name) : syntax == ARGUMENTS_PYTHON ? "=" : ":", &parts[2]));
     IMP_TRY(value_part(composer, syntax, tool, name, &parts[3]));
     return sequence(composer, parts, 4, out);
 }

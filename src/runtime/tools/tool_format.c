@@ -37,6 +37,12 @@ static const ToolFormat formats[] = {
      .key_open = "<arg_key>", .key_end = "</arg_key>\n<arg_value>", .value_end = "</arg_value>\n",
      .forms = {{.open = "", .close = "", .call = "<tool_call>", .call_end = "</tool_call>", .between = "\n",
                 .after_name = "\n", .arguments = ARGUMENTS_TAGGED}}},
+    {.name = "deepseek_v32", /* DeepSeek V3.2 */
+     .signs = {"｜DSML｜"},
+     .key_open = "<｜DSML｜parameter name=\"", .key_end = "\" string=\"true\">", .key_end_json = "\" string=\"false\">",
+     .value_end = "</｜DSML｜parameter>\n",
+     .forms = {{.open = "<｜DSML｜function_calls>\n", .close = "\n</｜DSML｜function_calls>", .call = "<｜DSML｜invoke name=\"",
+                .call_end = "</｜DSML｜invoke>", .between = "\n", .after_name = "\">\n", .arguments = ARGUMENTS_TAGGED}}},
     {.name = "deepseek_v3", /* DeepSeek V3, R1 */
      .signs = {"<｜tool▁calls▁begin｜>", "```json"},
      .forms = {DEEPSEEK_FORM("function<｜tool▁sep｜>", "\n```json\n", "\n```"), DEEPSEEK_FORM("", "<｜tool▁sep｜>", "")}},

@@ -34,6 +34,7 @@ typedef struct ToolFormat {
     const char *signs[TOOL_MAX_SIGNS]; /* a template that holds all of these, or a vocabulary */
     const char *arguments_key;         /* of the JSON object, where it is one */
     const char *key_open, *key_end, *value_end; /* ARGUMENTS_TAGGED: around a parameter's name, behind its value */
+    const char *key_end_json;          /* the second instead, where the value is JSON: then key_end stands before text as it is */
     const char *quote;                 /* ARGUMENTS_BARE */
     const char *think_open, *think_close; /* reasoning apart from the answer, where it is not <think> */
     bool channels;                     /* the answer is a list of messages on channels */

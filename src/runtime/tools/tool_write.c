@@ -46,7 +46,8 @@ static void put_arguments(const ToolFormat *format, ArgumentSyntax syntax, const
         first = false;
         strbuf_puts(out, tagged ? format->key_open : marks[syntax].before_key);
         strbuf_puts(out, key);
-        strbuf_puts(out, tagged ? format->key_end : marks[syntax].after_key);
+        const bool is_json = format->key_end_json != NULL && !json_is_string(value);
+        strbuf_puts(out, !tagged ? marks[syntax].after_key : is_json ? format->key_end_json : format->key_end);
         put_value(format, syntax, value, out);
         strbuf_puts(out, tagged ? format->value_end : marks[syntax].after_value);
     }
