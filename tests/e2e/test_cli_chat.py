@@ -114,6 +114,13 @@ def test_commands(chat):
     assert answers(chat("//quit")) != ""  # a message that begins with a slash
 
 
+def test_quiet_still_answers_commands(chat):
+    done = chat("/set top_k", "/nothing", "/stats", "/reset", "hello", flags=["--quiet"])
+    told = done.stderr.splitlines()
+    assert told[0] == "sampling.top_k = 40" and told[1].startswith("there is no command /nothing")
+    assert told[2].startswith("context: 0 of ") and len(told) == 3
+
+
 def test_a_message_that_does_not_fit_leaves_the_conversation(chat):
     small = ["--max-seq-len", "64"]
     done = chat("a" * 100, "hello", flags=small)

@@ -123,7 +123,7 @@ static void take_answer(Chat *chat, ImpStatus status)
         chat->leave = true;
     } else {
         session_dump_tokens(chat->session);
-        generate_report(chat->session);
+        generate_report(chat->session, false);
     }
 }
 

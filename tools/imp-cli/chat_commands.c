@@ -44,9 +44,9 @@ void chat_command(Chat *chat, const char *line)
     for (size_t i = 0; i < COMMAND_COUNT; i++) {
         if (strlen(commands[i].name) != length || memcmp(commands[i].name, line, length) != 0) continue;
         if (commands[i].argument[0] == '\0' && argument[0] != '\0') {
-            note("%s takes nothing behind it", commands[i].name);
+            tell("%s takes nothing behind it", commands[i].name);
         } else if (strcmp(commands[i].argument, "FILE") == 0 && argument[0] == '\0') {
-            note("%s expects the name of a file", commands[i].name);
+            tell("%s expects the name of a file", commands[i].name);
         } else {
             commands[i].run(chat, argument);
         }
@@ -54,7 +54,7 @@ void chat_command(Chat *chat, const char *line)
     }
     char name[64];
     (void)snprintf(name, sizeof name, "%.*s", (int)length, line);
-    note("there is no command %s; the nearest is %s. A message that begins with a slash is written //", name,
+    tell("there is no command %s; the nearest is %s. A message that begins with a slash is written //", name,
          imp_nearest_name(name, chat_command_names()));
 }
 
@@ -65,9 +65,9 @@ static void run_help(Chat *chat, const char *argument)
     for (size_t i = 0; i < COMMAND_COUNT; i++) {
         char usage[64];
         (void)snprintf(usage, sizeof usage, "%s %s", commands[i].name, commands[i].argument);
-        note("  %-22s %s", usage, commands[i].help);
+        tell("  %-22s %s", usage, commands[i].help);
     }
-    note("A line that ends in \\ goes on in the next; lines between two lines of \"\"\" are one message.\n"
+    tell("A line that ends in \\ goes on in the next; lines between two lines of \"\"\" are one message.\n"
          "Ctrl-C stops an answer, Ctrl-D leaves.");
 }
 
@@ -87,8 +87,8 @@ static void run_system(Chat *chat, const char *argument)
         if (imp_settings_set_string(settings, "generation.system", text) != IMP_OK) (void)fail_imp();
     }
     const char *system = imp_settings_string(settings, "generation.system");
-    note(system[0] != '\0' ? "system message: %s" : "there is no system message%s", system);
-    if (argument[0] != '\0' && !session_uses_template(chat->session)) note("without a chat template it has no effect");
+    tell(system[0] != '\0' ? "system message: %s" : "there is no system message%s", system);
+    if (argument[0] != '\0' && !session_uses_template(chat->session)) tell("without a chat template it has no effect");
 }
 
 static void run_regen(Chat *chat, const char *argument)
@@ -96,7 +96,7 @@ static void run_regen(Chat *chat, const char *argument)
     (void)argument;
     const bool answered = chat->n_turns > 0 && strcmp(chat->turns[chat->n_turns - 1].role, "assistant") == 0;
     if (chat->n_turns < (answered ? 2u : 1u)) {
-        note("there is no message to answer again");
+        tell("there is no message to answer again");
         return;
     }
     if (answered) chat_shorten(chat, chat->n_turns - 1);
@@ -118,11 +118,11 @@ static void run_stats(Chat *chat, const char *argument)
     const int32_t capacity = imp_context_capacity(chat->session->context);
     ImpStats stats = {.size = sizeof stats};
     if (imp_stats(chat->session->context, &stats) == IMP_OK && stats.stop_reason != IMP_STOP_NONE) {
-        generate_report(chat->session);
-        note("%d of the prompt's %d tokens were there already; seed %llu", stats.reused_tokens, stats.prompt_tokens,
+        generate_report(chat->session, true);
+        tell("%d of the prompt's %d tokens were there already; seed %llu", stats.reused_tokens, stats.prompt_tokens,
              (unsigned long long)stats.seed);
     }
-    note("context: %d of %d tokens, %zu messages", n_tokens, capacity, chat->n_turns);
+    tell("context: %d of %d tokens, %zu messages", n_tokens, capacity, chat->n_turns);
 }
 
 /* ---- /set ---- */
@@ -164,7 +164,7 @@ static void tell_setting(const ImpSettings *settings, const ImpSettingInfo *info
         done = done && text_puts(&value, "]");
         break;
     }
-    if (done) note("%s = %s", info->key, value.data);
+    if (done) tell("%s = %s", info->key, value.data);
     text_free(&value);
 }
 
@@ -199,7 +199,7 @@ static void change_setting(Chat *chat, const ImpSettingInfo *info, const char *v
 {
     Session *session = chat->session;
     if (info->built && !may_change(info->key)) {
-        note("%s cannot change while the program runs: give it as a flag or in imp.conf", info->key);
+        tell("%s cannot change while the program runs: give it as a flag or in imp.conf", info->key);
     } else if (imp_settings_set(session->settings, info->key, value) != IMP_OK ||
                imp_settings_apply_params(session->settings, &session->params) != IMP_OK) {
         (void)fail_imp();
@@ -223,7 +223,7 @@ static void run_set(Chat *chat, const char *argument)
     }
     const ImpSettingInfo *info = find_key(name);
     if (info == NULL) {
-        note("there is no key %s; the nearest is %s", name, nearest_key(name));
+        tell("there is no key %s; the nearest is %s", name, nearest_key(name));
     } else if (argument[length] == '\0') {
         tell_setting(settings, info);
     } else {

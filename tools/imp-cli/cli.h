@@ -110,6 +110,8 @@ int fail_usage(const char *format, ...) CLI_PRINTF(1, 2);
 int fail_imp(void);
 /* A line for people on standard error; silent under --quiet. */
 void note(const char *format, ...) CLI_PRINTF(1, 2);
+/* The same for what they asked for in so many words: never silent. */
+void tell(const char *format, ...) CLI_PRINTF(1, 2);
 
 /* ImpProgressCallback that draws a bar on a terminal, and nothing elsewhere. progress_clear wipes it out. */
 bool progress_draw(void *user, const char *what, uint64_t done, uint64_t total);
@@ -215,8 +217,8 @@ typedef struct Answer {
 
 bool generate_take_text(void *answer, const char *text, size_t length);
 
-/* generate.c: "12 tokens, 34.5 tok/s …" of the last answer, on standard error. */
-void generate_report(const Session *session);
+/* generate.c: "12 tokens, 34.5 tok/s …" of the last answer, on standard error; `asked`: under --quiet too. */
+void generate_report(const Session *session, bool asked);
 const char *generate_stop_name(ImpStopReason reason);
 
 #endif

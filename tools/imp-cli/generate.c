@@ -19,7 +19,7 @@ const char *generate_stop_name(ImpStopReason reason)
 
 static double per_second(int32_t count, double seconds) { return seconds > 0 ? count / seconds : 0; }
 
-void generate_report(const Session *session)
+void generate_report(const Session *session, bool asked)
 {
     ImpStats stats = {.size = sizeof stats};
     if (imp_stats(session->context, &stats) != IMP_OK) return;
@@ -29,9 +29,9 @@ void generate_report(const Session *session)
                       : stats.stop_reason == IMP_STOP_CONTEXT   ? "; the context is full"
                       : stats.stop_reason == IMP_STOP_CANCELLED ? "; stopped"
                                                                 : "";
-    note("%s%d tokens, %.1f tok/s (prompt: %d tokens, %.1f tok/s)%s%s", dim, stats.generated_tokens,
-         per_second(stats.generated_tokens, stats.generate_seconds), stats.prompt_tokens,
-         per_second(computed, stats.prompt_seconds), why, plain);
+    (asked ? tell : note)("%s%d tokens, %.1f tok/s (prompt: %d tokens, %.1f tok/s)%s%s", dim, stats.generated_tokens,
+                          per_second(stats.generated_tokens, stats.generate_seconds), stats.prompt_tokens,
+                          per_second(computed, stats.prompt_seconds), why, plain);
 }
 
 /* ---- what happens to the text ---- */
@@ -92,7 +92,7 @@ static int finish(const Session *session, const Answer *answer)
         (void)output_write("\n", 1);
     }
     session_dump_tokens(session);
-    if (output_status() == EXIT_OK) generate_report(session);
+    if (output_status() == EXIT_OK) generate_report(session, false);
     return code != EXIT_OK ? code : output_status();
 }
 

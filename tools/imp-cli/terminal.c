@@ -152,6 +152,14 @@ void note(const char *format, ...)
     va_end(arguments);
 }
 
+void tell(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    print_line("", format, arguments);
+    va_end(arguments);
+}
+
 /* ---- the bar ---- */
 
 enum { BAR_CELLS = 30 };
