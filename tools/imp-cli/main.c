@@ -70,6 +70,9 @@ static int run(const Options *options, ImpSettings *settings)
     if (options->version) return output_printf("imp-cli %s\n", imp_version()) ? EXIT_OK : output_status();
     if (options->print_reference != NULL) return reference_print(options->print_reference);
     start_log(options, settings);
+    const bool reads_prompt = !(options->bench || options->perplexity != NULL || options->mem_report ||
+                                options->list_devices || options->render_chat != NULL || options->check_constraint);
+    if (options->prompt != NULL && !reads_prompt) note("--prompt has no effect here: nothing is asked of the model");
     if (options->list_devices) return devices_run(options);
     if (options->render_chat != NULL) return render_run(options, settings);
     return run_model(options, settings);

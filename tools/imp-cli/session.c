@@ -316,6 +316,7 @@ int session_prompt_ids(const Session *session, Ids *ids)
     if (code == EXIT_OK && prompt.length == 0) {
         code = fail_usage("the prompt is empty: expected text behind --prompt, in its @file or on standard input");
     } else if (code == EXIT_OK && !session_uses_template(session)) {
+        if (system[0] != '\0') note("without a chat template the system message has no effect");
         code = session_text_ids(session, prompt.data, prompt.length, ids);
     } else if (code == EXIT_OK && strlen(prompt.data) != prompt.length) {
         code = fail("the prompt holds a NUL byte: a template takes none");
