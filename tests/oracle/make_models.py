@@ -48,8 +48,9 @@ def linear(theta, factor):
     return dict(rope_type="linear", rope_theta=theta, factor=factor)
 
 
-# name: (class, configuration, options). Options: "old", config.json as written before transformers 5; "shards", several
-# files with an index; "partial", rotary on a part of the head (see partial_rotary).
+# name: (class, configuration, options). Options: "old", config.json as written before transformers 5; "sparse", without
+# what equals the class's defaults; "shards", several files with an index; "partial", rotary on a part of the head (see
+# partial_rotary).
 GOLDENS = {
     "llama": ("LlamaForCausalLM", dict(SMALL, hidden_size=40, rope_parameters=plain(10000.0)), {}),
     "llama-llama3": ("LlamaForCausalLM", dict(SMALL, num_key_value_heads=1, tie_word_embeddings=True,
@@ -61,6 +62,12 @@ GOLDENS = {
     "llama-partial": ("LlamaForCausalLM", dict(SMALL, head_dim=16,
                                                rope_parameters=dict(YARN, partial_rotary_factor=0.5)), {"partial"}),
     "mistral": ("MistralForCausalLM", dict(SMALL, head_dim=12, sliding_window=9, rope_parameters=plain(1000.0)), {}),
+    # transformers does not read the part of the head that turns where there is no scaling.
+    "mistral-sparse": ("MistralForCausalLM", dict(SMALL, num_attention_heads=32, num_key_value_heads=8, head_dim=4,
+                                                  rms_norm_eps=1e-6, sliding_window=None,
+                                                  max_position_embeddings=4096 * 32,
+                                                  rope_parameters=dict(plain(10000.0), partial_rotary_factor=0.5)),
+                       {"sparse"}),
     "mixtral": ("MixtralForCausalLM", dict(SMALL, intermediate_size=24, num_local_experts=5, num_experts_per_tok=2,
                                            rope_parameters=plain(1000000.0)), {"old"}),
     "qwen2": ("Qwen2ForCausalLM", dict(SMALL, tie_word_embeddings=True, rope_parameters=plain(1000000.0)), {}),
@@ -99,6 +106,20 @@ GOLDENS = {
                            vision_config=dict(model_type="siglip_vision_model", hidden_size=16, intermediate_size=16,
                                               num_hidden_layers=1, num_attention_heads=2, image_size=16, patch_size=8),
                            mm_tokens_per_image=4, image_token_index=79, boi_token_index=77, eoi_token_index=78), {}),
+    # The wrapper decides on the head, and its class caps no logits.
+    "gemma3-wrapped": ("Gemma3ForConditionalGeneration",
+                       dict(tie_word_embeddings=False,
+                            text_config=dict(SMALL, num_hidden_layers=1, num_attention_heads=8, num_key_value_heads=4,
+                                             head_dim=4, layer_types=["sliding_attention"], sliding_window=4096,
+                                             query_pre_attn_scalar=256, final_logit_softcapping=1.0, vocab_size=80,
+                                             max_position_embeddings=131072, tie_word_embeddings=True,
+                                             rope_parameters=dict(full_attention=plain(1000000.0),
+                                                                  sliding_attention=plain(10000.0))),
+                            vision_config=dict(model_type="siglip_vision_model", hidden_size=16, intermediate_size=16,
+                                               num_hidden_layers=1, num_attention_heads=2, image_size=16,
+                                               patch_size=8),
+                            mm_tokens_per_image=4, image_token_index=79, boi_token_index=77, eoi_token_index=78),
+                       {"sparse"}),
     "lfm2": ("Lfm2ForCausalLM", dict(LFM2, num_hidden_layers=3, layer_types=["conv", "full_attention", "conv"],
                                      tie_word_embeddings=True, block_auto_adjust_ff_dim=True, block_multiple_of=8,
                                      intermediate_size=96, block_ffn_dim_multiplier=1.0, conv_L_cache=3,
@@ -186,6 +207,14 @@ def old_style(config):
     return config
 
 
+def without_defaults(config, config_class):
+    """What is left of config.json when all is taken out that the class would put in by itself."""
+    fields = vars(config_class())
+    return {key: without_defaults(value, type(fields[key])) if key == "text_config" else value
+            for key, value in config.items()
+            if key == "model_type" or value is None or getattr(config_class, key, None) != value}
+
+
 def logits_of(model, tokens, dtype):
     with torch.no_grad():
         ids = torch.from_numpy(tokens.astype(np.int64))[None]
@@ -208,9 +237,11 @@ def make(directory, class_name, settings, options, n_tokens, coarse):
         model.save_pretrained(directory, max_shard_size="60KB" if "shards" in options else "1GB")
         (directory / "generation_config.json").unlink(missing_ok=True)
         to_gguf.convert(directory, directory / "model.gguf")
+        path = directory / "config.json"
         if "old" in options:
-            path = directory / "config.json"
             path.write_text(json.dumps(old_style(json.loads(path.read_text())), indent=2) + "\n")
+        if "sparse" in options:
+            path.write_text(json.dumps(without_defaults(json.loads(path.read_text()), type(config)), indent=2) + "\n")
 
         n_vocab = settings.get("text_config", settings)["vocab_size"]
         tokens = rng.integers(3, n_vocab - 4, n_tokens).astype("<i4")

@@ -23,7 +23,7 @@ import torch
 import transformers
 
 import to_gguf
-from make_models import fill, old_style, partial_rotary
+from make_models import fill, old_style, partial_rotary, without_defaults
 
 LIMIT = 1e-4  # of the logits' spread, for weights in float32
 LIMIT_HALF = 2e-4  # activations that meet 16-bit weights are rounded to 16 bits
@@ -226,14 +226,6 @@ def can_be_old(config):
     period = kinds.index("full_attention") + 1 if "full_attention" in kinds else 0
     return (local["rope_type"] == "default" and "partial_rotary_factor" not in local and period > 0 and
             kinds == ["sliding_attention" if (i + 1) % period else "full_attention" for i in range(len(kinds))])
-
-
-def without_defaults(config, config_class):
-    """What is left of config.json when all is taken out that the class would put in by itself."""
-    fields = vars(config_class())
-    return {key: without_defaults(value, type(fields[key])) if key == "text_config" else value
-            for key, value in config.items()
-            if key == "model_type" or value is None or getattr(config_class, key, None) != value}
 
 
 def ropes_of(config):
