@@ -97,6 +97,7 @@ typedef struct ImpStats {
     uint64_t seed;           /* the seed that was used, also where a random one was asked for */
     double prompt_seconds;   /* computing the prompt */
     double generate_seconds; /* from then to the end */
+    int32_t forced_tokens;   /* generated ones that a constraint left no choice about: taken without asking the model */
 } ImpStats;
 
 typedef struct ImpDeviceInfo {

@@ -207,6 +207,7 @@ ImpStatus imp_stats(ImpContext context, ImpStats *stats)
         .prompt_tokens = result->prompt_tokens,
         .reused_tokens = result->reused_tokens,
         .generated_tokens = result->generated_tokens,
+        .forced_tokens = result->forced_tokens,
         .stop_reason = result->stop_reason,
         .stop_index = result->stop_index,
         .seed = context->used_seed,

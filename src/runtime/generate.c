@@ -364,6 +364,7 @@ static ImpStatus generate_one(Output *output)
     for (size_t i = 1; i < count && result->stop_reason == IMP_STOP_NONE; i++) {
         IMP_TRY(token_list_push(&session->generated, tokens[i]));
         IMP_TRY(take(output, tokens[i]));
+        result->forced_tokens++;
     }
     if (result->stop_reason != IMP_STOP_NONE) return IMP_OK;
     guide_prepare(&output->guide, session->guides);

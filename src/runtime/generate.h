@@ -31,6 +31,7 @@ typedef struct GenerateOptions {
 
 typedef struct GenerateResult {
     int32_t prompt_tokens, reused_tokens, generated_tokens;
+    int32_t forced_tokens; /* generated ones that a constraint left no choice about */
     ImpStopReason stop_reason;
     int32_t stop_index;
     double prompt_seconds, generate_seconds;

@@ -1,14 +1,17 @@
 """Answers that are what was asked for: through the official clients, and through imp-cli."""
 
+import concurrent.futures
 import json
 import re
+import sys
 from typing import Literal
 
+import jsonschema
 import openai
 import pydantic
 import pytest
 
-from conftest import run_cli
+from conftest import ROOT, run_cli
 from server import serving
 
 
@@ -39,6 +42,26 @@ def test_pydantic_models(client, seed):
     choice = reply.choices[0]
     if choice.finish_reason == "stop":
         assert isinstance(choice.message.parsed, Person)
+
+
+def test_random_schemas_at_a_high_temperature(client):
+    """tests/constraint/generate.py, small."""
+    sys.path.insert(0, str(ROOT / "tests/constraint"))
+    from generate import Schemas
+
+    def one(seed):
+        schema = Schemas(5000 + seed).schema()
+        reply = client.chat.completions.create(
+            model="any", messages=[{"role": "user", "content": "Give me an example as JSON."}], temperature=1.5, seed=seed, max_tokens=900,
+            response_format={"type": "json_schema", "json_schema": {"name": "s", "schema": schema}},
+        )
+        return schema, reply.choices[0]
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        for schema, choice in pool.map(one, range(12)):
+            assert choice.finish_reason == "stop", choice.message.content
+            judge = jsonschema.Draft202012Validator
+            judge(schema, format_checker=judge.FORMAT_CHECKER).validate(json.loads(choice.message.content))
 
 
 def test_json_objects_regex_and_grammar(client):

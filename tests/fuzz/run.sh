@@ -32,7 +32,7 @@ tool_parser) # each transcript behind the number of a format and of a way to cut
 import json, sys
 for i, transcript in enumerate(json.load(open(sys.argv[1]))["transcripts"]):
     text = transcript["text"].replace("get_weather", "f").replace("search", "fg").replace("city", "s").replace("days", "n")
-    for number in range(17):
+    for number in range(18):
         with open(f"{sys.argv[2]}/transcript-{i}-{number}", "wb") as file:
             file.write(bytes([number, i % 16]) + text.encode())
 EOF

@@ -58,9 +58,9 @@ static int print_json(const Session *session)
     const int32_t *tokens = imp_generated_tokens(session->context, &n_tokens);
     done = done && ids_append_json(&out, tokens, (size_t)n_tokens);
     if (done)
-        (void)output_printf("%s, \"prompt_tokens\": %d, \"generated_tokens\": %d, \"stop\": \"%s\", \"seed\": %llu, "
+        (void)output_printf("%s, \"prompt_tokens\": %d, \"generated_tokens\": %d, \"forced_tokens\": %d, \"stop\": \"%s\", \"seed\": %llu, "
                             "\"prompt_seconds\": %.6f, \"generate_seconds\": %.6f}\n",
-                            out.data, stats.prompt_tokens, stats.generated_tokens,
+                            out.data, stats.prompt_tokens, stats.generated_tokens, stats.forced_tokens,
                             generate_stop_name(stats.stop_reason), (unsigned long long)stats.seed, stats.prompt_seconds,
                             stats.generate_seconds);
     text_free(&out);

@@ -341,25 +341,57 @@ bool constraint_finished(ConstraintState *state)
     return !more && notes.count == 0;
 }
 
-size_t constraint_forced_bytes(ConstraintState *state, char *bytes, size_t capacity)
+/* constraint_forced_bytes, leaving the tape as it is behind them; *end: the state there, *stopped: not for want of room. */
+static size_t force_bytes(ConstraintState *state, char *bytes, size_t capacity, uint32_t *end, bool *stopped)
 {
     const Machine *machine = &state->constraint->machine;
     const StatePlace place = *last_place(state);
-    uint32_t at = place.state;
     size_t n = 0;
-    while (n < capacity && !place.ended) {
+    *end = place.state;
+    *stopped = true;
+    for (; n < capacity && !place.ended; n++) {
         bool ignore_backslash = false;
         unsigned char byte = 0;
         uint32_t next = 0;
-        if (!machine_may_force(machine, &state->tape, at, &ignore_backslash)) break;
-        if (machine_complete(machine, &state->tape, at)) break;
-        if (count_bytes(state, at, ignore_backslash, &byte, &next) != 1) break;
-        bytes[n++] = (char)byte;
-        at = next;
+        if (!machine_may_force(machine, &state->tape, *end, &ignore_backslash)) return n;
+        if (machine_complete(machine, &state->tape, *end)) return n;
+        if (count_bytes(state, *end, ignore_backslash, &byte, &next) != 1) return n;
+        bytes[n] = (char)byte;
+        *end = next;
     }
-    state->tape.top = place.top;
-    state->tape.failed = false;
+    *stopped = false;
     return n;
+}
+
+static void forget_tries(ConstraintState *state)
+{
+    state->tape.top = last_place(state)->top;
+    state->tape.failed = false;
+}
+
+size_t constraint_forced_bytes(ConstraintState *state, char *bytes, size_t capacity)
+{
+    uint32_t end = 0;
+    bool stopped = false;
+    const size_t n = force_bytes(state, bytes, capacity, &end, &stopped);
+    forget_tries(state);
+    return n;
+}
+
+/* Some token begins with the text and goes on with a byte that may follow it in state `end`. */
+static bool token_goes_on(ConstraintState *state, const char *text, size_t length, uint32_t end)
+{
+    size_t node = 0;
+    size_t last = 0;
+    if (!vocab_children(state->vocab, text, length, &node, &last)) return false;
+    for (; node < last; node = state->vocab->all.nodes[node].end) {
+        const size_t top = state->tape.top;
+        const uint8_t byte = state->vocab->all.nodes[node].byte;
+        const bool goes_on = machine_step(&state->constraint->machine, &state->tape, end, byte) != 0;
+        state->tape.top = top;
+        if (goes_on) return true;
+    }
+    return false;
 }
 
 /* The token without text that must come next: where no byte may, and no other token. */
@@ -382,15 +414,23 @@ static bool forced_token(ConstraintState *state, int32_t *token)
 size_t constraint_forced_tokens(ConstraintState *state, int32_t *tokens, size_t capacity)
 {
     char bytes[512];
-    const size_t length = constraint_forced_bytes(state, bytes, sizeof bytes);
+    uint32_t end = 0;
+    bool stopped = false;
+    const size_t length = force_bytes(state, bytes, sizeof bytes, &end, &stopped);
     size_t n = 0;
-    if (length == 0 && capacity > 0) return forced_token(state, tokens);
-    for (size_t at = 0; at < length && n < capacity; n++) {
+    size_t at = 0;
+    size_t last = 0;
+    for (; at < length && n < capacity; n++) {
+        size_t size = 0;
         tokens[n] = vocab_longest(state->vocab, bytes + at, length - at);
         if (tokens[n] < 0) break;
-        size_t size = 0;
         (void)vocab_token(state->vocab, tokens[n], &size);
+        last = at;
         at += size;
     }
+    /* Where the last token could be a longer one, which one it is is the model's to say. */
+    if (n > 0 && at == length && stopped && token_goes_on(state, bytes + last, length - last, end)) n--;
+    forget_tries(state);
+    if (length == 0 && capacity > 0) return forced_token(state, tokens);
     return n;
 }

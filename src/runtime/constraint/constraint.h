@@ -84,7 +84,8 @@ bool constraint_finished(ConstraintState *state);
 /* The bytes that must come next when only one continuation exists (spelling a character of a JSON string with an escape
  * is not another continuation). Returns how many were stored, at most `capacity`; stops before the text could end. */
 size_t constraint_forced_bytes(ConstraintState *state, char *bytes, size_t capacity);
-/* The same as tokens: the fewest that spell those bytes, taken longest first. Advances nothing. */
+/* The same as tokens: the fewest that spell those bytes, taken longest first, without the last where a longer token could stand in
+ * its place ("} for "): which of them is the model's choice. Advances nothing. */
 size_t constraint_forced_tokens(ConstraintState *state, int32_t *tokens, size_t capacity);
 
 /*

@@ -5,8 +5,9 @@
 
 #include <string.h>
 
-/* A run of spacing is bounded, or a model could go on forever: room for wide indentation, and at most one empty line. */
-enum { SPACE_BASE = 20, SPACE_PER_LEVEL = 8, SPACE_LEVELS = 1000, SPACE_LINES = 2, SPACE_LENGTH_BITS = 16 };
+/* A run of spacing is bounded, or a model could go on forever: room for wide indentation, at most one empty line, one space before a
+ * colon. */
+enum { SPACE_BASE = 20, SPACE_PER_LEVEL = 8, SPACE_LEVELS = 1000, SPACE_LINES = 2, SPACE_COLON = 1, SPACE_LENGTH_BITS = 16 };
 
 uint64_t json_mix(uint64_t hash, uint64_t value)
 {
@@ -50,6 +51,7 @@ static uint32_t space(const JsonMachine *machine, uint32_t offset, unsigned char
     const JsonState *state = json_state(machine->tape, offset);
     const uint32_t depth = state->frame == 0 ? 0 : json_frame(machine->tape, state->frame)->depth;
     const uint32_t length = state->space & ((1U << SPACE_LENGTH_BITS) - 1);
+    if (state->mode == MODE_COLON && length == SPACE_COLON) return 0;
     if (length >= SPACE_BASE + SPACE_PER_LEVEL * (depth < SPACE_LEVELS ? depth : SPACE_LEVELS)) return 0;
     if (byte == '\n' && state->space >> SPACE_LENGTH_BITS == SPACE_LINES) return 0;
     const uint32_t next = copy_state(machine, offset);

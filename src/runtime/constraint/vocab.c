@@ -233,6 +233,20 @@ void constraint_vocab_free(ConstraintVocab *vocab)
 
 int32_t constraint_vocab_size(const ConstraintVocab *vocab) { return vocab->n_tokens; }
 
+bool vocab_children(const ConstraintVocab *vocab, const char *text, size_t length, size_t *first, size_t *end)
+{
+    const VocabTrie *trie = &vocab->all;
+    *first = 0;
+    *end = trie->n_nodes;
+    for (size_t depth = 0; depth < length; depth++) {
+        while (*first < *end && trie->nodes[*first].byte != (uint8_t)text[depth]) *first = trie->nodes[*first].end;
+        if (*first == *end) return false;
+        *end = trie->nodes[*first].end;
+        (*first)++;
+    }
+    return *first < *end;
+}
+
 int32_t vocab_longest(const ConstraintVocab *vocab, const char *text, size_t length)
 {
     const VocabTrie *trie = &vocab->all;

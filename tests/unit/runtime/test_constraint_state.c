@@ -146,16 +146,17 @@ static void test_end_tokens(void **state)
 typedef struct ForcedCase {
     ImpStatus (*compiler)(const char *, size_t, Constraint **);
     const char *source, *text, *forced;
+    size_t n_tokens; /* that are taken: not the last where a longer one may stand in its place */
 } ForcedCase;
 
 static const ForcedCase forced_cases[] = {
-    {constraint_compile_schema_text, "{\"enum\":[\"green\",\"grey\"]}", "\"gr", "e"},
-    {constraint_compile_schema_text, "{\"enum\":[\"green\",\"grey\"]}", "\"gree", "n\""},
-    {constraint_compile_schema_text, "{\"type\":\"object\",\"properties\":{\"name\":{}},\"additionalProperties\":false}", "{\"", "name\""},
-    {constraint_compile_schema_text, "{\"type\":\"boolean\"}", "t", "rue"},
-    {constraint_compile_schema_text, "{\"type\":\"string\"}", "\"a", ""},
-    {constraint_compile_regex, "hello( world)?", "he", "llo"},
-    {constraint_compile_grammar, "root ::= \"ab\" (\"cd\" | \"ce\")", "", "abc"},
+    {constraint_compile_schema_text, "{\"enum\":[\"green\",\"grey\"]}", "\"gr", "e", 1},
+    {constraint_compile_schema_text, "{\"enum\":[\"green\",\"grey\"]}", "\"gree", "n\"", 2},
+    {constraint_compile_schema_text, "{\"type\":\"object\",\"properties\":{\"name\":{}},\"additionalProperties\":false}", "{\"", "name\"", 1},
+    {constraint_compile_schema_text, "{\"type\":\"boolean\"}", "t", "rue", 3},
+    {constraint_compile_schema_text, "{\"type\":\"string\"}", "\"a", "", 0},
+    {constraint_compile_regex, "hello( world)?", "he", "llo", 3},
+    {constraint_compile_grammar, "root ::= \"ab\" (\"cd\" | \"ce\")", "", "abc", 1},
 };
 
 static void test_forced_text(void **state)
@@ -173,11 +174,31 @@ static void test_forced_text(void **state)
         assert_int_equal(n, strlen(forced_cases[i].forced));
         assert_memory_equal(bytes, forced_cases[i].forced, n);
         const size_t n_tokens = constraint_forced_tokens(text, tokens, 64);
+        assert_int_equal(n_tokens, forced_cases[i].n_tokens);
         for (size_t k = 0; k < n_tokens; k++) assert_true(constraint_advance(text, tokens[k]));
         assert_int_equal(constraint_length(text), strlen(forced_cases[i].text) + n_tokens);
         constraint_state_free(text);
         constraint_free(constraint);
     }
+    constraint_vocab_free(vocab);
+}
+
+/* Any usual spacing, and no more: a model could go on with it forever. */
+static void test_spacing(void **state)
+{
+    static const char *const taken[] = {
+        "{\"a\":[1,2]}", "{ \"a\" : [ 1 , 2 ] }", " {\"a\": [1, 2]}\n", "{\r\n\t\"a\": [\r\n\t\t1,\r\n\t\t2\r\n\t]\r\n}",
+        "{\n        \"a\": [\n                1,\n\n                2\n        ]\n}", "{\"a\":          [1\n    ,2]}"};
+    static const char *const refused[] = {"{\"a\"  :[1]}", "{\n\n\n\"a\":[1]}", "{\"a\":[1]\f}",
+                                          "{                                        \"a\":[1]}"};
+    (void)state;
+    ConstraintVocab *vocab = constraint_test_vocab();
+    Constraint *constraint = compile(constraint_compile_schema_text, "{\"properties\":{\"a\":{\"type\":\"array\"}}}");
+    for (size_t i = 0; i < sizeof taken / sizeof taken[0]; i++)
+        if (!constraint_takes(constraint, vocab, taken[i], strlen(taken[i]))) fail_msg("refused: %s", taken[i]);
+    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++)
+        if (constraint_takes(constraint, vocab, refused[i], strlen(refused[i]))) fail_msg("taken: %s", refused[i]);
+    constraint_free(constraint);
     constraint_vocab_free(vocab);
 }
 
@@ -320,6 +341,7 @@ int main(void)
         cmocka_unit_test(test_rollback_and_copy),
         cmocka_unit_test(test_end_tokens),
         cmocka_unit_test(test_forced_text),
+        cmocka_unit_test(test_spacing),
         cmocka_unit_test(test_patterns),
         cmocka_unit_test(test_grammars),
         cmocka_unit_test(test_refusals_say_why),
