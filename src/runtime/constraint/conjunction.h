@@ -10,6 +10,8 @@
 
 #include "runtime/constraint/shape.h"
 
+#include <string.h>
+
 enum {
     TYPE_NULL = 1,
     TYPE_FALSE = 2,
@@ -58,8 +60,15 @@ typedef struct NameList {
     size_t count;
 } NameList;
 
+/* Names by their bytes. */
+static inline int name_compare(const char *a, size_t a_length, const char *b, size_t b_length)
+{
+    const int order = memcmp(a, b, a_length < b_length ? a_length : b_length);
+    return order != 0 ? order : (a_length > b_length) - (a_length < b_length);
+}
+
 typedef struct ObjectGroup {
-    NameList names;
+    NameList names;            /* ascending */
     const Literal *properties; /* [names.count] */
     size_t n_patterns;
     const Dfa *const *patterns;
@@ -146,7 +155,7 @@ typedef struct KeywordContext {
     Arena *scratch; /* lives until the shapes are done */
     SchemaDocument *document;
     struct KnownPattern *patterns;
-    size_t n_patterns, pattern_capacity;
+    size_t n_patterns, pattern_capacity, n_pattern_states;
 } KeywordContext;
 
 ImpStatus keyword_atoms(KeywordContext *context, const SchemaNode *node, AtomList *out);

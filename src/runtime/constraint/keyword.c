@@ -12,6 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Of all patterns of a schema: a second of work. */
+enum { MAX_PATTERN_STATES = 1000000 };
+
 typedef struct KnownPattern {
     const char *text;
     size_t length;
@@ -102,6 +105,10 @@ static ImpStatus compile_pattern(const KeywordUse *use, const char *text, size_t
     }
     const ImpStatus status = expression_compile(context->arena, text, length, mode, out);
     if (status != IMP_OK) return imp_fail_prefix(status, "schema, %s/%s", use->node->pointer, use->name);
+    context->n_pattern_states += (*out)->n_states;
+    if (context->n_pattern_states > MAX_PATTERN_STATES)
+        return imp_fail(IMP_ERR_LIMIT, "schema, %s/%s: the patterns together need more than %d states", use->node->pointer, use->name,
+                        MAX_PATTERN_STATES);
     context->patterns[context->n_patterns++] = (KnownPattern){text, length, mode, *out};
     return IMP_OK;
 }
@@ -301,16 +308,26 @@ static ImpStatus keyword_required(const KeywordUse *use)
     return IMP_OK;
 }
 
+static int compare_keys(const void *left, const void *right)
+{
+    const JsonMember *a = *(const JsonMember *const *)left;
+    const JsonMember *b = *(const JsonMember *const *)right;
+    return name_compare(a->key, a->key_length, b->key, b->key_length);
+}
+
 static ImpStatus read_properties(const KeywordUse *use, const JsonValue *properties, ObjectGroup *group)
 {
+    const JsonMember **members = allocate(use, properties->count, sizeof(JsonMember *));
     const char **texts = allocate(use, properties->count, sizeof *texts);
     size_t *lengths = allocate(use, properties->count, sizeof *lengths);
     Literal *literals = allocate(use, properties->count, sizeof *literals);
-    if (texts == NULL || lengths == NULL || literals == NULL) return imp_fail_memory(properties->count * 24);
+    if (members == NULL || texts == NULL || lengths == NULL || literals == NULL) return imp_fail_memory(properties->count * 32);
+    for (size_t i = 0; i < properties->count; i++) members[i] = &properties->as.members[i];
+    qsort(members, properties->count, sizeof(JsonMember *), compare_keys);
     for (size_t i = 0; i < properties->count; i++) {
-        texts[i] = properties->as.members[i].key;
-        lengths[i] = properties->as.members[i].key_length;
-        literals[i] = literal_of(use, properties->as.members[i].value);
+        texts[i] = members[i]->key;
+        lengths[i] = members[i]->key_length;
+        literals[i] = literal_of(use, members[i]->value);
     }
     group->names = (NameList){texts, lengths, properties->count};
     group->properties = literals;

@@ -33,10 +33,17 @@ static bool list_has(const NameList *names, const char *name, size_t length)
 static ImpStatus group_literals(GoalSet *set, const ObjectGroup *group, const char *name, size_t length, LiteralList *out,
                                 bool *looked)
 {
+    size_t low = 0;
+    size_t high = group->names.count;
     *looked = false;
-    for (size_t i = 0; i < group->names.count; i++) {
-        if (group->names.lengths[i] != length || memcmp(group->names.texts[i], name, length) != 0) continue;
-        IMP_TRY(literal_list_add(set, out, group->properties[i]));
+    while (low < high) {
+        const size_t middle = (low + high) / 2;
+        if (name_compare(group->names.texts[middle], group->names.lengths[middle], name, length) < 0) low = middle + 1;
+        else high = middle;
+    }
+    for (; low < group->names.count; low++) {
+        if (name_compare(group->names.texts[low], group->names.lengths[low], name, length) != 0) break;
+        IMP_TRY(literal_list_add(set, out, group->properties[low]));
         *looked = true;
     }
     for (size_t i = 0; i < group->n_patterns; i++) {
@@ -164,8 +171,7 @@ static int compare_names(const void *left, const void *right)
 {
     const ObjectName *a = left;
     const ObjectName *b = right;
-    const int order = memcmp(a->text, b->text, a->length < b->length ? a->length : b->length);
-    return order != 0 ? order : (a->length > b->length) - (a->length < b->length);
+    return name_compare(a->text, a->length, b->text, b->length);
 }
 
 /* Every name that a demand mentions, sorted. */

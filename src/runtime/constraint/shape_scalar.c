@@ -36,11 +36,11 @@ static bool atom_holds(const Atom *atom, const JsonValue *value)
     return false;
 }
 
-/* `value` is in every list that allows and in none that refuses. */
-static bool listed_everywhere(const Conjunction *conjunction, const JsonValue *value)
+/* `value`, which is of `list`, is in every other list that allows and in none that refuses. */
+static bool listed_everywhere(const Conjunction *conjunction, const Atom *list, const JsonValue *value)
 {
     for (const AtomCell *cell = conjunction->lists[ATOM_SCALARS]; cell != NULL; cell = cell->next) {
-        if (atom_holds(&cell->atom, value) == cell->atom.negated) return false;
+        if (&cell->atom != list && atom_holds(&cell->atom, value) == cell->atom.negated) return false;
     }
     return true;
 }
@@ -98,7 +98,7 @@ static ImpStatus list_numbers(GoalSet *set, const Conjunction *conjunction, cons
     if (allowed == NULL) return imp_fail_memory(list->n_values * sizeof *allowed);
     for (size_t i = 0; i < list->n_values; i++) {
         const JsonValue *value = list->as.values[i];
-        if (value->type != JSON_VALUE_NUMBER || !listed_everywhere(conjunction, value)) continue;
+        if (value->type != JSON_VALUE_NUMBER || !listed_everywhere(conjunction, list, value)) continue;
         if (within(conjunction, value->as.number)) allowed[shape->n_allowed++] = decimal_normalize(value->as.number);
     }
     qsort(allowed, shape->n_allowed, sizeof *allowed, compare_decimals);
@@ -201,7 +201,7 @@ static ImpStatus list_strings(GoalSet *set, const Conjunction *conjunction, cons
     for (size_t i = 0; i < list->n_values; i++) {
         const JsonValue *value = list->as.values[i];
         if (value->type != JSON_VALUE_STRING || !string_fits(conjunction, value)) continue;
-        if (listed_everywhere(conjunction, value)) kept[n++] = value;
+        if (listed_everywhere(conjunction, list, value)) kept[n++] = value;
     }
     qsort(kept, n, sizeof(JsonValue *), compare_values);
     for (size_t i = 0; i < n; i++) {
