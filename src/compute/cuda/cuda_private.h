@@ -56,6 +56,7 @@ typedef struct CudaSampling {
     SampleResult *results; /* pinned [max_logits] */
     SampleResult *wanted;  /* where the caller wants this step's; NULL: nothing is drawn */
     float *maxima;         /* device [max_logits][cuda_sample_blocks()] */
+    double *masses;        /* device [max_logits][cuda_sample_blocks()][2] */
     cudaStream_t stream;   /* of what goes over */
     cudaEvent_t uploaded;
 } CudaSampling;

@@ -33,9 +33,10 @@ ImpStatus cuda_sampling_create(CudaCompute *compute)
                        "pinned memory for tokens"));
     IMP_TRY(cuda_take(compute, sampling->bytes, account, &sampling->device));
     IMP_TRY(cuda_take(compute, rows * blocks * sizeof(float), account, &sampling->maxima));
+    IMP_TRY(cuda_take(compute, rows * blocks * 2 * sizeof(double), account, &sampling->masses));
     IMP_TRY(cuda_check(cudaStreamCreateWithFlags(&sampling->stream, cudaStreamNonBlocking), "a stream"));
     IMP_TRY(cuda_check(cudaEventCreateWithFlags(&sampling->uploaded, cudaEventDisableTiming), "an event"));
-    compute->base.draws = true;
+    compute->base.draws = blocks <= CUDA_SAMPLE_MAX_BLOCKS;
     return IMP_OK;
 }
 
@@ -81,7 +82,8 @@ static SampleRow device_row(CudaSampling *sampling, const SampleRow *given)
     return row;
 }
 
-static bool upload_rows(CudaCompute *compute, const SampleRow *rows, int32_t n)
+/* False: there is nothing to draw. */
+static bool upload_rows(CudaCompute *compute, const SampleRow *rows, int32_t n, CudaSampleNeeds *needs)
 {
     CudaSampling *sampling = &compute->sampling;
     SampleRow *host = (SampleRow *)(void *)sampling->host;
@@ -90,6 +92,9 @@ static bool upload_rows(CudaCompute *compute, const SampleRow *rows, int32_t n)
     for (int32_t i = 0; i < n; i++) {
         host[i] = device_row(sampling, &rows[i]);
         sampling->results[i] = (SampleResult){.token = SAMPLE_UNDONE, .surprise = NAN};
+        const CudaSampleNeeds own = cuda_sample_needs(&host[i]);
+        needs->adjusting = needs->adjusting || own.adjusting;
+        needs->weighing = needs->weighing || own.weighing;
         any = any || host[i].kind != SAMPLE_NOTHING;
     }
     if (!any || compute->queue.error != cudaSuccess) return false;
@@ -122,15 +127,18 @@ void cuda_sample(Compute *base, const SampleRow *rows, SampleResult *results)
     const int32_t n = compute->batch.n_logits;
     (void)cudaSetDevice(compute->backend->runtime_device);
     cuda_end_recording(compute);
-    const bool any = upload_rows(compute, rows, n);
+    CudaSampleNeeds needs = {0};
+    const bool any = upload_rows(compute, rows, n, &needs);
     copy_rows(compute, rows, n);
     const CudaSample sample = {.n_rows = n,
+                               .needs = needs,
                                .stride = base->model->n_vocab,
                                .n_blocks = cuda_sample_blocks(base->model->n_vocab),
                                .logits = compute->device_logits,
                                .rows = (const SampleRow *)(const void *)sampling->device,
                                .results = sampling->results,
-                               .maxima = sampling->maxima};
+                               .maxima = sampling->maxima,
+                               .masses = sampling->masses};
     if (any) cuda_sample_draw(&compute->queue, &sample);
     sampling->wanted = results;
 }
