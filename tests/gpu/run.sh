@@ -50,11 +50,13 @@ for test in "$build"/gpu_*; do
     IMP_TIER=0 check "$name, portable kernels" "$test"
 done
 IMP_SPLIT=1 check "goldens, first layer on the processor" "$build/gpu_golden"
+IMP_SPLIT=1 check "engine, first layer on the processor" "$build/gpu_engine"
 if command -v compute-sanitizer >/dev/null; then
     for tool in memcheck racecheck; do
         check "$tool" compute-sanitizer --tool $tool --error-exitcode 1 "$build/gpu_against_cpu" --short
         IMP_TIER=0 check "$tool, portable kernels" compute-sanitizer --tool $tool --error-exitcode 1 \
             "$build/gpu_against_cpu" --short
+        check "$tool, draws" compute-sanitizer --tool $tool --error-exitcode 1 "$build/gpu_sample" --short
     done
 fi
 if $timings; then

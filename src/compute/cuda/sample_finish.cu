@@ -132,6 +132,13 @@ __device__ bool gather(Chain &chain, float threshold, bool weighty)
     return true;
 }
 
+/* The list's first is the most probable; all have read it when keys change again. */
+__device__ __forceinline__ void take_max(Chain &chain)
+{
+    chain.max = chain.list.keys[0];
+    __syncthreads();
+}
+
 /* The list in order again after its keys changed; equal keys stay in the order they had. */
 __device__ void resort(Chain &chain)
 {
@@ -157,7 +164,7 @@ __device__ void resort(Chain &chain)
         list.ids[i] = ids[j];
     }
     __syncthreads();
-    chain.max = list.keys[0];
+    take_max(chain);
 }
 
 /* ---- links ---- */
@@ -332,7 +339,7 @@ __device__ void keep_marked(Chain &chain, int n)
         __syncthreads();
     }
     chain.n = to;
-    chain.max = list.keys[0];
+    take_max(chain);
 }
 
 /* Tokens by how near their logit is to the mean logit (Meister et al., Locally Typical Sampling, 2023), until they hold p
@@ -488,7 +495,7 @@ __device__ void restore(const SampleRow &row, float *logits)
     }
 }
 
-__global__ void __launch_bounds__(LIST_THREADS) finish(const CudaSample sample)
+__global__ void __launch_bounds__(LIST_THREADS, 1) finish(const CudaSample sample)
 {
     extern __shared__ __align__(16) unsigned char memory[];
     __shared__ SampleRow row;

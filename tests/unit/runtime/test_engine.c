@@ -3,6 +3,7 @@
 
 #include "compute/cpu/cpu_backend.h"
 #include "compute/cuda/cuda_backend.h"
+#include "compute/split.h"
 #include "runtime/engine.h"
 
 #include <math.h>
@@ -19,16 +20,21 @@ typedef struct Fixture {
     Backend *backend;
 } Fixture;
 
-/* Built twice: for the processor, and with IMP_TEST_GPU for the first GPU, whose tier IMP_TIER=0 lowers. */
+/* Built twice: for the processor, and with IMP_TEST_GPU for the first GPU, whose tier IMP_TIER=0 lowers; with IMP_SPLIT=1 the
+ * first layer is the processor's then. */
 static ImpStatus create_backend(Backend **out)
 {
+    const CpuOptions cpu = {.n_threads = 2};
 #ifdef IMP_TEST_GPU
-    const CudaOptions options = {.tier = getenv("IMP_TIER") != NULL ? CUDA_USE_PORTABLE : CUDA_USE_AUTO,
-                                 .deterministic = true};
-    return cuda_backend_create(&options, out);
+    const CudaOptions cuda = {.tier = getenv("IMP_TIER") != NULL ? CUDA_USE_PORTABLE : CUDA_USE_AUTO,
+                              .deterministic = true};
+    Backend *first = NULL, *second = NULL;
+    if (getenv("IMP_SPLIT") == NULL) return cuda_backend_create(&cuda, out);
+    IMP_TRY(cpu_backend_create(&cpu, &first));
+    IMP_TRY(cuda_backend_create(&cuda, &second));
+    return split_backend_create(first, second, 1, out);
 #else
-    const CpuOptions options = {.n_threads = 2};
-    return cpu_backend_create(&options, out);
+    return cpu_backend_create(&cpu, out);
 #endif
 }
 
