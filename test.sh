@@ -80,6 +80,11 @@ install_packages "${BUILD_PACKAGES[@]}" "${FETCH_PACKAGES[@]}" "${TEST_PACKAGES[
 echo "== gcc"
 check "build with gcc" build build all -- -DCMAKE_C_COMPILER=gcc -DCMAKE_BUILD_TYPE=Release -DIMP_TESTS=ON
 run_ctest "unit tests" build ctest
+if [ -f build/libimp_kernels.a ]; then
+    check "instructions of the GPU kernels" .venv/bin/python tests/gpu/check_instructions.py build
+else
+    echo "instructions of the GPU kernels: not checked, there is no nvcc here"
+fi
 
 echo "== clang, AddressSanitizer, UndefinedBehaviorSanitizer"
 export UBSAN_OPTIONS=print_stacktrace=1

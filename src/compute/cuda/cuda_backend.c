@@ -451,14 +451,15 @@ static ImpStatus choose_tier(const CudaOptions *options, CudaTier best, CudaTier
 ImpStatus cuda_backend_create(const CudaOptions *options, Backend **out)
 {
     CudaDevice device;
-    int major = 0;
+    int major = 0, minor = 0;
     *out = NULL;
     IMP_TRY(cuda_device_info(options->device, &device));
     const int id = cuda_runtime_device(options->device);
     IMP_TRY(cuda_check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, id), "reading its properties"));
+    IMP_TRY(cuda_check(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, id), "reading its properties"));
     CudaBackend *backend = calloc(1, sizeof *backend);
     if (backend == NULL) return imp_fail_memory(sizeof *backend);
-    const ImpStatus status = choose_tier(options, cuda_best_tier(major), &backend->tier);
+    const ImpStatus status = choose_tier(options, cuda_best_tier(major, minor), &backend->tier);
     if (status != IMP_OK) {
         free(backend);
         return status;

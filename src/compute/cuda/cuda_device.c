@@ -68,10 +68,11 @@ ImpStatus cuda_check(cudaError_t error, const char *what)
                     cudaGetErrorString(error));
 }
 
-CudaTier cuda_best_tier(int major)
+/* Code for one compute capability alone runs on no later one. */
+CudaTier cuda_best_tier(int major, int minor)
 {
-    if (major == 9) return CUDA_TIER_HOPPER;
-    return major == 12 ? CUDA_TIER_BLACKWELL : CUDA_TIER_PORTABLE;
+    if (major == 9 && minor == 0) return CUDA_TIER_HOPPER;
+    return major == 12 && minor == 0 ? CUDA_TIER_BLACKWELL : CUDA_TIER_PORTABLE;
 }
 
 const char *cuda_tier_name(CudaTier tier)
@@ -94,6 +95,6 @@ ImpStatus cuda_device_info(int32_t device, CudaDevice *out)
     *out = (CudaDevice){.n_sms = properties.multiProcessorCount, .memory_bytes = total, .memory_free_bytes = available};
     (void)snprintf(out->name, sizeof out->name, "%.63s", properties.name);
     (void)snprintf(out->features, sizeof out->features, "compute %d.%d, %s kernels", properties.major, properties.minor,
-                   cuda_tier_name(cuda_best_tier(properties.major)));
+                   cuda_tier_name(cuda_best_tier(properties.major, properties.minor)));
     return IMP_OK;
 }

@@ -104,7 +104,7 @@ static inline CudaCompute *cuda_compute(Compute *compute) { return (CudaCompute 
 /* ---- cuda_device.c ---- */
 
 int cuda_runtime_device(int32_t device);
-CudaTier cuda_best_tier(int major);
+CudaTier cuda_best_tier(int major, int minor);
 const char *cuda_tier_name(CudaTier tier);
 /* IMP_OK, or IMP_ERR_DEVICE (IMP_ERR_OUT_OF_MEMORY) with "GPU: what: reason". */
 ImpStatus cuda_check(cudaError_t error, const char *what);

@@ -3,11 +3,14 @@
  *
  *     few rows, portable GPUs, odd shapes, runtime.deterministic    gemm_packed.cu: weights decoded in registers
  *     many rows on Hopper                                           gemm_hopper.cu: bfloat16 matrices
+ *     NVFP4 and MXFP4 on Blackwell                                  gemm_block_scaled.cu: as they are, x in 4 and 8
+ * bits
  *
  * The second takes BF16 matrices as they are; of other types panels of whole rows are decoded into the workspace first,
  * which costs about 4 bytes of traffic an element: a few percent of the product's time from 1,000 rows on.
  */
 #include "compute/cuda/gemm.h"
+#include "compute/cuda/block_scaled.h"
 #include "compute/cuda/dense.h"
 #include "compute/cuda/packed.h"
 #include "compute/cuda/rowwise.h"
@@ -29,8 +32,11 @@ static size_t decoded_bytes(const CudaWeight *weight, int64_t rows)
 
 size_t cuda_gemm_workspace(const CudaWeight *weight, int32_t max_rows)
 {
-    if (weight->type == DT_BF16 || weight->type == DT_F32 || max_rows <= FEW_ROWS_CODED) return 0;
-    const size_t bytes = decoded_bytes(weight, weight->rows);
+    if (weight->type == DT_BF16 || weight->type == DT_F32) return 0;
+    const size_t panel = max_rows > FEW_ROWS_CODED ? decoded_bytes(weight, weight->rows) : 0;
+    const size_t split =
+        max_rows >= BLOCK_SCALED_LEAST_ROWS ? block_scaled_row_bytes(weight->type, weight->cols) * (size_t)max_rows : 0;
+    const size_t bytes = panel > split ? panel : split;
     return bytes < PANEL_BYTES ? bytes : PANEL_BYTES;
 }
 
@@ -132,7 +138,24 @@ static void dense_gated(CudaQueue *queue, const uint16_t *x, int32_t n_rows, con
     }
 }
 
-/* ---- either ---- */
+/* ---- any of them ---- */
+
+static bool goes_block_scaled(const CudaQueue *queue, const uint16_t *x, int32_t n_rows, const CudaOutput *outputs,
+                              int32_t n_outputs)
+{
+    return queue->tier == CUDA_TIER_BLACKWELL && !queue->deterministic && n_rows >= BLOCK_SCALED_LEAST_ROWS &&
+           block_scaled_possible(queue, x, outputs, n_outputs);
+}
+
+/* Matrices of one type. */
+static void coded_product(CudaQueue *queue, const uint16_t *x, int32_t n_rows, const CudaOutput *outputs,
+                          int32_t n_outputs, const GemmGate *gate)
+{
+    if (goes_block_scaled(queue, x, n_rows, outputs, n_outputs))
+        block_scaled_product(queue, x, n_rows, outputs, n_outputs, gate);
+    else
+        packed_product(queue, x, n_rows, outputs, n_outputs, gate, NULL);
+}
 
 void cuda_gemm(CudaQueue *queue, const uint16_t *x, int32_t n_rows, const CudaOutput *outputs, int32_t n_outputs)
 {
@@ -144,7 +167,7 @@ void cuda_gemm(CudaQueue *queue, const uint16_t *x, int32_t n_rows, const CudaOu
     /* Neighbours of one type share a launch. */
     for (int32_t first = 0, n; first < n_outputs; first += n) {
         for (n = 1; first + n < n_outputs && outputs[first + n].weight->type == outputs[first].weight->type;) n++;
-        packed_product(queue, x, n_rows, outputs + first, n, NULL, NULL);
+        coded_product(queue, x, n_rows, outputs + first, n, NULL);
     }
 }
 
@@ -161,7 +184,7 @@ void cuda_gemm_gated(CudaQueue *queue, const uint16_t *x, int32_t n_rows, const 
         }
         if (gate->weight->type == up->weight->type) {
             const GemmGate joined = {activation, limit, out, (size_t)n_ff};
-            packed_product(queue, x, n_rows, outputs, 2, &joined, NULL);
+            coded_product(queue, x, n_rows, outputs, 2, &joined);
             return;
         }
         cuda_gemm(queue, x, n_rows, gate, 1);
