@@ -99,27 +99,37 @@ static bool same_cuda(const CudaOptions *a, const CudaOptions *b)
            a->deterministic == b->deterministic;
 }
 
+/* Layers that the processor has beside a GPU. */
+static int32_t layers_beside_gpu(ImpModel model, const DeviceOptions *options)
+{
+    const int32_t n_layers = model->model->n_layers;
+    return options->n_gpu_layers > 0 && options->n_gpu_layers < n_layers ? n_layers - options->n_gpu_layers : 0;
+}
+
 static ImpStatus check_layout(ImpModel model, const DeviceOptions *options)
 {
     const DeviceOptions *first = &model->prepared_with;
     if (!model->preparer) return IMP_OK;
-    if (first->gpu && options->gpu && first->n_gpu_layers == options->n_gpu_layers && same_cuda(&first->cuda, &options->cuda)) return IMP_OK;
-    if (!first->gpu && !options->gpu && first->cpu.isa == options->cpu.isa && first->cpu.repack == options->cpu.repack)
-        return IMP_OK;
+    const bool same_cpu = first->cpu.isa == options->cpu.isa && first->cpu.repack == options->cpu.repack;
+    const bool same_gpu = first->n_gpu_layers == options->n_gpu_layers && same_cuda(&first->cuda, &options->cuda);
+    const bool uses_cpu = !options->gpu || layers_beside_gpu(model, options) > 0;
+    if (first->gpu == options->gpu && (!options->gpu || same_gpu) && (!uses_cpu || same_cpu)) return IMP_OK;
     return imp_fail(IMP_ERR_INVALID_ARGUMENT,
                     "the model was prepared by its first context for another device or with another cpu_isa or repack; "
                     "all contexts of a model share them");
 }
 
-/* The backend of these options: one device, or the processor for the first layers and the GPU for the rest. */
+/* The backend of these options: one device, or the processor for the first layers and the GPU for the rest. A GPU that
+ * has the weights is shared. */
 static ImpStatus create_backend(ImpModel model, const DeviceOptions *options, Backend **out)
 {
     Backend *cpu = NULL, *gpu = NULL;
     *out = NULL;
     if (!options->gpu) return cpu_backend_create(&options->cpu, out);
-    const int32_t n_first = options->n_gpu_layers > 0 ? model->model->n_layers - options->n_gpu_layers : 0;
-    if (n_first <= 0) return cuda_backend_create(&options->cuda, out);
+    const int32_t n_first = layers_beside_gpu(model, options);
+    if (n_first == 0) return cuda_backend_create(&options->cuda, out);
     IMP_TRY(cpu_backend_create(&options->cpu, &cpu));
+    if (model->preparer) return split_backend_create_beside(model->preparer, cpu, out);
     const ImpStatus status = cuda_backend_create(&options->cuda, &gpu);
     if (status == IMP_OK) return split_backend_create(cpu, gpu, n_first, out);
     cpu->ops->destroy(cpu);
@@ -129,7 +139,7 @@ static ImpStatus create_backend(ImpModel model, const DeviceOptions *options, Ba
 static ModelBackend *find_idle(ImpModel model, const DeviceOptions *options)
 {
     ModelBackend *entry = model->backends;
-    if (options->gpu && options->n_gpu_layers == 0) return entry;
+    if (options->gpu && layers_beside_gpu(model, options) == 0) return entry;
     while (entry && (entry->n_users > 0 || entry->options.cpu.n_threads != options->cpu.n_threads ||
                      entry->options.cpu.pin_threads != options->cpu.pin_threads))
         entry = entry->next;

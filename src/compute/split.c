@@ -15,6 +15,7 @@ typedef struct SplitBackend {
     Backend base;
     Backend *sides[SIDES];
     int32_t n_first;
+    bool shares_second; /* with the split that made it ready */
     char name[160];
 } SplitBackend;
 
@@ -312,7 +313,8 @@ static uint64_t memory_available(Backend *base)
 static void backend_destroy(Backend *base)
 {
     SplitBackend *backend = (SplitBackend *)base;
-    for (int i = 0; i < SIDES; i++) backend->sides[i]->ops->destroy(backend->sides[i]);
+    backend->sides[FIRST]->ops->destroy(backend->sides[FIRST]);
+    if (!backend->shares_second) backend->sides[SECOND]->ops->destroy(backend->sides[SECOND]);
     free(backend);
 }
 
@@ -340,6 +342,24 @@ ImpStatus split_backend_create(Backend *first, Backend *second, int32_t n_first,
     (void)snprintf(backend->name, sizeof backend->name, "%s for %d layers, %s for the rest", first->name, (int)n_first,
                    second->name);
     backend->base.name = backend->name;
+    *out = &backend->base;
+    return IMP_OK;
+}
+
+ImpStatus split_backend_create_beside(Backend *prepared, Backend *first, Backend **out)
+{
+    const SplitBackend *other = (const SplitBackend *)prepared;
+    *out = NULL;
+    SplitBackend *backend = malloc(sizeof *backend);
+    if (backend == NULL) {
+        first->ops->destroy(first);
+        return imp_fail_memory(sizeof *backend);
+    }
+    *backend = *other;
+    backend->sides[FIRST] = first;
+    backend->shares_second = true;
+    backend->base.name = backend->name;
+    first->layers = other->sides[FIRST]->layers;
     *out = &backend->base;
     return IMP_OK;
 }

@@ -11,4 +11,8 @@
  * when it fails. */
 ImpStatus split_backend_create(Backend *first, Backend *second, int32_t n_first, Backend **out);
 
+/* A further one over a split that has prepared its model: layers that were on its first side run on `first`, of the same
+ * kind, which is taken over; the second side is shared and must outlive this one. */
+ImpStatus split_backend_create_beside(Backend *prepared, Backend *first, Backend **out);
+
 #endif
