@@ -19,6 +19,9 @@
  *
  * (Two e4m3 numbers cover bfloat16's eight bits: exact down to 2^-14 of a group's largest.)
  *
+ * A group's elements share what its largest leaves them: beside one of a thousand times their size, e2m1 terms keep the
+ * others to about a thousandth of that one, as integers of 8 bits with a scale would to a 250th.
+ *
  * So three and two terms lose less than bfloat16 has lost already, and results are those of the other tiers. The rate
  * is a third of the FP4 tensor rate, a half of the FP8 one: 2.7 and 2 times that of bfloat16 where each step of formats
  * doubles it, and no weight is ever decoded.

@@ -114,11 +114,12 @@ template <DType T, int kRowTiles>
 __device__ __forceinline__ void copy_x(const BlockScaledArguments &a, int first, int span, uint8_t *stage)
 {
     using S = Stage<T, kRowTiles>;
-    constexpr int kChunks = S::kRowBytes / 16;
+    constexpr int kChunks = S::kRowBytes / 16, kAll = S::kShape.terms * S::kRows * kChunks;
     const int last = a.x.n_rows - 1;
 #pragma unroll
-    for (int i = 0; i < S::kShape.terms * S::kRows * kChunks / kThreads; i++) {
+    for (int i = 0; i < (kAll + kThreads - 1) / kThreads; i++) {
         const int at = i * kThreads + (int)threadIdx.x, chunk = at % kChunks, r = at / kChunks;
+        if (kAll % kThreads != 0 && at >= kAll) break;
         const size_t row = (size_t)(r / S::kRows) * (size_t)a.x.n_rows + (size_t)min(first + r % S::kRows, last);
         copy_part<16>(stage + S::kXAt + S::chunk_at(r, chunk, S::kRowBytes), a.x.elements + row * (size_t)a.x.row_bytes,
                       span * S::kRowBytes + chunk * 16, a.x.row_bytes);
