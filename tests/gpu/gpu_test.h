@@ -81,6 +81,18 @@ static inline void gpu_read(void *host, const void *device, size_t bytes)
     gpu_ok(cudaMemcpy(host, device, bytes, cudaMemcpyDeviceToHost));
 }
 
+/* IMP_TEST_SHORT: a few small cases, for tools that make everything slow (run.sh). */
+static inline bool gpu_is_short(void) { return getenv("IMP_TEST_SHORT") != NULL; }
+
+/* Whether a case of this type and so many multiplications is taken. */
+static inline bool gpu_takes(DType type, double work)
+{
+    static const DType few[] = {DT_F32, DT_BF16, DT_Q4_K, DT_Q6_K, DT_Q8_0, DT_NVFP4, DT_MXFP4};
+    for (size_t i = 0; i < sizeof few / sizeof few[0]; i++)
+        if (few[i] == type && work < 4e7) return true;
+    return !gpu_is_short();
+}
+
 /* ---- random numbers ---- */
 
 static uint64_t gpu_random_state = 88172645463325252u;

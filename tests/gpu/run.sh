@@ -51,12 +51,19 @@ for test in "$build"/gpu_*; do
 done
 IMP_SPLIT=1 check "goldens, first layer on the processor" "$build/gpu_golden"
 IMP_SPLIT=1 check "engine, first layer on the processor" "$build/gpu_engine"
+# Whole models for bad accesses, each family of kernels for races too; both with few and small cases.
 if command -v compute-sanitizer >/dev/null; then
-    for tool in memcheck racecheck; do
-        check "$tool" compute-sanitizer --tool $tool --error-exitcode 1 "$build/gpu_against_cpu" --short
-        IMP_TIER=0 check "$tool, portable kernels" compute-sanitizer --tool $tool --error-exitcode 1 \
+    for tier in 2 0; do
+        check "memcheck of models, tier $tier" env IMP_TIER=$tier compute-sanitizer --tool memcheck --error-exitcode 1 \
             "$build/gpu_against_cpu" --short
-        check "$tool, draws" compute-sanitizer --tool $tool --error-exitcode 1 "$build/gpu_sample" --short
+    done
+    for source in tests/gpu/test_*.c; do
+        name=$(basename "$source" .c)
+        name=gpu_${name#test_}
+        [ "$name" != gpu_against_cpu ] || continue
+        for tool in memcheck racecheck; do
+            check "$tool of $name" env IMP_TEST_SHORT=1 compute-sanitizer --tool $tool --error-exitcode 1 "$build/$name"
+        done
     done
 fi
 if $timings; then

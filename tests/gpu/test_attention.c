@@ -720,6 +720,7 @@ static void run_cases(const Length *lengths, int32_t n_sequences)
         for (int32_t t = 0; t < KV_TYPES; t++) {
             if (!wanted("IMP_TEST_CASE", cases[c].name) || !wanted("IMP_TEST_TYPE", dtype_info(kv_types[t])->name))
                 continue;
+            if (gpu_is_short() && (c + t + n_sequences) % (2 * KV_TYPES) != 0) continue;
             run_case(&cases[c], kv_types[t], lengths, n_sequences);
         }
     if (failures > 0) fail_msg("%d of %d steps are wrong", failures, checks);
@@ -773,6 +774,7 @@ static void test_same_bits(void **state)
     gpu_queue.deterministic = true;
     for (int32_t c = 0; c < 3; c++)
         for (int32_t t = 0; t < KV_TYPES; t++) {
+            if (gpu_is_short() && (c + t) % KV_TYPES != 0) continue;
             Fixture f;
             fixture_create(&f, &cases[c], kv_types[t], 4);
             const Length all[] = {{0, 310}, {0, 600}, {0, 17}, {0, 1}};

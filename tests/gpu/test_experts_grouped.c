@@ -107,6 +107,8 @@ static void layer_free(TestLayer *layer)
 
 static void check_rows(const TestLayer *layer, int32_t n_rows, double limit)
 {
+    const int32_t n_ff = layer->spec.n_ff;
+    if (!gpu_takes(layer->experts.up->type, 3.0 * EMBD * n_ff * layer->spec.n_used * n_rows)) return;
     const size_t n = (size_t)n_rows * EMBD;
     float *x = malloc(n * sizeof *x), *out = malloc(n * sizeof *out), *alone = malloc(n * sizeof *alone);
     uint16_t *halves = malloc(n * sizeof *halves);

@@ -222,6 +222,7 @@ static void check_row(RowCase from)
     const bool gated = from.gate != DT_NONE, shared = from.shared != DT_NONE;
     const size_t n = (size_t)spec->n_experts, n_ff = (size_t)spec->n_ff, used = (size_t)spec->n_used;
     enum { SHARED_FF = 768 };
+    if (!gpu_takes(from.up, 0.0)) return;
     spec->shared = (FeedForward){.activation = ACT_SILU, .n_ff = shared ? SHARED_FF : 0};
     spec->router = (Weight){.type = DT_F32, .rows = spec->n_experts, .cols = EMBD};
     const DType shared_type = shared ? from.shared : DT_F32;

@@ -53,6 +53,7 @@ static double limit_of(DType type) { return type == DT_BF16 ? 1e-5 : 4e-3; }
 
 static void check_linear(DType type, int32_t n_rows, int32_t cols, const int32_t *rows, int32_t n_outputs, bool bias)
 {
+    if (!gpu_takes(type, (double)n_rows * cols * rows[0])) return;
     uint16_t *x = random_bf16((size_t)n_rows * (size_t)cols);
     uint16_t *device_x = gpu_copy(x, (size_t)n_rows * (size_t)cols * sizeof *x);
     TestWeight weights[CUDA_MAX_OUTPUTS];
@@ -146,6 +147,7 @@ static void panels(void **state)
 
 static void check_gated(DType type, DType up_type, int32_t n_rows, int32_t cols, int32_t n_ff, Activation activation)
 {
+    if (!gpu_takes(type, 2.0 * n_rows * cols * n_ff)) return;
     uint16_t *x = random_bf16((size_t)n_rows * (size_t)cols);
     uint16_t *device_x = gpu_copy(x, (size_t)n_rows * (size_t)cols * sizeof *x);
     TestWeight gate = test_weight(type, n_ff, cols, false, 1.0f), up = test_weight(up_type, n_ff, cols, false, 0.5f);

@@ -77,6 +77,7 @@ static void check(const char *what, DType type, const float *device, const doubl
 
 static void check_product(DType type, int32_t rows, int32_t cols, bool extreme, bool with_bias)
 {
+    if (!gpu_takes(type, 100.0 * rows * cols)) return;
     TestWeight weight = test_weight(type, rows, cols, extreme, extreme ? 1e-6f : 1.5f);
     float *x = random_vector((size_t)cols), *bias = random_vector((size_t)rows);
     if (extreme)
@@ -150,6 +151,7 @@ static void test_mixed(void **state)
 static void check_gated(DType gate_type, DType up_type, Activation activation, float limit, bool gated, bool with_bias)
 {
     enum { ROWS = 771, COLS = 1536 };
+    if (!gpu_takes(up_type, 0.0)) return;
     TestWeight gate = test_weight(gate_type, ROWS, COLS, false, 1.0f),
                up = test_weight(up_type, ROWS, COLS, false, 0.5f);
     float *x = random_vector(COLS), *bias = random_vector(2 * ROWS);

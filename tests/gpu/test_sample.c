@@ -390,6 +390,6 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_greedy),   cmocka_unit_test(test_peaked),       cmocka_unit_test(test_flat),
         cmocka_unit_test(test_extremes), cmocka_unit_test(test_distribution), cmocka_unit_test(test_alone),
     };
-    is_short = argc > 1 && strcmp(argv[1], "--short") == 0;
+    is_short = gpu_is_short() || (argc > 1 && strcmp(argv[1], "--short") == 0);
     return cmocka_run_group_tests(tests, gpu_setup, NULL);
 }
