@@ -83,9 +83,10 @@ typedef enum JinjaLoad { LOAD_PARAMETER, LOAD_RESOLVE, LOAD_ALIAS, LOAD_UNDEFINE
 /* What a scope does for one of its variables when it is entered. */
 typedef struct JinjaScopeVariable {
     JinjaLoad load;
-    uint32_t slot;     /* in the running function */
-    JinjaString *name; /* LOAD_RESOLVE: in the context */
-    JinjaSlot outer;   /* LOAD_ALIAS */
+    uint32_t slot;              /* in the running function */
+    JinjaString *name;          /* LOAD_RESOLVE: in the context */
+    const JinjaBuiltin *global; /* LOAD_RESOLVE: the function of that name, NULL: none */
+    JinjaSlot outer;            /* LOAD_ALIAS */
 } JinjaScopeVariable;
 
 typedef struct JinjaScope {

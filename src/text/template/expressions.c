@@ -173,7 +173,7 @@ static bool attribute_of(JinjaState *state, const JinjaNode *node, const JinjaVa
     const bool plain = name->length > 0 && name->data[0] != '_';
     if (plain &&
         (object->kind == JINJA_NAMESPACE || (object->kind == JINJA_DICT && node->attribute.dict_method == NULL))) {
-        const JinjaValue *value = jinja_dict_find_string(state, object->dict, name);
+        const JinjaValue *value = jinja_dict_find_name(state, object->dict, name);
         if (value != NULL) {
             *out = *value;
             return true;
@@ -214,7 +214,7 @@ static bool evaluate_item(JinjaState *state, JinjaActivation *activation, const 
         key = &argument;
     }
     if (object.kind == JINJA_DICT && key->kind == JINJA_STRING) {
-        const JinjaValue *value = jinja_dict_find_string(state, object.dict, key->string);
+        const JinjaValue *value = jinja_dict_find_name(state, object.dict, key->string);
         if (value != NULL) {
             *out = *value;
             return true;

@@ -18,17 +18,16 @@ JinjaActivation *jinja_activate(JinjaState *state, JinjaActivation *parent, uint
 }
 
 /* A name of the context: what blocks see of the assignments, the caller's variables, the globals. */
-static JinjaValue resolve(JinjaState *state, const JinjaString *name)
+static JinjaValue resolve(JinjaState *state, const JinjaScopeVariable *variable)
 {
     if (state->exported != NULL) {
-        const JinjaValue *value = jinja_dict_find_string(state, state->exported, name);
+        const JinjaValue *value = jinja_dict_find_string(state, state->exported, variable->name);
         if (value != NULL) return *value;
     }
-    const JinjaValue *value = jinja_dict_find_string(state, state->variables, name);
+    const JinjaValue *value = jinja_dict_find_name(state, state->variables, variable->name);
     if (value != NULL) return *value;
-    const JinjaBuiltin *function = jinja_find_global(name);
-    if (function != NULL) return (JinjaValue){.kind = JINJA_FUNCTION, .function = function};
-    return jinja_missing();
+    if (variable->global == NULL) return jinja_missing();
+    return (JinjaValue){.kind = JINJA_FUNCTION, .function = variable->global};
 }
 
 void jinja_enter_scope(JinjaState *state, JinjaActivation *activation, const JinjaScope *scope)
@@ -37,7 +36,7 @@ void jinja_enter_scope(JinjaState *state, JinjaActivation *activation, const Jin
         const JinjaScopeVariable *variable = &scope->variables[i];
         JinjaValue *slot = &activation->slots[variable->slot];
         if (variable->load == LOAD_RESOLVE) {
-            *slot = resolve(state, variable->name);
+            *slot = resolve(state, variable);
         } else if (variable->load == LOAD_ALIAS) {
             *slot = *jinja_slot(activation, variable->outer);
         } else if (variable->load == LOAD_UNDEFINED) {
@@ -142,17 +141,25 @@ static bool write_sum(JinjaState *state, JinjaActivation *activation, const Jinj
 {
     const JinjaNode *terms[JINJA_MAX_HEIGHT];
     size_t n = 0;
+    const uint16_t height = node->height; /* of all that is evaluated here */
+    state->nesting += height;
+    if (state->nesting > JINJA_MAX_NESTING) return jinja_enter_failed(state);
     for (; node->type == NODE_BINARY && node->binary.operation == OPERATOR_ADD; node = node->binary.left) {
         terms[n++] = node->binary.right;
     }
     StrBuf *out = state->out;
     const size_t before = out->length;
     JinjaValue sum, term;
-    if (!jinja_evaluate(state, activation, node, &sum)) return false;
+    if (!jinja_evaluate_within(state, activation, node, &sum)) return false;
     bool streaming = is_plain_string(&sum);
     if (streaming) jinja_append(state, out, sum.string->data, sum.string->length);
     while (n > 0) {
-        if (!jinja_evaluate(state, activation, terms[--n], &term)) return false;
+        const JinjaNode *next = terms[--n];
+        if (next->type == NODE_CONST) {
+            term = next->constant;
+        } else if (!jinja_evaluate_within(state, activation, next, &term)) {
+            return false;
+        }
         if (streaming && is_plain_string(&term)) {
             jinja_append(state, out, term.string->data, term.string->length);
             continue;
@@ -165,6 +172,7 @@ static bool write_sum(JinjaState *state, JinjaActivation *activation, const Jinj
         sum = result;
     }
     if (!streaming) write_value(state, &sum);
+    state->nesting -= height;
     return state->status == IMP_OK;
 }
 

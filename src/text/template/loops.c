@@ -44,13 +44,18 @@ static bool filter_items(JinjaState *state, JinjaActivation *activation, const J
 static JinjaFlow run_iterations(JinjaState *state, JinjaActivation *activation, const JinjaNode *node, JinjaLoop *loop,
                                 JinjaCursor *cursor, bool *completed)
 {
+    const JinjaNode *target = node->loop.target;
     for (;;) {
         JinjaValue item;
         state->line = node->line;
         const JinjaNext next = loop != NULL ? jinja_loop_next(state, loop, &item) : jinja_next(state, cursor, &item);
         if (next == JINJA_NEXT_FAILED) return JINJA_FLOW_FAILED;
         if (next == JINJA_NEXT_END) return JINJA_FLOW_NEXT;
-        if (!jinja_assign(state, activation, node->loop.target, &item)) return JINJA_FLOW_FAILED;
+        if (target->type == NODE_NAME && !target->name.exported) {
+            *jinja_slot(activation, target->name.slot) = item;
+        } else if (!jinja_assign(state, activation, target, &item)) {
+            return JINJA_FLOW_FAILED;
+        }
         if (loop != NULL) activation->slots[node->loop.loop_slot] = (JinjaValue){.kind = JINJA_LOOP, .loop = loop};
         jinja_enter_scope(state, activation, &node->loop.body_scope);
         const JinjaFlow result = jinja_execute(state, activation, &node->loop.body);

@@ -120,6 +120,7 @@ static Binding *define(Resolver *resolver, Symbol *symbol, JinjaLoad load)
     }
     binding->symbol = symbol;
     binding->variable = (JinjaScopeVariable){.load = load, .slot = scope->function->n_slots++, .name = symbol->name};
+    if (load == LOAD_RESOLVE) binding->variable.global = jinja_find_global(symbol->name);
     if (load == LOAD_ALIAS) binding->variable.outer = slot_of(resolver, symbol->innermost);
     binding->shadowed = symbol->innermost;
     binding->scope = scope;

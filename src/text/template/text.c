@@ -204,6 +204,10 @@ bool jinja_strip(JinjaState *state, const JinjaString *string, const JinjaValue 
     }
     const size_t length = (size_t)(end - start);
     if (!jinja_charge_bytes(state, (string->length - length) * (set == NULL ? 1 : 1 + set->length / 16))) return false;
+    if (length == string->length) {
+        *out = (JinjaValue){.kind = JINJA_STRING, .string = (JinjaString *)(uintptr_t)string}; /* as Python does */
+        return true;
+    }
     if (!jinja_view(state, start, length, out)) return false;
     out->string->markup = string->markup;
     return true;

@@ -8,7 +8,7 @@
 
 /* ---- making values ---- */
 
-static bool make_string(JinjaState *state, const char *bytes, size_t length, JinjaValue *out)
+static inline bool make_string(JinjaState *state, const char *bytes, size_t length, JinjaValue *out)
 {
     JinjaString *string = jinja_alloc_raw(state, sizeof *string);
     if (string == NULL) return false;
@@ -137,18 +137,23 @@ static bool object_from_json(JinjaState *state, const json_t *json, JinjaValue *
 {
     json_t *object = (json_t *)(uintptr_t)json; /* jansson's iterators take no const */
     const size_t n = json_object_size(json);
-    JinjaDict *dict = jinja_alloc_raw(state, sizeof *dict);
-    JinjaEntry *entries = jinja_alloc_raw(state, n * sizeof *entries);
-    if (dict == NULL || entries == NULL) return false;
+    JinjaDict *dict = jinja_alloc_raw(state, sizeof *dict + n * sizeof *dict->entries);
+    if (dict == NULL) return false;
+    JinjaEntry *entries = (JinjaEntry *)(dict + 1);
     *dict = (JinjaDict){.entries = entries, .capacity = n, .canonical = true};
     *out = (JinjaValue){.kind = JINJA_DICT, .dict = dict};
+    size_t filled = 0;
     for (void *at = json_object_iter(object); at != NULL; at = json_object_iter_next(object, at)) {
-        JinjaEntry *entry = &entries[dict->n];
+        JinjaEntry *entry = &entries[filled++];
+        const json_t *value = json_object_iter_value(at);
         entry->hash = 0;
         if (!key_from_json(state, json_object_iter_key(at), json_object_iter_key_len(at), &entry->key)) return false;
-        if (!jinja_from_json(state, json_object_iter_value(at), &entry->value)) return false;
-        dict->n++;
+        const bool ok = json_is_string(value)
+                            ? make_string(state, json_string_value(value), json_string_length(value), &entry->value)
+                            : jinja_from_json(state, value, &entry->value);
+        if (!ok) return false;
     }
+    dict->n = filled;
     return n <= DICT_SCAN || dict_reindex(state, dict);
 }
 
@@ -281,12 +286,7 @@ static bool dict_reindex(JinjaState *state, JinjaDict *dict)
 
 JinjaValue *jinja_dict_find_string(JinjaState *state, const JinjaDict *dict, const JinjaString *key)
 {
-    if (dict->index_size == 0 && dict->canonical && key->interned) {
-        for (size_t i = 0; i < dict->n; i++) {
-            if (dict->entries[i].key.string == key) return &dict->entries[i].value;
-        }
-        return NULL;
-    }
+    if (dict->index_size == 0 && dict->canonical && key->interned) return jinja_dict_find_name(state, dict, key);
     if (dict->index_size == 0) {
         for (size_t i = 0; i < dict->n; i++) {
             JinjaEntry *entry = &dict->entries[i];

@@ -338,17 +338,20 @@ void jinja_free_memory(JinjaState *state);
 /* ---- text under construction ---- */
 
 void jinja_append_slow(JinjaState *state, StrBuf *text, const char *bytes, size_t length);
-/* Sticky: check state->status. The texts of templates are short: what fits is copied without a call. */
+/* Sticky: check state->status. What fits is copied at once, and without a call where it is as short as the texts of
+ * templates. */
 static inline void jinja_append(JinjaState *state, StrBuf *text, const char *bytes, size_t length)
 {
     const size_t limit = state->limits.output_bytes, end = text->length + length;
-    const bool fits = length >= 4 && length <= 16 && end < text->capacity && (limit == 0 || end <= limit);
+    const bool fits = length >= 4 && end < text->capacity && (limit == 0 || end <= limit);
     if (!fits || state->status != IMP_OK) {
         jinja_append_slow(state, text, bytes, length);
         return;
     }
     char *to = text->data + text->length;
-    if (length >= 8) { /* two copies of a fixed size, which may overlap */
+    if (length > 16) {
+        memcpy(to, bytes, length);
+    } else if (length >= 8) { /* two copies of a fixed size, which may overlap */
         memcpy(to, bytes, 8);
         memcpy(to + length - 8, bytes + length - 8, 8);
     } else {
@@ -398,6 +401,16 @@ bool jinja_dict_set(JinjaState *state, JinjaDict *dict, JinjaValue key, JinjaVal
 /* NULL when absent (check state->status for an unhashable key). */
 JinjaValue *jinja_dict_find(JinjaState *state, const JinjaDict *dict, const JinjaValue *key);
 JinjaValue *jinja_dict_find_string(JinjaState *state, const JinjaDict *dict, const JinjaString *key);
+/* The same for a name of the template, which a message's dictionary holds under the same string: no call, no comparing.
+ */
+static inline JinjaValue *jinja_dict_find_name(JinjaState *state, const JinjaDict *dict, const JinjaString *key)
+{
+    if (dict->index_size != 0 || !dict->canonical || !key->interned) return jinja_dict_find_string(state, dict, key);
+    for (size_t i = 0; i < dict->n; i++) {
+        if (dict->entries[i].key.string == key) return &dict->entries[i].value;
+    }
+    return NULL;
+}
 uint64_t jinja_string_hash(uint64_t seed, const char *bytes, size_t length); /* never 0 */
 
 /* ---- what values are ---- */
