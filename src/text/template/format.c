@@ -18,10 +18,11 @@ typedef struct Spec {
     char align; /* < > ^ = or 0 */
     char sign;  /* + - space or 0 */
     bool alternate, zero;
-    int64_t width;     /* 0: none */
-    int64_t precision; /* -1: none */
-    char grouping;     /* , _ or 0 */
-    char type;         /* 0: none */
+    bool no_negative_zero; /* z: what is rounded to -0 is shown as 0 */
+    int64_t width;         /* 0: none */
+    int64_t precision;     /* -1: none */
+    char grouping;         /* , _ or 0 */
+    char type;             /* 0: none */
 } Spec;
 
 /* Writes `prefix` (sign and base) and `body` padded to the width. */
@@ -105,6 +106,14 @@ static void write_number(JinjaState *state, StrBuf *text, const Spec *spec, cons
     write_padded(state, text, &padded, '>', prefix, body, n + n_rest, n + n_rest);
 }
 
+/* The sign and, in the alternate form, the base. */
+static void integer_prefix(const Spec *spec, bool negative, char prefix[4])
+{
+    const bool based = spec->alternate && spec->type != 0 && memchr("boxX", spec->type, 4) != NULL;
+    const char base[2] = {spec->type, '\0'};
+    (void)snprintf(prefix, 4, "%s%s%.1s", sign_text(spec, negative), based ? "0" : "", based ? base : "");
+}
+
 static void write_integer(JinjaState *state, StrBuf *text, const Spec *spec, int64_t value)
 {
     char digits[65], prefix[4];
@@ -112,8 +121,7 @@ static void write_integer(JinjaState *state, StrBuf *text, const Spec *spec, int
     const unsigned base = type == 'b' ? 2 : type == 'o' ? 8 : (type | 0x20) == 'x' ? 16 : 10;
     const uint64_t magnitude = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
     const size_t n = digits_of(magnitude, base, type == 'X', digits);
-    (void)snprintf(prefix, sizeof prefix, "%s%s%.1s", sign_text(spec, value < 0),
-                   spec->alternate && base != 10 ? "0" : "", spec->alternate && base != 10 ? (char[]){type, '\0'} : "");
+    integer_prefix(spec, value < 0, prefix);
     write_number(state, text, spec, prefix, digits, n, "", 0, base == 10 ? 3 : 4);
 }
 
@@ -159,7 +167,10 @@ static bool write_float(JinjaState *state, StrBuf *text, const Spec *spec, doubl
     while (n_digits < length && buffer[n_digits] >= '0' && buffer[n_digits] <= '9') n_digits++;
     Spec shown = *spec;
     if (n_digits == 0) shown.grouping = 0;
-    write_number(state, text, &shown, sign_text(spec, negative), buffer, n_digits, buffer + n_digits, length - n_digits,
+    const bool shows_zero =
+        strspn(buffer, "0.") == length - (percent ? 1 : 0) || strspn(buffer, "0.") == strcspn(buffer, "eE");
+    const bool minus = negative && !(spec->no_negative_zero && shows_zero);
+    write_number(state, text, &shown, sign_text(spec, minus), buffer, n_digits, buffer + n_digits, length - n_digits,
                  3);
     return true;
 }
@@ -190,7 +201,7 @@ static char percent_peek(const PercentState *percent)
 }
 
 /* (name) selects a value of the mapping. */
-static bool read_key(PercentState *percent, const JinjaValue **selected)
+static bool read_key(PercentState *percent)
 {
     JinjaState *state = percent->state;
     const JinjaString *format = percent->format;
@@ -213,10 +224,12 @@ static bool read_key(PercentState *percent, const JinjaValue **selected)
     } else if (percent->mapping->kind == JINJA_UNDEFINED) {
         return jinja_fail_undefined(state, percent->mapping);
     } else {
-        return jinja_raise(state, "list indices must be integers or slices, not str");
+        return jinja_raise(state, "%s indices must be integers or slices, not str", jinja_type_name(percent->mapping));
     }
-    *selected = value;
-    percent->used = percent->n; /* a format that names values has no other ones */
+    /* From here on it is the only value, for * too. */
+    percent->arguments = value;
+    percent->n = 1;
+    percent->used = 0;
     return true;
 }
 
@@ -239,10 +252,10 @@ static bool read_number(PercentState *percent, int64_t *out)
     return true;
 }
 
-static bool read_percent_spec(PercentState *percent, Spec *spec, const JinjaValue **selected)
+static bool read_percent_spec(PercentState *percent, Spec *spec)
 {
     *spec = (Spec){.fill = {.data = " ", .length = 1, .n_chars = 1}, .align = '>', .precision = -1};
-    if (!read_key(percent, selected)) return false;
+    if (!read_key(percent)) return false;
     for (;; percent->at++) {
         const char c = percent_peek(percent);
         if (c == '-') {
@@ -300,7 +313,7 @@ static bool percent_integer(PercentState *percent, Spec *spec, const JinjaValue 
     if (spec->zero && spec->align == '>') spec->align = 0;
     if (spec->precision >= 0) {
         /* A precision is the least number of digits. */
-        char body[MAX_PRECISION + 80], prefix[2] = "", digits[65];
+        char body[MAX_PRECISION + 80], prefix[4], digits[65];
         const uint64_t magnitude = integer < 0 ? 0 - (uint64_t)integer : (uint64_t)integer;
         const size_t n = digits_of(magnitude,
                                    spec->type == 'o'   ? 8
@@ -310,7 +323,7 @@ static bool percent_integer(PercentState *percent, Spec *spec, const JinjaValue 
         const size_t zeros = (size_t)spec->precision > n ? (size_t)spec->precision - n : 0;
         memset(body, '0', zeros);
         memcpy(body + zeros, digits, n);
-        (void)snprintf(prefix, sizeof prefix, "%s", sign_text(spec, integer < 0));
+        integer_prefix(spec, integer < 0, prefix);
         write_number(state, percent->text, spec, prefix, body, zeros + n, "", 0, 3);
         return true;
     }
@@ -331,6 +344,29 @@ static bool percent_float(PercentState *percent, Spec *spec, const JinjaValue *v
     return write_float(state, percent->text, spec, number);
 }
 
+/* repr(value), or ascii(value). */
+static bool represent(JinjaState *state, const JinjaValue *value, bool ascii, JinjaValue *out)
+{
+    const char *repr = jinja_repr_text(state, value), *at = repr, *end = repr + strlen(repr);
+    if (state->status != IMP_OK) return false;
+    if (!ascii) return jinja_text(state, repr, out);
+    StrBuf *text = jinja_capture(state);
+    if (text == NULL) return false;
+    while (at < end && state->status == IMP_OK) {
+        char escape[16];
+        size_t width;
+        const uint32_t c = unicode_decode(at, end, &width);
+        (void)snprintf(escape, sizeof escape, c < 0x100 ? "\\x%02x" : c < 0x10000 ? "\\u%04x" : "\\U%08x", c);
+        if (c < 0x80) {
+            jinja_append(state, text, at, width);
+        } else {
+            jinja_puts(state, text, escape);
+        }
+        at += width;
+    }
+    return jinja_capture_finish(state, text, out);
+}
+
 static bool percent_text(PercentState *percent, const Spec *spec, const JinjaValue *value)
 {
     JinjaState *state = percent->state;
@@ -338,8 +374,7 @@ static bool percent_text(PercentState *percent, const Spec *spec, const JinjaVal
     if (spec->type == 's') {
         if (percent->markup ? !jinja_escape(state, value, &text) : !jinja_to_string(state, value, &text)) return false;
     } else {
-        const char *repr = jinja_repr_text(state, value);
-        if (!jinja_text(state, repr, &text)) return false;
+        if (!represent(state, value, spec->type == 'a', &text)) return false;
     }
     Spec shown = *spec;
     shown.zero = false;
@@ -390,8 +425,7 @@ static bool percent_conversion(PercentState *percent)
         jinja_append(state, percent->text, "%", 1);
         return true;
     }
-    if (!read_percent_spec(percent, &spec, &value)) return false;
-    if (value == NULL && !next_argument(percent, &value)) return false;
+    if (!read_percent_spec(percent, &spec) || !next_argument(percent, &value)) return false;
     if (memchr("diuoxXeEfFgGcrsa", spec.type, 16) == NULL) return raise_unsupported(percent);
     switch (spec.type) {
     case 's':
@@ -462,13 +496,35 @@ static bool read_spec_number(JinjaState *state, const char **at, const char *end
     return true;
 }
 
+/* , and _ go with some types only; `type` is what the value's own would be where none is named. */
+static bool check_grouping(JinjaState *state, const Spec *spec, char type)
+{
+    const bool decimal = type == 0 || memchr("defgEG%F", type, 8) != NULL;
+    const bool binary = type != 0 && memchr("boxX", type, 4) != NULL;
+    if (spec->grouping == 0 || decimal || (binary && spec->grouping == '_')) return true;
+    return jinja_raise(state, "Cannot specify '%c' with '%c'.", spec->grouping, type);
+}
+
+static bool read_grouping(JinjaState *state, const char **at, const char *end, Spec *spec)
+{
+    if (*at < end && (**at == ',' || **at == '_')) spec->grouping = *(*at)++;
+    if (*at < end && (**at == ',' || **at == '_')) {
+        if (**at == spec->grouping && spec->grouping == ',') return true; /* no more of the specification: invalid */
+        return jinja_raise(state, **at == spec->grouping ? "Cannot specify '_' with '_'."
+                                                         : "Cannot specify both ',' and '_'.");
+    }
+    return true;
+}
+
 static bool parse_spec(JinjaState *state, const JinjaString *text, const JinjaValue *value, Spec *spec)
 {
     const char *at = text->data, *end = at + text->length;
     *spec = (Spec){.fill = {.data = " ", .length = 1, .n_chars = 1}, .precision = -1};
     size_t width = 0;
+    bool filled = false;
     if (at < end) (void)unicode_decode(at, end, &width);
     if (at < end && at + width < end && is_align(at[width])) {
+        filled = true;
         spec->fill = (JinjaString){.data = at, .length = width, .n_chars = 1};
         spec->align = at[width];
         at += width + 1;
@@ -476,26 +532,38 @@ static bool parse_spec(JinjaState *state, const JinjaString *text, const JinjaVa
         spec->align = *at++;
     }
     if (at < end && (*at == '+' || *at == '-' || *at == ' ')) spec->sign = *at++;
+    if (at < end && *at == 'z') {
+        spec->no_negative_zero = true;
+        at++;
+    }
     if (at < end && *at == '#') {
         spec->alternate = true;
         at++;
     }
-    if (at < end && *at == '0') {
-        spec->zero = true;
-        if (spec->align == 0 && value->kind == JINJA_STRING) {
-            spec->fill = (JinjaString){.data = "0", .length = 1, .n_chars = 1};
-        }
+    if (at < end && *at == '0' && !filled) {
+        spec->fill = (JinjaString){.data = "0", .length = 1, .n_chars = 1};
+        if (spec->align == 0 && value->kind != JINJA_STRING) spec->align = '=';
         at++;
     }
     if (!read_spec_number(state, &at, end, &spec->width)) return false;
-    if (at < end && (*at == ',' || *at == '_')) spec->grouping = *at++;
+    if (!read_grouping(state, &at, end, spec)) return false;
     if (at < end && *at == '.') {
         at++;
         if (at == end || *at < '0' || *at > '9') return jinja_raise(state, "Format specifier missing precision");
         if (!read_spec_number(state, &at, end, &spec->precision)) return false;
     }
     if (at < end && (unsigned char)*at < 0x80) spec->type = *at++;
-    if (at == end) return true;
+    if (at < end && (unsigned char)*at >= 0x80) {
+        const uint32_t code = unicode_decode(at, end, &width);
+        if (at + width == end && spec->type == 0) {
+            return jinja_raise(state, "Unknown format code '\\x%x' for object of type '%s'", code,
+                               jinja_type_name(value));
+        }
+    }
+    if (at == end) {
+        const char own = value->kind == JINJA_STRING ? 's' : value->kind == JINJA_FLOAT ? '\0' : 'd';
+        return check_grouping(state, spec, spec->type != 0 ? spec->type : own);
+    }
     return jinja_raise(state, "Invalid format specifier '%.*s' for object of type '%s'", (int)text->length, text->data,
                        jinja_type_name(value));
 }
@@ -508,10 +576,12 @@ static bool raise_unknown_code(JinjaState *state, const Spec *spec, const JinjaV
 static bool format_string(JinjaState *state, StrBuf *text, const Spec *spec, const JinjaValue *value)
 {
     if (spec->type != 0 && spec->type != 's') return raise_unknown_code(state, spec, value);
+    if (spec->sign == ' ') return jinja_raise(state, "Space not allowed in string format specifier");
     if (spec->sign != 0) return jinja_raise(state, "Sign not allowed in string format specifier");
+    if (spec->no_negative_zero)
+        return jinja_raise(state, "Negative zero coercion (z) not allowed in string format specifier");
     if (spec->alternate) return jinja_raise(state, "Alternate form (#) not allowed in string format specifier");
     if (spec->align == '=') return jinja_raise(state, "'=' alignment not allowed in string format specifier");
-    if (spec->grouping != 0) return jinja_raise(state, "Cannot specify '%c' with 's'.", spec->grouping);
     write_string(state, text, spec, value->string);
     return true;
 }
@@ -523,15 +593,17 @@ static bool format_integer(JinjaState *state, StrBuf *text, const Spec *spec, co
         return write_float(state, text, spec, (double)integer);
     if (spec->type != 0 && memchr("bcdoxXn", spec->type, 7) == NULL) return raise_unknown_code(state, spec, value);
     if (spec->precision >= 0) return jinja_raise(state, "Precision not allowed in integer format specifier");
+    if (spec->no_negative_zero)
+        return jinja_raise(state, "Negative zero coercion (z) not allowed in integer format specifier");
     if (spec->type == 'c') {
         char bytes[4];
+        if (spec->sign != 0) return jinja_raise(state, "Sign not allowed with integer format specifier 'c'");
+        if (spec->alternate)
+            return jinja_raise(state, "Alternate form (#) not allowed with integer format specifier 'c'");
         if (integer < 0 || integer > 0x10FFFF) return jinja_raise(state, "%%c arg not in range(0x110000)");
         const size_t length = unicode_encode((uint32_t)integer, bytes);
         write_padded(state, text, spec, '<', "", bytes, length, 1);
         return true;
-    }
-    if (spec->grouping == ',' && spec->type != 0 && spec->type != 'd') {
-        return jinja_raise(state, "Cannot specify ',' with '%c'.", spec->type);
     }
     write_integer(state, text, spec, integer);
     return true;
@@ -637,12 +709,14 @@ static bool field_value(BraceState *brace, const char *start, const char *end, J
 
 static bool convert_value(JinjaState *state, char conversion, JinjaValue *value)
 {
-    if (conversion == 's') return jinja_to_string(state, value, value);
+    if (conversion == 's') {
+        return jinja_to_string(state, value, value) &&
+               (!value->string->markup || jinja_view(state, value->string->data, value->string->length, value));
+    }
     if (conversion != 'r' && conversion != 'a') {
         return jinja_raise(state, "Unknown conversion specifier %c", conversion);
     }
-    const char *repr = jinja_repr_text(state, value);
-    return state->status == IMP_OK && jinja_text(state, repr, value);
+    return represent(state, value, conversion == 'a', value);
 }
 
 /* A field name[!conversion][:specification] behind its opening brace. */
