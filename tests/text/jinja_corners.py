@@ -8,7 +8,7 @@ TEXTS = ["''", "'a'", "'abc'", "' a b '", "'Hello World foo'", "x", "uni", "text
 INTEGERS = ["0", "1", "2", "3", "5", "-1", "-2", "7", "10", "100", "-7", "n", "true", "false", "255", "-100"]
 FLOATS = ["0.0", "1.5", "-2.5", "0.1", "2.675", "1e16", "1e15", "123456.789", "1e-5", "0.0001", "f", "1e22", "3.0", "-0.0", "1e300", "0.5", "1.5e-7", "99.99"]
 LISTS = ["[]", "items", "words", "users", "[1, 2, 3, 4, 5]", "['b', 'a', 'B', 'A']", "[1, 1.0, true]", "[[1, 2], [0, 3]]", "(3, 1)", "range(7)", "'hello'", "[none, 1]", "user", "user.items()",
-         "[0.1, 0.2, 0.3]", "users|map(attribute='age')", "[{'a': {'b': 1}}, {'a': {'b': 0}}]", "['x', 1]", "tree", "messages", "[missing]", "[('a', 1), ('b', 2)]", "text.split()"]
+         "[0.1, 0.2, 0.3]", "users|map(attribute='age')|list", "[{'a': {'b': 1}}, {'a': {'b': 0}}]", "['x', 1]", "tree", "messages", "[missing]", "[('a', 1), ('b', 2)]", "text.split()"]
 DICTS = ["user", "{}", "{'b': 1, 'a': 2}", "{'B': 'x', 'a': 'Y', 'c': 3}", "{1: 'x', 'a': none}", "{'class': 'my', 'id': none, 'x': missing, 'n': 1.5}", "dict(a=1, b=[1])", "messages[0]", "{'a b': 1}",
          "{'k': {'z': 1, 'é': ['\\u2028', '<']}}"]
 MISC = ["none", "missing", "missing.x", "true", "namespace(a=1)", "user.nope", "loop", "x.nope", "[].x", "1 .x", "none.x", "()", "range(3)", "(1, 'a')"]
@@ -45,7 +45,7 @@ METHODS = [
     (TEXTS, "rsplit", [("sep", TEXTS + ["none"]), ("maxsplit", INTEGERS)]), (TEXTS, "rstrip", [(None, TEXTS + ["none"])]), (TEXTS, "split", [("sep", TEXTS + ["none"]), ("maxsplit", INTEGERS)]), (TEXTS, "splitlines", [("keepends", FLAGS)]), (TEXTS, "startswith", [(None, TEXTS + ["('a', 'H')"]), (None, INTEGERS)]),
     (TEXTS, "strip", [(None, TEXTS + ["none"])]), (TEXTS, "swapcase", []), (TEXTS, "title", []), (TEXTS, "translate", [(None, ["{97: 'x'}", "{97: none}"])]), (TEXTS, "upper", []), (TEXTS, "zfill", [(None, INTEGERS)]), (TEXTS, "encode", []),
     (DICTS, "get", [(None, TEXTS + INTEGERS), (None, ANY)]), (DICTS, "items", []), (DICTS, "keys", []), (DICTS, "values", []), (DICTS, "copy", []), (DICTS, "update", [(None, DICTS)]), (DICTS, "pop", [(None, TEXTS)]), (DICTS, "setdefault", [(None, TEXTS)]), (DICTS, "fromkeys", [(None, LISTS)]),
-    (LISTS, "index", [(None, ANY), (None, INTEGERS)]), (LISTS, "count", [(None, ANY)]), (LISTS, "copy", []), (LISTS, "append", [(None, ANY)]), (LISTS, "sort", []), (LISTS, "reverse", []), (INTEGERS, "bit_length", []), (FLOATS, "is_integer", []), (INTEGERS, "conjugate", []), (FLOATS, "hex", []),
+    (LISTS, "index", [(None, ANY), (None, INTEGERS)]), (LISTS, "count", [(None, ANY)]), (LISTS, "copy", []), (LISTS, "append", [(None, ANY)]), (LISTS, "sort", []), (LISTS, "reverse", []), (INTEGERS, "bit_length", []), (FLOATS, "is_integer", []), (INTEGERS, "conjugate", []),
     (INTEGERS, "real", None), (MISC, "x", None), (LISTS, "0", None), (DICTS, "a", None), (INTEGERS, "numerator", None), (FLOATS, "imag", None),
 ]
 SIMPLE = TEXTS + INTEGERS + FLOATS + ["items", "user", "none", "missing", "words", "(1, 2)", "true", "{}", "range(3)"]

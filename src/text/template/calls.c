@@ -313,7 +313,7 @@ static bool raise_missing(JinjaState *state, const JinjaBuiltin *builtin, const 
                        n == 1 ? "" : "s", list);
 }
 
-static bool raise_too_many(JinjaState *state, const JinjaBuiltin *builtin, size_t given)
+static bool raise_too_many(JinjaState *state, const JinjaBuiltin *builtin, size_t given, size_t named)
 {
     const unsigned most = builtin->n_parameters;
     if (builtin->style == JINJA_C_STYLE) {
@@ -335,8 +335,8 @@ static bool raise_too_many(JinjaState *state, const JinjaBuiltin *builtin, size_
                            most == 1 ? "" : "s", given);
     }
     if (builtin->style == JINJA_C_KEYWORDS) {
-        return jinja_raise(state, "%s() takes at most %u argument%s (%zu given)", builtin->name, most,
-                           most == 1 ? "" : "s", given);
+        return jinja_raise(state, "%s() takes at most %u %sargument%s (%zu given)", builtin->name, most,
+                           given == 0 ? "keyword " : "", most == 1 ? "" : "s", given + named);
     }
     const unsigned hidden = builtin->hidden;
     if (builtin->n_required == most) {
@@ -351,7 +351,8 @@ static bool bind_named(JinjaState *state, const JinjaBuiltin *builtin, const Jin
 {
     const JinjaString *name = named->name;
     if (builtin->style == JINJA_C_STYLE) {
-        return jinja_raise(state, "%s() takes no keyword arguments", python_name(builtin));
+        return jinja_raise(state, "%s() takes no keyword arguments",
+                           builtin->counted ? builtin->name : python_name(builtin));
     }
     for (size_t i = 0; i < builtin->n_parameters; i++) {
         if (!same_name(name, builtin->parameters[i])) continue;
@@ -384,10 +385,13 @@ bool jinja_invoke(JinjaState *state, const JinjaBuiltin *builtin, const JinjaVal
     if (builtin->style == JINJA_C_STYLE && arguments->n_named > 0) {
         return bind_named(state, builtin, arguments->named, bound);
     }
+    if (builtin->style == JINJA_C_KEYWORDS && n + arguments->n_named > builtin->n_parameters) {
+        return raise_too_many(state, builtin, n, arguments->n_named);
+    }
     for (size_t i = 0; i < arguments->n_named; i++) {
         if (!bind_named(state, builtin, &arguments->named[i], bound)) return false;
     }
-    if (n > builtin->n_parameters) return raise_too_many(state, builtin, n);
+    if (n > builtin->n_parameters) return raise_too_many(state, builtin, n, 0);
     for (size_t i = 0; i < builtin->n_required; i++) {
         if (bound[i].kind == JINJA_MISSING) return raise_missing(state, builtin, bound);
     }
@@ -430,7 +434,7 @@ static bool call_loop(JinjaState *state, JinjaLoop *loop, const JinjaArguments *
         return jinja_loop_recurse(state, loop, &arguments->positional[0], out);
     }
     JinjaValue bound[1] = {jinja_missing()};
-    if (arguments->n_positional > 1) return raise_too_many(state, &signature, arguments->n_positional);
+    if (arguments->n_positional > 1) return raise_too_many(state, &signature, arguments->n_positional, 0);
     if (arguments->n_positional == 1) bound[0] = arguments->positional[0];
     for (size_t i = 0; i < arguments->n_named; i++) {
         if (!bind_named(state, &signature, &arguments->named[i], bound)) return false;

@@ -216,7 +216,7 @@ typedef struct Urlizer {
     StrBuf *text;
     pcre2_code *http, *email;
     pcre2_match_data *match;
-    int64_t limit; /* -1: none */
+    const JinjaValue *limit; /* missing or none: no limit */
     const char *attributes;
     const JinjaList *schemes;
 } Urlizer;
@@ -245,6 +245,23 @@ static bool ends(const char *text, size_t length, const char *suffix)
     return length >= n && memcmp(text + length - n, suffix, n) == 0;
 }
 
+/* How many characters of a link's text are shown; -1: all. The limit matters, whatever it is, once there is a link. */
+static bool shown_limit(const Urlizer *urlizer, const char *shown, size_t n_shown, int64_t *out)
+{
+    const int64_t n = (int64_t)unicode_count(shown, n_shown);
+    const JinjaValue length = jinja_int(n);
+    int order;
+    *out = -1;
+    if (urlizer->limit->kind == JINJA_MISSING || urlizer->limit->kind == JINJA_NONE) return true;
+    if (!jinja_order(urlizer->state, &length, urlizer->limit, ">", &order)) return false;
+    if (order != 1) return true;
+    if (urlizer->limit->kind == JINJA_FLOAT)
+        return jinja_raise(urlizer->state, "slice indices must be integers or None or have an __index__ method");
+    if (!jinja_index(urlizer->state, urlizer->limit, out)) return false;
+    if (*out < 0) *out = n + *out < 0 ? 0 : n + *out;
+    return true;
+}
+
 static void link_to(const Urlizer *urlizer, const char *prefix, const char *text, size_t length, const char *shown,
                     size_t n_shown, bool cut, bool with_attributes)
 {
@@ -255,8 +272,10 @@ static void link_to(const Urlizer *urlizer, const char *prefix, const char *text
     jinja_puts(state, urlizer->text, "\"");
     if (with_attributes) jinja_puts(state, urlizer->text, urlizer->attributes);
     jinja_puts(state, urlizer->text, ">");
-    if (cut && urlizer->limit >= 0 && unicode_count(shown, n_shown) > (size_t)urlizer->limit) {
-        jinja_append(state, urlizer->text, shown, unicode_offset(shown, n_shown, (size_t)urlizer->limit));
+    int64_t limit = -1;
+    if (cut && !shown_limit(urlizer, shown, n_shown, &limit)) return;
+    if (limit >= 0) {
+        jinja_append(state, urlizer->text, shown, unicode_offset(shown, n_shown, (size_t)limit));
         jinja_puts(state, urlizer->text, "...");
     } else {
         jinja_append(state, urlizer->text, shown, n_shown);
@@ -416,12 +435,8 @@ static bool check_schemes(JinjaState *state, const JinjaValue *argument, const J
 
 FILTER(filter_urlize)
 {
-    Urlizer urlizer = {.state = state, .limit = -1};
+    Urlizer urlizer = {.state = state, .limit = &arguments[0]};
     JinjaValue escaped;
-    if (arguments[0].kind != JINJA_MISSING && arguments[0].kind != JINJA_NONE &&
-        !jinja_index(state, &arguments[0], &urlizer.limit)) {
-        return false;
-    }
     if (!link_attributes(state, arguments, &urlizer.attributes)) return false;
     if (!check_schemes(state, &arguments[4], &urlizer.schemes) || !jinja_escape(state, value, &escaped)) return false;
     urlizer.http =

@@ -74,9 +74,10 @@ FILTER(filter_int)
 {
     bool ok = false;
     int64_t base = 10;
-    if (arguments[1].kind != JINJA_MISSING && value->kind == JINJA_STRING &&
-        !jinja_index(state, &arguments[1], &base)) {
-        return false;
+    if (arguments[1].kind == JINJA_INT || arguments[1].kind == JINJA_BOOL) {
+        base = arguments[1].kind == JINJA_INT ? arguments[1].integer : arguments[1].boolean;
+    } else if (arguments[1].kind != JINJA_MISSING) {
+        base = 1; /* Python refuses it as it refuses a base of another type, and the text is tried as a float */
     }
     if (value->kind == JINJA_UNDEFINED) return jinja_fail_undefined(state, value);
     if (value->kind == JINJA_STRING) {
@@ -229,6 +230,8 @@ FILTER(filter_attr)
 {
     bool found;
     if (arguments[0].kind != JINJA_STRING) {
+        const JinjaDict empty = {0};
+        (void)jinja_dict_find(state, &empty, &arguments[0]); /* Python looks it up, so that it must be hashable */
         return jinja_raise(state, "attribute name must be string, not '%s'", jinja_type_name(&arguments[0]));
     }
     if (!jinja_find_attribute(state, value, &arguments[0], out, &found)) return false;

@@ -145,6 +145,8 @@ static bool take_name(JinjaState *state, MapState *map, size_t at)
 {
     const JinjaValue *name = &map->arguments.positional[at];
     if (name->kind != JINJA_STRING) {
+        const JinjaDict empty = {0};
+        (void)jinja_dict_find(state, &empty, name); /* Jinja2 looks it up, so that it must be hashable */
         return jinja_raise(state, "No %s named %s.", map->is_select ? "test" : "filter", jinja_repr_text(state, name));
     }
     map->name = name->string;
@@ -328,6 +330,10 @@ static JinjaNext next_slice(JinjaState *state, JinjaIterator *iterator, JinjaVal
         iterator->started = true;
         if (!jinja_collect(state, &chunk->source, &chunk->items)) return JINJA_NEXT_FAILED;
     }
+    if (!jinja_is_number(&chunk->count) && chunk->count.kind != JINJA_UNDEFINED) {
+        (void)jinja_raise(state, "unsupported operand type(s) for //: 'int' and '%s'", jinja_type_name(&chunk->count));
+        return JINJA_NEXT_FAILED;
+    }
     if (!jinja_index(state, &chunk->count, &slices)) return JINJA_NEXT_FAILED;
     if (slices == 0) {
         (void)jinja_raise(state, "integer division or modulo by zero");
@@ -410,11 +416,16 @@ FILTER(filter_reverse)
 
 /* ---- order ---- */
 
+/* sorted() wants an integer, and says so once it has the items. */
+static bool sort_direction(JinjaState *state, const JinjaValue *argument, int64_t *out)
+{
+    return argument->kind == JINJA_MISSING || jinja_index(state, argument, out);
+}
+
 FILTER(filter_sort)
 {
     JinjaItems items;
-    int64_t reverse = 0; /* sorted() wants an integer */
-    if (arguments[0].kind != JINJA_MISSING && !jinja_index(state, &arguments[0], &reverse)) return false;
+    int64_t reverse = 0;
     const bool lower = !truthy_argument(state, &arguments[1]);
     const JinjaValue *attribute = &arguments[2];
     JinjaItems paths = {0};
@@ -431,7 +442,7 @@ FILTER(filter_sort)
     } else if (!jinja_push(state, &paths, *attribute)) {
         return false;
     }
-    if (!jinja_collect(state, value, &items)) return false;
+    if (!jinja_collect(state, value, &items) || !sort_direction(state, &arguments[0], &reverse)) return false;
     JinjaValue *keys = jinja_alloc(state, items.n, sizeof *keys);
     Path *steps = jinja_alloc(state, paths.n, sizeof *steps);
     if (keys == NULL || steps == NULL) return false;
@@ -456,7 +467,8 @@ bool jinja_fail_items(JinjaState *state, const JinjaValue *value)
 
 FILTER(filter_dictsort)
 {
-    const bool lower = !truthy_argument(state, &arguments[0]), reverse = truthy_argument(state, &arguments[2]);
+    const bool lower = !truthy_argument(state, &arguments[0]);
+    int64_t reverse = 0;
     bool by_value = false;
     if (arguments[1].kind != JINJA_MISSING) {
         const JinjaString *by = arguments[1].kind == JINJA_STRING ? arguments[1].string : NULL;
@@ -466,6 +478,7 @@ FILTER(filter_dictsort)
         }
     }
     if (value->kind != JINJA_DICT) return jinja_fail_items(state, value);
+    if (!sort_direction(state, &arguments[2], &reverse)) return false;
     const size_t n = value->dict->n;
     JinjaItems items = {.items = jinja_alloc(state, n, sizeof(JinjaValue)), .n = n};
     JinjaValue *keys = jinja_alloc(state, n, sizeof *keys);
@@ -476,7 +489,7 @@ FILTER(filter_dictsort)
         keys[i] = by_value ? entry->value : entry->key;
         if (lower && keys[i].kind == JINJA_STRING && !jinja_lower(state, keys[i].string, &keys[i])) return false;
     }
-    return jinja_sort(state, items.items, keys, n, reverse) && list_of(state, &items, out);
+    return jinja_sort(state, items.items, keys, n, reverse != 0) && list_of(state, &items, out);
 }
 
 static bool extreme(JinjaState *state, const JinjaValue *value, const JinjaValue *arguments, bool largest,

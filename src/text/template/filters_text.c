@@ -168,34 +168,48 @@ FILTER(filter_indent)
 
 /* ---- truncate ---- */
 
+/* Python's assert that `value` is at least `least`: any two things that have an order. */
+static bool at_least(JinjaState *state, const char *name, const JinjaValue *value, int64_t least, double *out)
+{
+    const JinjaValue bound = jinja_int(least);
+    int order = 0;
+    StrBuf text = {0};
+    if (!jinja_order(state, value, &bound, ">=", &order)) return false;
+    if (order == -1 || order == 2) {
+        jinja_str(state, &text, value);
+        (void)jinja_raise(state, "expected %s >= %lld, got %s", name, (long long)least,
+                          text.data == NULL ? "" : text.data);
+        strbuf_free(&text);
+        return false;
+    }
+    *out = value->kind == JINJA_FLOAT  ? value->number
+           : value->kind == JINJA_BOOL ? (double)value->boolean
+                                       : (double)value->integer;
+    return true;
+}
+
 FILTER(filter_truncate)
 {
-    if (arguments[0].kind == JINJA_UNDEFINED) return jinja_fail_undefined(state, &arguments[0]);
-    int64_t length = 255, leeway = 5;
-    JinjaValue end;
-    if (arguments[0].kind != JINJA_MISSING && !jinja_index(state, &arguments[0], &length)) return false;
+    const bool has_leeway = arguments[3].kind != JINJA_MISSING && arguments[3].kind != JINJA_NONE;
+    const JinjaValue limit = arguments[0].kind == JINJA_MISSING ? jinja_int(255) : arguments[0];
+    const JinjaValue slack = has_leeway ? arguments[3] : jinja_int(5);
     const bool kill_words = truthy_argument(state, &arguments[1]);
-    if (arguments[2].kind == JINJA_MISSING ? !jinja_text(state, "...", &end) : (end = arguments[2], false))
-        return false;
-    if (end.kind != JINJA_STRING) return jinja_raise(state, "object of type '%s' has no len()", jinja_type_name(&end));
-    if (arguments[3].kind != JINJA_MISSING && arguments[3].kind != JINJA_NONE &&
-        !jinja_index(state, &arguments[3], &leeway)) {
-        return false;
-    }
-    const int64_t end_length = (int64_t)jinja_n_chars(end.string);
-    if (length < end_length) {
-        return jinja_raise(state, "expected length >= %lld, got %lld", (long long)end_length, (long long)length);
-    }
-    if (leeway < 0) return jinja_raise(state, "expected leeway >= 0, got %lld", (long long)leeway);
-    size_t n;
+    JinjaValue end = arguments[2], head;
+    double length, leeway;
+    size_t n, end_length;
+    if (end.kind == JINJA_MISSING && !jinja_text(state, "...", &end)) return false;
+    if (!jinja_length(state, &end, &end_length)) return false;
+    if (!at_least(state, "length", &limit, (int64_t)end_length, &length)) return false;
+    if (!at_least(state, "leeway", &slack, 0, &leeway)) return false;
     if (!jinja_length(state, value, &n)) return false;
-    if ((int64_t)n <= length || (int64_t)n - length <= leeway) {
+    if ((double)n <= length + leeway) {
         *out = *value;
         return true;
     }
-    if (value->kind != JINJA_STRING) return jinja_raise(state, "truncate expects a string");
-    JinjaValue head;
-    if (!jinja_substring(state, value->string, 0, (size_t)(length - end_length), &head)) return false;
+    if (limit.kind == JINJA_FLOAT)
+        return jinja_raise(state, "slice indices must be integers or None or have an __index__ method");
+    if (value->kind != JINJA_STRING || end.kind != JINJA_STRING) return jinja_raise(state, "truncate expects a string");
+    if (!jinja_substring(state, value->string, 0, (size_t)length - end_length, &head)) return false;
     const char *space = kill_words ? NULL : memrchr(head.string->data, ' ', head.string->length);
     if (space != NULL && !jinja_view(state, head.string->data, (size_t)(space - head.string->data), &head))
         return false;

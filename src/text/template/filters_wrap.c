@@ -5,6 +5,8 @@
 #include "text/template/sort.h"
 #include "text/template/unicode.h"
 
+#include <math.h>
+
 /* ---- wordwrap ---- */
 
 typedef struct Chunk {
@@ -200,20 +202,39 @@ static bool wrap_line(Wrapper *wrapper, const JinjaString *line)
     return split_chunks(wrapper, line) && wrap_chunks(wrapper);
 }
 
+/* A width may be any number; textwrap compares it with 0 first. */
+static bool line_width(JinjaState *state, const JinjaValue *width, int64_t *out)
+{
+    const JinjaValue zero = jinja_int(0);
+    int order;
+    if (width->kind != JINJA_FLOAT) {
+        return jinja_order(state, width, &zero, "<=", &order) && jinja_index(state, width, out);
+    }
+    *out = width->number <= 0 ? 0 : width->number < 1e9 ? (int64_t)floor(width->number) : 1000000000;
+    return true;
+}
+
 static bool filter_wordwrap(JinjaState *state, const JinjaValue *value, const JinjaValue *arguments, JinjaValue *out)
 {
     Wrapper wrapper = {.state = state, .width = 79};
     JinjaItems paragraphs;
-    if (arguments[0].kind != JINJA_MISSING && !jinja_index(state, &arguments[0], &wrapper.width)) return false;
     wrapper.break_long = arguments[1].kind == JINJA_MISSING || jinja_truthy(state, &arguments[1]);
     wrapper.break_hyphens = arguments[3].kind == JINJA_MISSING || jinja_truthy(state, &arguments[3]);
     JinjaString separator = {.data = "\n", .length = 1};
-    if (arguments[2].kind == JINJA_STRING) separator = *arguments[2].string;
+    if (arguments[2].kind == JINJA_STRING) {
+        separator = *arguments[2].string;
+    } else if (arguments[2].kind == JINJA_UNDEFINED) {
+        return jinja_fail_undefined(state, &arguments[2]);
+    } else if (arguments[2].kind != JINJA_MISSING && arguments[2].kind != JINJA_NONE) {
+        return jinja_raise(state, "'%s' object has no attribute 'join'", jinja_type_name(&arguments[2]));
+    }
     if (value->kind == JINJA_UNDEFINED) return jinja_fail_undefined(state, value);
     if (value->kind != JINJA_STRING) {
         return jinja_raise(state, "'%s' object has no attribute 'splitlines'", jinja_type_name(value));
     }
     if (!jinja_split_lines(state, value->string, false, &paragraphs)) return false;
+    if (paragraphs.n > 0 && arguments[0].kind != JINJA_MISSING && !line_width(state, &arguments[0], &wrapper.width))
+        return false;
     StrBuf *text = jinja_capture(state);
     if (text == NULL) return false;
     for (size_t i = 0; i < paragraphs.n; i++) {

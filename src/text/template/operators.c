@@ -259,6 +259,9 @@ static bool repeat_string(JinjaState *state, const JinjaString *string, int64_t 
 
 static bool repeat(JinjaState *state, const JinjaValue *sequence, const JinjaValue *times, JinjaValue *out)
 {
+    if (!is_integer(times) && times->kind == JINJA_STRING && times->string->markup && sequence->kind == JINJA_STRING) {
+        return jinja_raise(state, "'str' object cannot be interpreted as an integer");
+    }
     if (!is_integer(times)) {
         return jinja_raise(state, "can't multiply sequence by non-int of type '%s'", jinja_type_name(times));
     }

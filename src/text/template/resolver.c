@@ -55,11 +55,29 @@ typedef struct Resolver {
     bool in_loop; /* break and continue have a loop */
     JinjaNode **blocks;
     size_t n_blocks, blocks_capacity;
+    /* What Python says of the code that Jinja2 makes, once all of it is made: the first of each stage. */
+    struct {
+        uint32_t line;
+        char message[200];
+    } late[2];
 } Resolver;
+
+enum { LATE_SYMBOLS, LATE_CODE };
 
 static bool same(const JinjaString *a, const char *b)
 {
     return strlen(b) == a->length && memcmp(a->data, b, a->length) == 0;
+}
+
+static void fail_late(Resolver *resolver, int stage, uint32_t line, const char *format, ...) IMP_PRINTF(4, 5);
+static void fail_late(Resolver *resolver, int stage, uint32_t line, const char *format, ...)
+{
+    if (resolver->late[stage].line != 0) return;
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(resolver->late[stage].message, sizeof resolver->late[stage].message, format, arguments);
+    va_end(arguments);
+    resolver->late[stage].line = line;
 }
 
 static Symbol *intern(Resolver *resolver, JinjaString *name)
@@ -569,7 +587,15 @@ static bool bind_function(Resolver *resolver, JinjaFunctionNode *function, uint3
     resolver->in_loop = resolver->soft = false;
     bool ok = true;
     for (size_t i = 0; ok && i < function->parameters.n; i++) {
-        ok = declare_parameter(resolver, function->parameters.at[i]->name.name) != NULL;
+        JinjaString *name = function->parameters.at[i]->name.name;
+        const Symbol *symbol = intern(resolver, name);
+        if (symbol != NULL && own(resolver, symbol)) {
+            unsigned level = 0;
+            for (const Scope *scope = resolver->scope; scope->parent != NULL; scope = scope->parent) level++;
+            fail_late(resolver, LATE_SYMBOLS, line, "duplicate argument 'l_%u_%.*s' in function definition", level,
+                      (int)name->length, name->data);
+        }
+        ok = declare_parameter(resolver, name) != NULL;
     }
     ok = ok && declare_specials(resolver, function, line) && analyze_all(resolver, &function->defaults) &&
          analyze_all(resolver, &function->body) && bind_all(resolver, &function->parameters) &&
@@ -579,6 +605,17 @@ static bool bind_function(Resolver *resolver, JinjaFunctionNode *function, uint3
     const bool closed = close_scope(resolver, &function->scope);
     function->n_slots = inner.n_slots;
     return ok && closed;
+}
+
+/* Jinja2 adds caller to the call's keywords. */
+static bool bind_call_block(Resolver *resolver, JinjaNode *node)
+{
+    const JinjaCallArguments *arguments = &node->call_block.call->call.arguments;
+    for (size_t i = 0; i < arguments->values.n; i++) {
+        if (same(arguments->names[i], "caller"))
+            fail_late(resolver, LATE_CODE, node->line, "keyword argument repeated: caller");
+    }
+    return bind_function(resolver, node->call_block.function, node->line) && bind(resolver, node->call_block.call);
 }
 
 static bool bind_macro(Resolver *resolver, JinjaNode *node)
@@ -722,7 +759,7 @@ static bool bind(void *context, JinjaNode *node)
     case NODE_GENERATION:
         return bind_function(resolver, node->function, node->line);
     case NODE_CALL_BLOCK:
-        return bind_function(resolver, node->call_block.function, node->line) && bind(resolver, node->call_block.call);
+        return bind_call_block(resolver, node);
     case NODE_AUTOESCAPE:
         return bind_autoescape(resolver, node);
     case NODE_BLOCK:
@@ -768,5 +805,9 @@ bool jinja_resolve(JinjaCompiler *compiler)
         blocks->n = resolver.n_blocks;
     }
     free(resolver.blocks);
+    for (int stage = 0; ok && stage <= LATE_CODE; stage++) {
+        if (resolver.late[stage].line != 0)
+            ok = jinja_compile_fail(compiler, resolver.late[stage].line, "%s", resolver.late[stage].message);
+    }
     return ok && blocks->at != NULL && compiler->status == IMP_OK;
 }

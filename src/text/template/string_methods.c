@@ -605,7 +605,8 @@ static bool method_unsupported(JinjaState *state, const JinjaValue *self, const 
     }
 #define ONE_OPTIONAL(method_name)                                                                                      \
     {                                                                                                                  \
-        .name = #method_name, .style = JINJA_C_STYLE, .n_parameters = 1, .call = method_##method_name                  \
+        .name = #method_name, .python_name = "str." #method_name, .style = JINJA_C_STYLE, .n_parameters = 1,           \
+        .call = method_##method_name                                                                                   \
     }
 #define ONE_REQUIRED(method_name)                                                                                      \
     {                                                                                                                  \
@@ -619,7 +620,8 @@ static bool method_unsupported(JinjaState *state, const JinjaValue *self, const 
     }
 #define PAD(method_name)                                                                                               \
     {                                                                                                                  \
-        .name = #method_name, .style = JINJA_C_STYLE, .n_required = 1, .n_parameters = 2, .call = method_##method_name \
+        .name = #method_name, .python_name = "str." #method_name, .style = JINJA_C_STYLE, .n_required = 1,             \
+        .n_parameters = 2, .call = method_##method_name                                                                \
     }
 
 static const JinjaBuiltin methods[] = {
@@ -659,7 +661,12 @@ static const JinjaBuiltin methods[] = {
     ONE_REQUIRED(partition),
     ONE_REQUIRED(rpartition),
     ONE_REQUIRED(join),
-    {.name = "replace", .style = JINJA_C_STYLE, .n_required = 2, .n_parameters = 3, .call = method_replace},
+    {.name = "replace",
+     .python_name = "str.replace",
+     .style = JINJA_C_STYLE,
+     .n_required = 2,
+     .n_parameters = 3,
+     .call = method_replace},
     PAD(center),
     PAD(ljust),
     PAD(rjust),

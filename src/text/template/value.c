@@ -222,6 +222,7 @@ static uint64_t string_hash(const JinjaState *state, JinjaString *string)
 static const char *unhashable(const JinjaValue *value, unsigned depth)
 {
     if (value->kind == JINJA_LIST || value->kind == JINJA_DICT) return jinja_type_name(value);
+    if (value->kind == JINJA_VIEW && value->view->part != JINJA_VALUES) return jinja_type_name(value);
     if (value->kind != JINJA_TUPLE) return NULL;
     if (depth == JINJA_MAX_NESTING) return "tuple";
     for (size_t i = 0; i < value->list->n; i++) {
