@@ -132,6 +132,8 @@ typedef struct ImpGenerateParams {
     const char *template_variables; /* NULL, or a JSON object with more variables ("tools", "enable_thinking", …) */
 
     ImpConstraint constraint; /* what the text must be (imp/constrain.h); NULL: anything. Outlives the call or request */
+    int32_t think_budget;     /* 0: no limit. Most tokens of a block of reasoning at the answer's head, between the tags
+                                 of the chat template; then it is closed. Of imp_generate…, imp_chat…, no constraint */
 } ImpGenerateParams;
 
 /* Fill the first `size` bytes with defaults; what the inline functions below stand on, and other languages' way. */

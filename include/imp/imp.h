@@ -106,6 +106,10 @@ IMP_API ImpStatus imp_chat(ImpContext context, const ImpMessage *messages, size_
 IMP_API ImpStatus imp_chat_stream(ImpContext context, const ImpMessage *messages, size_t n_messages,
                                   const ImpGenerateParams *params, ImpTextCallback *callback, void *user);
 
+/* The tags between which a chat template (its source; NULL: none) has the model reason; "<think>" and "</think>" where it
+ * names none. Static strings. */
+IMP_API void imp_reasoning_tags(const char *template_source, const char **open, const char **close);
+
 /* Text of the last imp_generate… or imp_chat… call, as far as it got: NUL-terminated, valid until the next one.
  * `length` may be NULL. Never NULL. */
 IMP_API const char *imp_generated_text(ImpContext context, size_t *length);

@@ -76,6 +76,18 @@ ImpStatus api_sampler_params(ImpModel model, const ImpGenerateParams *params, ui
     return IMP_OK;
 }
 
+/* A block of reasoning, between the tags of the chat template, that is kept within a budget. */
+static ReasoningRule reasoning_rule(ImpModel model, const int32_t *tokens, size_t n_tokens,
+                                    const ImpGenerateParams *params)
+{
+    const char *source = params->chat_template, *named = source != NULL ? chat_template_named(source) : NULL;
+    ReasoningRule rule = {.budget = params->think_budget};
+    if (params->think_budget <= 0 || model->tokenizer == NULL) return (ReasoningRule){0};
+    reasoning_tags(named != NULL ? named : source != NULL ? source : model->template_source, &rule.open, &rule.close);
+    rule.inside = reasoning_opened(rule.open, model->tokenizer, tokens, n_tokens);
+    return rule;
+}
+
 /* ---- Generation ---- */
 
 static ImpStatus generate(ImpContext context, const int32_t *tokens, size_t n_tokens, const ImpGenerateParams *params,
@@ -93,6 +105,7 @@ static ImpStatus generate(ImpContext context, const int32_t *tokens, size_t n_to
         .n_stop = params->n_stop,
         .ignore_end = params->ignore_end,
         .keep_special = params->keep_special,
+        .reasoning = reasoning_rule(context->model, tokens, n_tokens, params),
         .on_text = callback,
         .user = user,
     };

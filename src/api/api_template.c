@@ -8,6 +8,14 @@
 const char *imp_template_name(size_t index) { return chat_template_name_at(index); }
 const char *imp_model_template(ImpModel model) { return model ? model->template_source : NULL; }
 
+void imp_reasoning_tags(const char *template_source, const char **open, const char **close)
+{
+    const char *tags[2];
+    reasoning_tags(template_source, &tags[0], &tags[1]);
+    if (open) *open = tags[0];
+    if (close) *close = tags[1];
+}
+
 /* ---- Which template ---- */
 
 /* The model's, compiled once. */

@@ -88,6 +88,7 @@ ImpStatus imp_settings_apply_params(ImpSettings *settings, ImpGenerateParams *pa
     size_t count;
     apply_sampling(settings, params);
     params->max_tokens = int32_of(settings, "generation.max_tokens");
+    params->think_budget = int32_of(settings, "generation.think_budget");
 
     params->dry_breakers = config_items(settings, "sampling.dry_breakers", &count);
     params->n_dry_breakers = (int32_t)count;

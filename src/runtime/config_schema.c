@@ -224,7 +224,8 @@ static const ImpSettingInfo entries[] = {
          "Put the beginning-of-sequence token before every prompt, also where the model's files do not."),
     PLANNED_BOOL("generation.no_logit_softcap", "false", "Leave out the soft cap on logits."),
     PLANNED_BOOL("generation.lm_dequant_fp16", "false", "Run the output head from an FP16 copy."),
-    PLANNED_INT("generation.think_budget", "0", AT_LEAST(0), "Most tokens inside a reasoning block; 0: no limit."),
+    INT("generation.think_budget", "0", RANGE(0, 16777216),
+        "Most tokens inside a reasoning block, which is closed then; 0: no limit (imp-server: but server.think_budget)."),
     PLANNED_BOOL("generation.no_ban", "false", "Let tokens be drawn that are banned otherwise."),
     PLANNED_BOOL("generation.mtp_no_rope", "false", "Diagnostic: no rotary embedding in multi-token prediction."),
 

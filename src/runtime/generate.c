@@ -236,6 +236,7 @@ typedef struct Output {
     Sampler *sampler;
     TextStream stream;
     Guide guide;
+    Reasoning reasoning;
     StepDraw draw;    /* by a backend that draws: the token behind what was computed last */
     int32_t position; /* of the token that is drawn next */
 } Output;
@@ -248,6 +249,8 @@ static ImpStatus describe(void *user, SampleRow *row)
 {
     Output *output = user;
     const uint32_t *allowed;
+    *row = (SampleRow){.kind = SAMPLE_NOTHING};
+    if (reasoning_forced(&output->reasoning) >= 0) return IMP_OK;
     IMP_TRY(guide_allowed(&output->guide, &allowed));
     if (!sampler_describe(output->sampler, allowed, output->position, row)) *row = (SampleRow){.kind = SAMPLE_NOTHING};
     return IMP_OK;
@@ -264,6 +267,8 @@ static ImpStatus output_open(Output *output, const int32_t *tokens, int32_t n_to
     IMP_TRY(
         text_stream_open(&output->stream, session->tokenizer, options->keep_special, options->stop, options->n_stop));
     IMP_TRY(guide_open(&output->guide, options->constraint, options->vocab));
+    if (options->constraint == NULL)
+        IMP_TRY(reasoning_begin(&output->reasoning, &options->reasoning, session->tokenizer));
     return create_sampler(session, &options->sampler, tokens, n_tokens, &output->sampler);
 }
 
@@ -322,6 +327,7 @@ static ImpStatus take(Output *output, int32_t token)
     const int32_t max_tokens = output->options->max_tokens;
     sampler_accept(output->sampler, token);
     IMP_TRY(guide_accept(&output->guide, token));
+    reasoning_accept(&output->reasoning, output->session->tokenizer, token);
     result->generated_tokens++;
     IMP_TRY(put_token(output, token));
     if (result->stop_reason != IMP_STOP_NONE) return IMP_OK;
@@ -332,10 +338,12 @@ static ImpStatus take(Output *output, int32_t token)
     return IMP_OK;
 }
 
-/* The next token: drawn by the backend, or from the logits. */
+/* The next token: one that closes a block of reasoning, or drawn by the backend, or from the logits. */
 static ImpStatus draw_next(Output *output, int32_t *token)
 {
     const uint32_t *allowed;
+    *token = reasoning_forced(&output->reasoning);
+    if (*token >= 0) return IMP_OK;
     if (output->draw.result.token != SAMPLE_UNDONE) {
         *token = sampler_take(output->sampler, &output->draw.result);
         output->draw.result.token = SAMPLE_UNDONE;

@@ -9,6 +9,7 @@
 
 #include "imp/types.h"
 #include "runtime/guide.h"
+#include "runtime/reasoning.h"
 #include "runtime/runner.h"
 #include "runtime/sampler.h"
 #include "text/tokenizer/tokenizer.h"
@@ -23,6 +24,7 @@ typedef struct GenerateOptions {
     const char *const *stop;
     int32_t n_stop;
     const Constraint *constraint; /* what the text must be; NULL: anything */
+    ReasoningRule reasoning;      /* not looked for where there is a constraint */
     ConstraintVocab *vocab;
     bool ignore_end, keep_special;
     ImpTextCallback *on_text; /* may be NULL */

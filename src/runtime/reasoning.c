@@ -15,6 +15,35 @@ static const char *bytes_of(const Tokenizer *tokenizer, int32_t token, size_t *l
 
 static bool is_space(char byte) { return byte == ' ' || byte == '\n' || byte == '\r' || byte == '\t'; }
 
+void reasoning_tags(const char *template_source, const char **open, const char **close)
+{
+    static const char *const known[][2] = {
+        {"<think>", "</think>"}, {"<seed:think>", "</seed:think>"}, {"[THINK]", "[/THINK]"}};
+    const size_t n_known = sizeof known / sizeof known[0];
+    size_t i = 0;
+    while (i < n_known && (template_source == NULL || strstr(template_source, known[i][1]) == NULL)) i++;
+    *open = known[i < n_known ? i : 0][0];
+    *close = known[i < n_known ? i : 0][1];
+}
+
+/* From the end on, as many bytes as the tag has. */
+bool reasoning_opened(const char *open, const Tokenizer *tokenizer, const int32_t *tokens, size_t n_tokens)
+{
+    size_t left = strlen(open);
+    bool in_space = true;
+    while (left > 0 && n_tokens > 0) {
+        size_t length;
+        const char *bytes = bytes_of(tokenizer, tokens[--n_tokens], &length);
+        while (in_space && length > 0 && is_space(bytes[length - 1])) length--;
+        if (length == 0) continue;
+        in_space = false;
+        const size_t part = length < left ? length : left;
+        if (memcmp(bytes + length - part, open + left - part, part) != 0) return false;
+        left -= part;
+    }
+    return left == 0;
+}
+
 /* Copies a marker; false when it does not fit. */
 static bool keep_marker(char *out, const char *marker)
 {

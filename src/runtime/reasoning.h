@@ -28,6 +28,11 @@ typedef struct Reasoning {
     size_t n_tail;
 } Reasoning;
 
+/* The tags that a chat template (NULL: none) puts around reasoning; <think> and </think> where it has none. Static. */
+void reasoning_tags(const char *template_source, const char **open, const char **close);
+/* Whether a prompt's tokens end with the opening tag, white space apart. */
+bool reasoning_opened(const char *open, const Tokenizer *tokenizer, const int32_t *tokens, size_t n_tokens);
+
 /* At the start of an answer. IMP_ERR_INVALID_ARGUMENT for markers that are too long. `tokenizer` NULL: nothing is
  * looked for. */
 ImpStatus reasoning_begin(Reasoning *reasoning, const ReasoningRule *rule, const Tokenizer *tokenizer);

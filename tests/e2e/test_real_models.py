@@ -1,5 +1,8 @@
 """Real models end to end, through imp-cli as a user runs it."""
 
+import json
+
+import pytest
 from conftest import answer
 
 QUESTION = "What is the capital of France?"
@@ -22,3 +25,18 @@ def test_gemma3_continues_text(gemma3):
     text = answer("--model", gemma3, "--raw", "--temperature", "0", "--max-tokens", "12",
                   "--prompt", "Once upon a time, there was a little")
     assert text.strip() == "girl named Lily. She was a very smart girl, and"
+
+
+@pytest.mark.parametrize("budget", [0, 1, 7])
+def test_reasoning_is_closed_at_its_budget(smollm2, tmp_path, budget):
+    """The template opens a block, from which the model goes on; 0: there is no limit."""
+    template = tmp_path / "thinking.jinja"
+    template.write_text("{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+                        "<|im_start|>assistant\n<think>\n")
+    flags = ["--chat-template-file", template, "--prompt", "Why is the sky blue?", "--temperature", "0",
+             "--max-tokens", "12", "--json"]
+    free = json.loads(answer("--model", smollm2, *flags))["tokens"]
+    kept = json.loads(answer("--model", smollm2, *flags, "--set", f"generation.think_budget={budget}"))
+    assert kept["tokens"][:budget] == free[:budget]
+    assert ("</think>" in kept["text"]) == (budget > 0)
+    assert budget > 0 or kept["tokens"] == free

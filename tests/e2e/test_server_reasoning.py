@@ -152,3 +152,15 @@ def test_efforts_that_nobody_knows(client):
     with pytest.raises(openai.BadRequestError) as caught:
         chat(client, reasoning_effort="enormous")
     assert caught.value.param == "reasoning_effort"
+
+
+def test_the_budget_of_the_configuration(smollm2, tmp_path):
+    """A limit for all requests that name no budget of their own."""
+    template = tmp_path / "thinking.jinja"
+    template.write_text(TEMPLATE)
+    with serving(smollm2, "--max-seq-len", 1024, "--chat-template-file", template, "--set",
+                 "generation.think_budget=4") as running:
+        client = openai.OpenAI(base_url=f"{running.url}/v1", api_key="none", max_retries=0)
+        for extra, budget in (({}, 4), ({"reasoning_effort": "high"}, 4), ({"reasoning_budget": 9}, 9)):
+            reply = chat(client, max_tokens=20, **extra)
+            assert reply.usage.completion_tokens_details.reasoning_tokens == budget

@@ -79,7 +79,7 @@ static bool may_reason(const Server *server, const Prompt *prompt, const Request
 {
     const char *source = server->defaults.chat_template != NULL ? server->defaults.chat_template : imp_model_template(server->model);
     return !prompt->inside_reasoning && params->thinking != THINKING_OFF && source != NULL &&
-           strstr(source, server->tags->close) != NULL;
+           strstr(source, server->tags.close) != NULL;
 }
 
 ImpStatus params_constrain_tools(const Server *server, const Prompt *prompt, RequestParams *params)
@@ -89,7 +89,7 @@ ImpStatus params_constrain_tools(const Server *server, const Prompt *prompt, Req
     params->sampling.keep_special = params->sampling.keep_special || (tool_use_reads(use) && imp_tools_need_special(use->tools));
     if (use->list == NULL) return IMP_OK;
     use->rules.answer_schema = params->answer_schema;
-    use->rules.reasoning_open = may_reason(server, prompt, params) ? server->tags->open : NULL;
+    use->rules.reasoning_open = may_reason(server, prompt, params) ? server->tags.open : NULL;
     use->rules.no_reasoning = params->thinking == THINKING_OFF;
     const ImpStatus status = imp_tools_constrain(use->tools, &use->rules, &constraint);
     if (status != IMP_OK || constraint == NULL) return status;

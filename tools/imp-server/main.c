@@ -68,8 +68,8 @@ static void choose_tags(Server *server)
     int32_t tokens[2];
     size_t n_tokens = 0;
     const char *source = server->defaults.chat_template;
-    server->tags = reasoning_tags(source != NULL ? source : imp_model_template(server->model));
-    if (imp_tokenize(server->model, server->tags->open, strlen(server->tags->open), IMP_TOKENIZE_PARSE_SPECIAL, tokens,
+    imp_reasoning_tags(source != NULL ? source : imp_model_template(server->model), &server->tags.open, &server->tags.close);
+    if (imp_tokenize(server->model, server->tags.open, strlen(server->tags.open), IMP_TOKENIZE_PARSE_SPECIAL, tokens,
                      2, &n_tokens) == IMP_OK &&
         n_tokens == 1 && imp_token_is_special(server->model, tokens[0]))
         server->defaults.keep_special = true;

@@ -80,6 +80,6 @@ ImpStatus prompt_from_chat(Server *server, const json_t *variables, Prompt *out)
     free(json);
     if (status != IMP_OK) return status;
     out->is_chat = true;
-    out->inside_reasoning = reasoning_prompt_is_open(server->tags, out->text, out->text_length);
+    out->inside_reasoning = reasoning_prompt_is_open(&server->tags, out->text, out->text_length);
     return tokenize(server, IMP_TOKENIZE_PARSE_SPECIAL, out);
 }

@@ -4,16 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-const ReasoningTags *reasoning_tags(const char *template_source)
-{
-    static const ReasoningTags known[] = {
-        {"<think>", "</think>"}, {"<seed:think>", "</seed:think>"}, {"[THINK]", "[/THINK]"}};
-    const size_t n_known = sizeof known / sizeof known[0];
-    size_t i = 0;
-    while (i < n_known && (template_source == NULL || strstr(template_source, known[i].close) == NULL)) i++;
-    return &known[i < n_known ? i : 0];
-}
-
 void reasoning_init(ReasoningSplitter *splitter, const ReasoningTags *tags, bool inside)
 {
     *splitter = (ReasoningSplitter){.tags = tags,

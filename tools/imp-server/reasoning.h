@@ -20,9 +20,6 @@ typedef struct ReasoningTags {
     const char *open, *close;
 } ReasoningTags;
 
-/* The tags that a chat template knows; <think> and </think> when it knows none. */
-const ReasoningTags *reasoning_tags(const char *template_source);
-
 typedef struct ReasoningSplitter {
     const ReasoningTags *tags;
     ReasoningState state;

@@ -40,7 +40,7 @@ typedef struct Server {
     const char *api_key;        /* "": none is asked for */
     char model_name[256];       /* what answers call the model */
     char models_dir[1024];
-    const ReasoningTags *tags;          /* around the model's reasoning */
+    ReasoningTags tags;                 /* around the model's reasoning */
     bool split_reasoning;               /* it goes apart from the answer */
     double think_budget;                /* share of an answer's tokens that it may take */
     int32_t rate_limit;                 /* requests a minute and address; 0: none */

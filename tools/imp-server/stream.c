@@ -147,7 +147,7 @@ ImpStatus stream_submit(Stream *stream, const RequestParams *params, const Promp
         job->first_choice = i == 0;
         const bool split = prompt->is_chat && server->split_reasoning;
         if (prompt->is_chat) params_limit_reasoning(server, params, prompt, &request);
-        reasoning_init(&job->splitter, split ? server->tags : NULL, prompt->inside_reasoning);
+        reasoning_init(&job->splitter, split ? &server->tags : NULL, prompt->inside_reasoning);
         request.n_pinned = prompt->n_pinned;
         request.pin_seconds = prompt->pin_seconds;
         ImpStatus status = open_target(stream, stream->n_jobs - 1);

@@ -79,10 +79,12 @@ void params_limit_reasoning(const Server *server, const RequestParams *params, c
     const int32_t left = imp_engine_context(server->engine) - prompt->n_tokens;
     int32_t most = params->sampling.max_tokens;
     if (most == 0 || most > left) most = left > 0 ? left : 0;
-    out->reasoning_open = server->tags->open;
-    out->reasoning_close = server->tags->close;
+    out->reasoning_open = server->tags.open;
+    out->reasoning_close = server->tags.close;
     out->inside_reasoning = prompt->inside_reasoning;
     out->reasoning_budget = params->reasoning_budget >= 0 ? (int32_t)params->reasoning_budget
                                                           : (int32_t)(params->reasoning_share * (double)most);
+    const int32_t limit = server->defaults.think_budget;
+    if (params->reasoning_budget < 0 && limit > 0 && out->reasoning_budget > limit) out->reasoning_budget = limit;
     if (params->thinking == THINKING_OFF) out->reasoning_budget = 0;
 }
