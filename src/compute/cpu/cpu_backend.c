@@ -133,7 +133,7 @@ static const ComputeOps compute_ops = {
 /* What the widest weight, and the most activations of one product, need. */
 typedef struct Needs {
     int32_t cols, pairs;
-    size_t panel_bytes, act_blocks, wide_blocks;
+    size_t panel_bytes, act_chunks, wide_blocks;
 } Needs;
 
 /* `rows`: most activation rows that this weight is multiplied with. */
@@ -142,12 +142,12 @@ static void fit_weight(Needs *needs, const Weight *weight, size_t rows)
     if (!weight_present(weight)) return;
     needs->cols = max_i32(needs->cols, (int32_t)weight->cols);
     const size_t panel = panel_bytes(weight);
-    const size_t bytes = panel > 0 ? 2 * panel : LINEAR_PANEL_ROWS * (size_t)weight->cols * sizeof(float);
+    const size_t bytes = panel > 0 ? PACKED_PANELS * panel : LINEAR_PANEL_ROWS * (size_t)weight->cols * sizeof(float);
     if (bytes > needs->panel_bytes) needs->panel_bytes = bytes;
     if (panel == 0) return;
     const bool packed = packed_format(weight->type) != NULL;
-    const size_t blocks = rows * ((size_t)weight->cols / (packed ? BLOCK_COLS : WIDE_COLS));
-    size_t *most = packed ? &needs->act_blocks : &needs->wide_blocks;
+    const size_t blocks = rows * (packed ? (size_t)act_chunks(weight->cols) : (size_t)weight->cols / WIDE_COLS);
+    size_t *most = packed ? &needs->act_chunks : &needs->wide_blocks;
     if (blocks > *most) *most = blocks;
 }
 
@@ -199,15 +199,15 @@ static ImpStatus allocate(CpuCompute *compute)
         IMP_TRY(cpu_alloc(compute, rows, (size_t)needs.pairs * sizeof(float), &compute->rope[i].cosine));
         IMP_TRY(cpu_alloc(compute, rows, (size_t)needs.pairs * sizeof(float), &compute->rope[i].sine));
     }
-    IMP_TRY(cpu_alloc(compute, needs.act_blocks, sizeof *compute->acts, &compute->acts));
+    IMP_TRY(cpu_alloc(compute, needs.act_chunks, sizeof *compute->acts, &compute->acts));
     IMP_TRY(cpu_alloc(compute, needs.wide_blocks, sizeof *compute->wide_acts, &compute->wide_acts));
     const int32_t n_threads = thread_pool_size(compute->pool);
     IMP_TRY(cpu_alloc(compute, (size_t)n_threads, sizeof *compute->threads, &compute->threads));
     for (int32_t i = 0; i < n_threads; i++) {
         ThreadScratch *scratch = &compute->threads[i];
         IMP_TRY(cpu_alloc(compute, needs.panel_bytes, 1, &scratch->panel));
-        if (needs.act_blocks > 0)
-            IMP_TRY(cpu_alloc(compute, 2 * (size_t)needs.cols / BLOCK_COLS, sizeof *scratch->blocks, &scratch->blocks));
+        if (needs.act_chunks > 0)
+            IMP_TRY(cpu_alloc(compute, 1, sizeof *scratch->packed, &scratch->packed));
         IMP_TRY(cpu_alloc(compute, (size_t)compute->max_width, sizeof(float), &scratch->row));
         IMP_TRY(cpu_alloc(compute, ATTEND_QUERIES, (size_t)compute->max_value_stride * sizeof(float), &scratch->sums));
     }

@@ -48,8 +48,8 @@ typedef struct RopeTable {
 
 /* Memory of one thread. */
 typedef struct ThreadScratch {
-    uint8_t *panel;     /* LINEAR_PANEL_ROWS rows decoded to float32, or two panels re-laid */
-    PlainBlock *blocks; /* [2][max_cols / BLOCK_COLS]: two expanded panels */
+    uint8_t *panel;     /* LINEAR_PANEL_ROWS rows decoded to float32, or PACKED_PANELS panels re-laid */
+    PackedScratch *packed;
     float *row;   /* [max_width]: one row of anything */
     float *sums;  /* [ATTEND_QUERIES][max_value_stride]: what queries have added up so far */
 } ThreadScratch;
@@ -84,7 +84,7 @@ typedef struct CpuCompute {
     int32_t n_rope;        /* tables valid for this batch */
     int32_t max_cols, max_width, max_value_stride;
     float fine_threshold;  /* packed.h: which activation blocks have 16 bits */
-    ActBlock *acts;        /* the input of the running products in fixed point, for quantized weights … */
+    ActChunk *acts;        /* the input of the running products in fixed point, for quantized weights … */
     WideAct *wide_acts;    /* … and for half-precision ones */
     ThreadScratch *threads;
     ExpertScratch experts;

@@ -378,18 +378,20 @@ static void decode_q8_0(const void *blocks, float *out, size_t n)
 
 /* ---- activations in fixed point (packed.h) ---- */
 
-static void quantize_block(const float *x, float max, bool fine, ActBlock *out)
+/* Block b of a chunk, whose largest element is `max`. */
+static void quantize_block(const float *x, float max, bool fine, int b, ActChunk *out)
 {
     const float top = fine ? 127.0f * 256.0f + 127.0f : 127.0f;
     /* Smaller than this, and the quotient would overflow: next to anything it is zero. */
     const bool zero = !(max > 1e-30f);
     const F32x16 inverse = v_set1(zero ? 0.0f : top / max), byte = v_set1(256.0f);
-    const float unit = zero ? 0.0f : max / top;
-    out->fine = fine;
-    const float low_unit = fine ? unit : unit * 0x1p-8f;
-    out->scale = unit;
-    int32_t total[2] = {0, 0};
+    const float unit = zero ? 0.0f : max / top, low_unit = fine ? unit : unit * 0x1p-8f;
+    out->scale[b] = out->joined != 0 ? unit : low_unit * 256.0f;
+    out->low_scale[b] = low_unit;
+    if (fine) out->fine |= 1u << b;
+    int32_t all_high = 0, all_low = 0;
     for (int half = 0; half < 2; half++) {
+        const int at = b * BLOCK_COLS + half * 16, part = act_part(2, b, half);
         const F32x16 q = v_round(v_mul(v_load(x + half * 16), inverse));
         F32x16 high = q, low = v_set1(0.0f);
         if (fine) {
@@ -397,20 +399,29 @@ static void quantize_block(const float *x, float max, bool fine, ActBlock *out)
             high = v_round(v_fma(q, v_set1(0x1p-8f), v_set1(0x1p-10f)));
             low = v_sub(q, v_mul(high, byte));
         }
-        v_store_s8(out->high + half * 16, high);
-        v_store_s8(out->low + half * 16, low);
+        v_store_s8(out->high + at, high);
+        v_store_s8(out->low + at, low);
         const int32_t sum_high = (int32_t)v_sum(high), sum_low = (int32_t)v_sum(low);
-        out->minus_high[half] = -sum_high;
-        out->minus_low[half] = -sum_low;
-        total[half] = 256 * sum_high + sum_low;
-        out->sum[half] = (float)total[half] * low_unit;
+        out->minus_high[part] = -ACT_OFFSET * sum_high;
+        out->minus_low[part] = -ACT_OFFSET * sum_low;
+        out->sum[part] = (float)(256 * sum_high + sum_low) * low_unit;
+        all_high += sum_high;
+        all_low += sum_low;
     }
-    out->minus_high[2] = out->minus_high[0] + out->minus_high[1];
-    out->minus_low[2] = out->minus_low[0] + out->minus_low[1];
-    out->sum[2] = (float)(total[0] + total[1]) * low_unit;
+    out->minus_high[b] = -ACT_OFFSET * all_high;
+    out->minus_low[b] = -ACT_OFFSET * all_low;
+    out->sum[b] = (float)(256 * all_high + all_low) * low_unit;
 }
 
-static void quantize_row(const float *x, int32_t n, float fine_threshold, ActBlock *out)
+/* A chunk of which every product is no number. */
+static void poison_chunk(ActChunk *out)
+{
+    memset(out, 0, sizeof *out);
+    for (int b = 0; b < CHUNK_BLOCKS; b++) out->scale[b] = NAN;
+    for (int part = 0; part < 3 * CHUNK_BLOCKS; part++) out->sum[part] = NAN;
+}
+
+static void quantize_row(const float *x, int32_t n, float fine_threshold, ActChunk *out, size_t stride)
 {
     const int32_t blocks = n / BLOCK_COLS;
     F32x16 poison = v_set1(0.0f);
@@ -419,19 +430,21 @@ static void quantize_row(const float *x, int32_t n, float fine_threshold, ActBlo
         const F32x16 first = v_load(x + b * BLOCK_COLS), second = v_load(x + b * BLOCK_COLS + 16);
         poison = v_fma(first, v_set1(0.0f), v_fma(second, v_set1(0.0f), poison));
         const float max = v_reduce_max(v_max(v_abs(first), v_abs(second)));
-        out[b].scale = max;
+        out[(size_t)(b / CHUNK_BLOCKS) * stride].scale[b % CHUNK_BLOCKS] = max;
         squares += max * max;
     }
     /* Zero, or not a number when an infinity or one such is in the row: then so is every product with it. */
-    const float bad = v_sum(poison);
+    const bool bad = v_sum(poison) != 0.0f, joined = !(fine_threshold > 0.0f);
     const float limit = fine_threshold * sqrtf(squares / (float)blocks);
     for (int32_t b = 0; b < blocks; b++) {
-        if (bad == 0.0f) {
-            quantize_block(x + b * BLOCK_COLS, out[b].scale, out[b].scale > limit, &out[b]);
-        } else {
-            memset(&out[b], 0, sizeof out[b]);
-            out[b].scale = out[b].sum[0] = out[b].sum[1] = out[b].sum[2] = NAN;
+        ActChunk *chunk = &out[(size_t)(b / CHUNK_BLOCKS) * stride];
+        const float max = chunk->scale[b % CHUNK_BLOCKS];
+        if (b % CHUNK_BLOCKS == 0) {
+            if (bad) poison_chunk(chunk);
+            chunk->fine = 0;
+            chunk->joined = joined;
         }
+        if (!bad) quantize_block(x + b * BLOCK_COLS, max, joined || max > limit, b % CHUNK_BLOCKS, chunk);
     }
 }
 

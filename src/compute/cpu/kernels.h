@@ -20,8 +20,10 @@
 enum {
     CPU_LANES = 16,
     DOT_TILE_ROWS = 4, /* weight rows of a dot_tile */
-    PACKED_ROWS = 2 * PANEL_ROWS,
-    PACKED_ACTS = 96,
+    PACKED_PANELS = 4,
+    PACKED_ROWS = PACKED_PANELS * PANEL_ROWS,
+    PACKED_ACTS = 256,
+    PACKED_OUT = (PACKED_ACTS + 8) * PACKED_ROWS, /* floats that products write: a tile's rows past the end have room */
     DOT_TILE_ACTS = 6, /* most activation rows of a dot_tile: 24 accumulators, 4 weights and 1 activation in 32 registers */
 };
 
@@ -46,6 +48,20 @@ typedef struct AttendQuery {
     float max, sum;
     int32_t first, end; /* the keys of the block that it sees: first <= j < end; none when first >= end */
 } AttendQuery;
+
+/* Activation rows in fixed point, each a chunk every `stride`. */
+typedef struct ActRows {
+    const ActChunk *first[PACKED_ACTS];
+    size_t stride;
+    int32_t n;
+} ActRows;
+
+/* What products with packed panels need beside their operands; aligned to 64 bytes. */
+typedef struct PackedScratch {
+    PlainChunk panels[2];
+    float low[PACKED_OUT];                        /* the low planes' sums */
+    int32_t fine[CHUNK_BLOCKS][PACKED_ACTS + 16]; /* rows of which a block of this chunk is fine */
+} PackedScratch;
 
 typedef struct CpuKernels {
     const char *name;
@@ -78,16 +94,16 @@ typedef struct CpuKernels {
     /* x = exp(x - max) and their sum. */
     float (*exp_sum)(float *x, float max, int32_t n);
 
-    /* Fixed point of a row of n values, a multiple of BLOCK_COLS; out: [n / BLOCK_COLS]. See ActPrecision. */
-    void (*quantize_row)(const float *x, int32_t n, float fine_threshold, ActBlock *out);
-    /* out[a][p * PANEL_ROWS + r] = row r of panel p x acts[a] for one or two panels, n_acts at most PACKED_ACTS; rows of
-     * `out` are PACKED_ROWS apart. `scratch` holds a PlainBlock for each block of two panels. */
-    void (*packed_multiply)(const PackedFormat *format, const uint8_t *const panels[2], int n_panels, int64_t cols,
-                            const ActBlock *const acts[], int32_t n_acts, PlainBlock *scratch, float *out);
+    /* Fixed point (packed.h) of a row of n values, a multiple of BLOCK_COLS; its chunks go `stride` apart to `out`. */
+    void (*quantize_row)(const float *x, int32_t n, float fine_threshold, ActChunk *out, size_t stride);
+    /* out[a][p * PANEL_ROWS + r] = row r of panel p x the row whose first chunk is acts[a], for up to PACKED_PANELS panels
+     * and 1 … PACKED_ACTS rows; out: [PACKED_OUT], rows PACKED_ROWS apart. */
+    void (*packed_multiply)(const PackedFormat *format, const uint8_t *const panels[PACKED_PANELS], int n_panels, int64_t cols,
+                            const ActRows *acts, PackedScratch *scratch, float *out);
 
     /* The same for half-precision weights (wide.h); n a multiple of WIDE_COLS. */
     void (*wide_quantize)(const float *x, int32_t n, WideAct *out);
-    void (*wide_multiply)(const uint8_t *const panels[2], int n_panels, int64_t cols, const WideAct *const acts[],
+    void (*wide_multiply)(const uint8_t *const panels[PACKED_PANELS], int n_panels, int64_t cols, const WideAct *const acts[],
                           int32_t n_acts, float *out);
 
     /* Turns pairs (a[i], b[i]) by (c[i], s[i]); a and b are the halves of the turning dimensions. */

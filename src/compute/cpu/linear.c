@@ -4,7 +4,7 @@
  * A task is a block of weight rows, never a part of a sum, so threads do not meet.
  *
  * Quantized weights (packed.h) and those in half precision (wide.h): the input's rows are turned into fixed point once, then
- * panels of 16 weight rows, two at a time, are multiplied with all of them, PACKED_ACTS at a time. Panels come from `prepare`,
+ * panels of 16 weight rows, four at a time, are multiplied with all of them, PACKED_ACTS at a time. Panels come from `prepare`,
  * or are re-laid here when the model was left as it is in the file.
  *
  * The rest (float32, types without a packed format): a panel of rows is decoded to float32 and multiplied with all activation
@@ -63,24 +63,26 @@ static void quantize_task(void *context, int32_t row, int32_t thread)
     const CpuCompute *compute = run->compute;
     const float *x = input_floats(input, row);
     if (run->packed)
-        compute->kernels->quantize_row(x, input->cols, compute->fine_threshold,
-                                       compute->acts + (size_t)row * (size_t)(input->cols / BLOCK_COLS));
+        compute->kernels->quantize_row(x, input->cols, compute->fine_threshold, compute->acts + row,
+                                       (size_t)input->n_rows);
     if (run->wide)
         compute->kernels->wide_quantize(x, input->cols,
                                         compute->wide_acts + (size_t)row * (size_t)(input->cols / WIDE_COLS));
 }
 
-/* Multiplies two panels with rows first … first + n - 1 of a job. */
-static void multiply_panels(const LinearRun *run, const LinearJob *job, const uint8_t *const panels[2], int n_panels,
-                            int32_t first, int32_t n, PlainBlock *scratch, float *sums)
+/* Multiplies panels with rows first … first + n - 1 of a job. */
+static void multiply_panels(const LinearRun *run, const LinearJob *job, const uint8_t *const panels[PACKED_PANELS], int n_panels,
+                            int32_t first, int32_t n, PackedScratch *scratch, float *sums)
 {
     const CpuCompute *compute = run->compute;
     const PackedFormat *format = packed_format(job->weight->type);
     const int64_t cols = job->weight->cols;
     if (format != NULL) {
-        const ActBlock *acts[PACKED_ACTS];
-        for (int32_t i = 0; i < n; i++) acts[i] = compute->acts + input_row(job, first + i) * (cols / BLOCK_COLS);
-        compute->kernels->packed_multiply(format, panels, n_panels, cols, acts, n, scratch, sums);
+        ActRows acts;
+        acts.stride = (size_t)run->input->n_rows;
+        acts.n = n;
+        for (int32_t i = 0; i < n; i++) acts.first[i] = compute->acts + input_row(job, first + i);
+        compute->kernels->packed_multiply(format, panels, n_panels, cols, &acts, scratch, sums);
     } else {
         const WideAct *acts[PACKED_ACTS];
         for (int32_t i = 0; i < n; i++) acts[i] = compute->wide_acts + input_row(job, first + i) * (cols / WIDE_COLS);
@@ -88,13 +90,13 @@ static void multiply_panels(const LinearRun *run, const LinearJob *job, const ui
     }
 }
 
-/* One or two panels from weight row `row` on, `n_rows` of them within the weight. */
+/* The panels from weight row `row` on, `n_rows` rows of them within the weight. */
 static void weight_panels(const LinearRun *run, const LinearJob *job, int64_t row, int32_t n_rows, ThreadScratch *scratch)
 {
     const Weight *weight = job->weight;
     const size_t bytes = panel_bytes(weight);
-    const uint8_t *panels[2] = {NULL, NULL};
-    const int n_panels = n_rows > PANEL_ROWS ? 2 : 1;
+    const uint8_t *panels[PACKED_PANELS] = {NULL};
+    const int n_panels = (n_rows + PANEL_ROWS - 1) / PANEL_ROWS;
     for (int p = 0; p < n_panels; p++) {
         if (weight->prepared != NULL) {
             panels[p] = (const uint8_t *)weight->prepared + (size_t)(row / PANEL_ROWS + p) * bytes;
@@ -106,8 +108,8 @@ static void weight_panels(const LinearRun *run, const LinearJob *job, int64_t ro
     }
     for (int32_t first = 0; first < job->n_rows; first += PACKED_ACTS) {
         const int32_t n = min_i32(PACKED_ACTS, job->n_rows - first);
-        float sums[PACKED_ACTS * PACKED_ROWS];
-        multiply_panels(run, job, panels, n_panels, first, n, scratch->blocks, sums);
+        _Alignas(64) float sums[PACKED_OUT];
+        multiply_panels(run, job, panels, n_panels, first, n, scratch->packed, sums);
         for (int32_t i = 0; i < n; i++)
             store_sums(job, sums + i * PACKED_ROWS, row, n_rows, output_row(job, first + i));
     }

@@ -15,13 +15,14 @@
  * bytes. Plain 8 bits, which others use, are not enough: on SmolLM2 (Q4_1) they move a token's log-probability by 0.083
  * (standard deviation against float32), perplexity by 0.4 %, and change the first word of an answer. Most of that error
  * comes from few blocks, those with large elements: every block whose largest element is above `fine_threshold` times
- * the row's root mean square of block maxima is fine (16 bits), the others get by with the high plane, and kernels skip
- * the low one where it is zero. Which blocks are fine depends on the row and the model alone (cpu_backend.c has the choice
- * and its numbers).
+ * the row's root mean square of block maxima is fine (16 bits), the others get by with the high plane. Which blocks are
+ * fine depends on the row and the model alone (cpu_backend.c has the choice and its numbers).
  *
  * A sum over k: integers inside a block (or half a block where scales cover 16 columns), exact in any order; then
  * sum = fma(float(integer) * weight scale, activation scale, sum), the halves' scaled integers added by fma before that,
- * and the minima likewise, blocks ascending.
+ * and the minima likewise, blocks ascending. The low planes of fine blocks have a sum of their own, added at the end: many
+ * rows' high planes are multiplied without asking which of them are fine. Where all blocks are (a model whose threshold is
+ * 0), the planes are joined instead: 256 * high + low is one integer and there is one sum.
  */
 #ifndef IMP_COMPUTE_CPU_PACKED_H
 #define IMP_COMPUTE_CPU_PACKED_H
@@ -100,6 +101,9 @@ static inline size_t packed_panel_bytes(const PackedFormat *format, int64_t cols
 void packed_pack(const PackedFormat *format, const uint8_t *rows, size_t row_bytes, int32_t n_rows, int64_t cols,
                  uint8_t *panel);
 
+/* Blocks that are processed together: a superblock, where a format has some of 256 columns. */
+enum { CHUNK_BLOCKS = 8, CHUNK_COLS = CHUNK_BLOCKS * BLOCK_COLS };
+
 /* A block with everything expanded. */
 typedef struct PlainBlock {
     _Alignas(64) uint8_t codes[BLOCK_CODES]; /* [8][PANEL_ROWS][4] */
@@ -107,20 +111,35 @@ typedef struct PlainBlock {
     float minimum[2][PANEL_ROWS];            /* added to scale * code; of formats with has_min */
 } PlainBlock;
 
+/* A panel's part of a chunk. */
+typedef struct PlainChunk {
+    PlainBlock blocks[CHUNK_BLOCKS];
+} PlainChunk;
+
 /* Expands block `block` of a panel: the reference. */
 void packed_expand(const PackedFormat *format, const uint8_t *panel, int64_t block, PlainBlock *out);
 
-/* 32 activations of a row: value = scale * (256 * high + low), of a block without low plane scale * high. The first 64
- * bytes are all that such a block needs. Sums are over the first half, the second half and the whole. */
-typedef struct ActBlock {
-    int8_t high[BLOCK_COLS];
-    float scale;
-    int32_t minus_high[3]; /* minus the sums of `high` */
-    float sum[3];        /* sums of the values */
-    uint32_t fine;       /* 1: there is a low plane */
-    int8_t low[BLOCK_COLS];
-    int32_t minus_low[3];
-    uint32_t unused[5];
-} ActBlock;
+/* Kernels that expand codes to memory give all formats with an offset this one. */
+enum { ACT_OFFSET_SHIFT = 7, ACT_OFFSET = 1 << ACT_OFFSET_SHIFT };
+
+/* Up to CHUNK_COLS activations of a row. Joined: value = scale * (256 * high + low). Otherwise value = scale * high, in
+ * fine blocks + low_scale * low. Parts (act_part) are the blocks, then their halves. */
+typedef struct ActChunk {
+    int8_t high[CHUNK_COLS];
+    float scale[CHUNK_BLOCKS];
+    int32_t minus_high[3 * CHUNK_BLOCKS]; /* ACT_OFFSET times minus the sums of `high` over each part */
+    float sum[3 * CHUNK_BLOCKS];          /* sums of the values */
+    uint32_t fine;                        /* bit b: block b has a low plane */
+    uint32_t joined;                      /* all rows that are multiplied together agree in it */
+    uint32_t unused[6];
+    int8_t low[CHUNK_COLS];
+    float low_scale[CHUNK_BLOCKS];
+    int32_t minus_low[3 * CHUNK_BLOCKS];
+} ActChunk;
+
+/* Where a chunk keeps what belongs to block b, or to one of its halves where scales cover half a block. */
+static inline int act_part(int halves, int b, int half) { return halves == 1 ? b : CHUNK_BLOCKS + 2 * b + half; }
+
+static inline int32_t act_chunks(int64_t cols) { return (int32_t)((cols + CHUNK_COLS - 1) / CHUNK_COLS); }
 
 #endif

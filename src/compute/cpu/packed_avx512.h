@@ -2,9 +2,12 @@
  * packed_avx512.h - products with packed panels by VNNI: 64 products of a code and an activation byte an instruction.
  *
  * A few activation rows: a block is expanded in registers and used at once; its bytes are read exactly once, in order,
- * which is what a decode step lives on. Many: two panels are expanded to memory that the second cache holds, and tiles of
- * up to 6 activation rows pass over them: integer and float sums in registers, two products for each activation loaded.
- * Every format is the same code with its constants folded in.
+ * which is what a decode step lives on. Many: a chunk of two panels is expanded to memory that the first cache holds, tiles
+ * of up to 6 activation rows pass over it, integer and float sums in registers, two products for each activation loaded;
+ * then the low planes of the blocks that have one get their turn. Every format is the same code with its constants folded in.
+ *
+ * Integer and float products share the units that do one of either a cycle. A block costs 8 of the one for each vector of 16
+ * sums, and of the other 2, with minima or halves 3: 80 or 73 % of the integer rate is the most that this can reach.
  */
 #ifndef IMP_COMPUTE_CPU_PACKED_AVX512_H
 #define IMP_COMPUTE_CPU_PACKED_AVX512_H
@@ -137,62 +140,77 @@ KERNEL_INLINE __m512i four_acts(const int8_t *p)
 KERNEL_INLINE __m512i plane_dot(const PackedFormat *f, const __m512i *codes, const int8_t *plane, int32_t minus)
 {
     const int groups = 8 / f->halves;
-    __m512i sum = f->offset_shift != 0 ? _mm512_set1_epi32(minus * (1 << f->offset_shift)) : _mm512_setzero_si512();
+    __m512i sum = f->offset_shift != 0 ? _mm512_set1_epi32(minus / (ACT_OFFSET >> f->offset_shift)) : _mm512_setzero_si512();
     for (int g = 0; g < groups; g++) sum = _mm512_dpbusd_epi32(sum, codes[g], four_acts(plane + 4 * g));
     return sum;
 }
 
-KERNEL_INLINE __m512 add_block(const PackedFormat *f, const VectorBlock *block, const ActBlock *act, __m512 total)
+/* The scaled integers of one plane of a block, or of both joined. */
+KERNEL_INLINE __m512 few_scaled(const PackedFormat *f, const VectorBlock *block, const int8_t *plane,
+                                const int32_t *minus, const ActChunk *joined, int b)
 {
     __m512 scaled = _mm512_setzero_ps();
     for (int half = 0; half < f->halves; half++) {
         const __m512i *codes = block->codes + half * 4;
-        const int which = f->halves == 1 ? 2 : half;
-        __m512i sum = plane_dot(f, codes, act->high + half * 16, act->minus_high[which]);
-        if (act->fine != 0) {
-            const __m512i low = plane_dot(f, codes, act->low + half * 16, act->minus_low[which]);
-            sum = _mm512_add_epi32(_mm512_slli_epi32(sum, 8), low);
-        }
+        const int part = act_part(f->halves, b, half), at = b * BLOCK_COLS + half * 16;
+        __m512i sum = plane_dot(f, codes, plane + at, minus[part]);
+        if (joined != NULL)
+            sum = _mm512_add_epi32(_mm512_slli_epi32(sum, 8),
+                                   plane_dot(f, codes, joined->low + at, joined->minus_low[part]));
         const __m512 value = _mm512_cvtepi32_ps(sum);
         scaled = half == 0 ? _mm512_mul_ps(value, block->scale[half])
                            : _mm512_fmadd_ps(value, block->scale[half], scaled);
     }
-    total = _mm512_fmadd_ps(scaled, _mm512_set1_ps(act->scale), total);
-    for (int half = 0; half < f->halves && f->has_min; half++)
-        total = _mm512_fmadd_ps(block->minimum[half], _mm512_set1_ps(act->sum[f->halves == 1 ? 2 : half]), total);
-    return total;
+    return scaled;
 }
 
-KERNEL_INLINE void multiply_few(const PackedFormat *f, const uint8_t *panel, int64_t cols, const ActBlock *const acts[],
+/* Block b of a chunk: adds to total[0] and, where it is fine and not joined, to total[1]. */
+KERNEL_INLINE void few_add(const PackedFormat *f, const VectorBlock *block, const ActChunk *act, int b, __m512 total[2])
+{
+    const ActChunk *joined = act->joined != 0 ? act : NULL;
+    const __m512 scaled = few_scaled(f, block, act->high, act->minus_high, joined, b);
+    total[0] = _mm512_fmadd_ps(scaled, _mm512_set1_ps(act->scale[b]), total[0]);
+    for (int half = 0; half < f->halves && f->has_min; half++)
+        total[0] = _mm512_fmadd_ps(block->minimum[half], _mm512_set1_ps(act->sum[act_part(f->halves, b, half)]), total[0]);
+    if (joined != NULL || (act->fine >> b & 1) == 0) return;
+    const __m512 low = few_scaled(f, block, act->low, act->minus_low, NULL, b);
+    total[1] = _mm512_fmadd_ps(low, _mm512_set1_ps(act->low_scale[b]), total[1]);
+}
+
+KERNEL_INLINE void multiply_few(const PackedFormat *f, const uint8_t *panel, int64_t cols, const ActRows *acts,
                                 int n_acts, float *out)
 {
     const int blocks = f->super / BLOCK_COLS;
-    __m512 total[FEW_ACTS];
-    for (int a = 0; a < n_acts; a++) total[a] = _mm512_setzero_ps();
+    __m512 total[FEW_ACTS][2];
+    for (int a = 0; a < n_acts; a++) total[a][0] = total[a][1] = _mm512_setzero_ps();
     for (int64_t b = 0; b < cols / BLOCK_COLS; b += blocks) {
         const uint8_t *header = panel;
         panel += f->header_bytes;
         for (int i = 0; i < blocks; i++, panel += f->block_bytes) {
             VectorBlock block;
             expand_block(f, header, panel, &block);
-            for (int a = 0; a < n_acts; a++) total[a] = add_block(f, &block, &acts[a][b + i], total[a]);
+            const size_t chunk = (size_t)((b + i) / CHUNK_BLOCKS) * acts->stride;
+            for (int a = 0; a < n_acts; a++)
+                few_add(f, &block, acts->first[a] + chunk, (int)((b + i) % CHUNK_BLOCKS), total[a]);
         }
     }
-    for (int a = 0; a < n_acts; a++) _mm512_storeu_ps(out + a * PACKED_ROWS, total[a]);
+    for (int a = 0; a < n_acts; a++) _mm512_storeu_ps(out + a * PACKED_ROWS, _mm512_add_ps(total[a][0], total[a][1]));
 }
 
-/* ---- many ---- */
+/* ---- many: a chunk expanded ---- */
 
-KERNEL_INLINE void expand_panel(const PackedFormat *f, const uint8_t *panel, int64_t cols, PlainBlock *out)
+KERNEL_INLINE void expand_chunk(const PackedFormat *f, const uint8_t *panel, int n_blocks, PlainBlock *out)
 {
     const int blocks = f->super / BLOCK_COLS;
-    for (int64_t b = 0; b < cols / BLOCK_COLS; b += blocks) {
+    const __m512i raise = _mm512_set1_epi8((char)(f->offset_shift != 0 ? ACT_OFFSET - (1 << f->offset_shift) : 0));
+    for (int b = 0; b < n_blocks; b += blocks) {
         const uint8_t *header = panel;
         panel += f->header_bytes;
         for (int i = 0; i < blocks; i++, panel += f->block_bytes, out++) {
             VectorBlock block;
             expand_block(f, header, panel, &block);
-            for (int g = 0; g < 8; g++) _mm512_store_si512(out->codes + 64 * g, block.codes[g]);
+            for (int g = 0; g < 8; g++)
+                _mm512_store_si512(out->codes + 64 * g, _mm512_add_epi8(block.codes[g], raise));
             for (int half = 0; half < f->halves; half++) {
                 _mm512_store_ps(out->scale[half], block.scale[half]);
                 if (f->has_min) _mm512_store_ps(out->minimum[half], block.minimum[half]);
@@ -201,213 +219,308 @@ KERNEL_INLINE void expand_panel(const PackedFormat *f, const uint8_t *panel, int
     }
 }
 
-/* One plane of a tile: its independent sums hide the latency. */
-KERNEL_INLINE void tile_plane(int n_panels, int n_acts, int groups, const uint8_t *const codes[2],
-                              const int8_t *const planes[TILE_ACTS], __m512i sums[2][TILE_ACTS])
+/* ---- tiles ---- */
+
+/* What is multiplied of the activations; the minima's part comes with the high planes. */
+typedef enum Planes { PLANE_HIGH, PLANES_JOINED, PLANE_LOW } Planes;
+
+/* What a tile is made of, constant in each instance. */
+typedef struct TileShape {
+    int n_panels, n_acts, halves;
+    bool has_min;
+    Planes planes;
+} TileShape;
+
+typedef __m512i TileInts[2][TILE_ACTS];
+typedef __m512 TileFloats[2][TILE_ACTS];
+
+/* Minus the offset times the sum of a plane; a format has either minima or an offset. */
+KERNEL_INLINE __m512i tile_start(TileShape shape, int32_t minus)
+{
+    return shape.has_min ? _mm512_setzero_si512() : _mm512_set1_epi32(minus);
+}
+
+/* One plane of a part: independent sums hide the latency. */
+KERNEL_INLINE void tile_plane(TileShape shape, const uint8_t *const codes[2], const int8_t *const planes[TILE_ACTS],
+                              TileInts sums)
 {
 #pragma GCC unroll 8
-    for (int g = 0; g < groups; g++) {
+    for (int g = 0; g < 8 / shape.halves; g++) {
         __m512i vector[2];
-        for (int p = 0; p < n_panels; p++) vector[p] = _mm512_load_si512(codes[p] + 64 * g);
-        for (int a = 0; a < n_acts; a++) {
+        for (int p = 0; p < shape.n_panels; p++) vector[p] = _mm512_load_si512(codes[p] + 64 * g);
+        for (int a = 0; a < shape.n_acts; a++) {
             const __m512i act = four_acts(planes[a] + 4 * g);
-            for (int p = 0; p < n_panels; p++) sums[p][a] = _mm512_dpbusd_epi32(sums[p][a], vector[p], act);
+            for (int p = 0; p < shape.n_panels; p++) sums[p][a] = _mm512_dpbusd_epi32(sums[p][a], vector[p], act);
         }
     }
 }
 
-/* What a tile is made of, constant in each instance but for the amount of the offset. */
-typedef struct TileShape {
-    int n_panels, n_acts, halves;
-    bool has_min, has_offset;
-    unsigned offset_shift;
-} TileShape;
-
-/* Minus the offset times the sum of a plane. */
-KERNEL_INLINE __m512i tile_start(TileShape shape, int32_t minus)
+/* The integers of block b's part. */
+KERNEL_INLINE void tile_part(TileShape shape, const PlainBlock *const block[2], const ActChunk *const act[], int b,
+                             int half, TileInts sums)
 {
-    return shape.has_offset ? _mm512_slli_epi32(_mm512_set1_epi32(minus), shape.offset_shift) : _mm512_setzero_si512();
-}
-
-/* The low planes of a tile in which every block has one. */
-KERNEL_INLINE void tile_all_low(TileShape shape, const uint8_t *const codes[2], const ActBlock *const act[], int half,
-                                __m512i sums[2][TILE_ACTS])
-{
+    const int part = act_part(shape.halves, b, half), at = b * BLOCK_COLS + half * 16;
+    const uint8_t *codes[2];
     const int8_t *planes[TILE_ACTS];
+    for (int p = 0; p < shape.n_panels; p++) codes[p] = block[p]->codes + half * (BLOCK_CODES / 2);
     for (int a = 0; a < shape.n_acts; a++) {
-        planes[a] = act[a]->low + half * 16;
-        const __m512i start = tile_start(shape, act[a]->minus_low[shape.halves == 1 ? 2 : half]);
+        const bool low = shape.planes == PLANE_LOW;
+        planes[a] = (low ? act[a]->low : act[a]->high) + at;
+        const __m512i start = tile_start(shape, low ? act[a]->minus_low[part] : act[a]->minus_high[part]);
+        for (int p = 0; p < shape.n_panels; p++) sums[p][a] = start;
+    }
+    tile_plane(shape, codes, planes, sums);
+    if (shape.planes != PLANES_JOINED) return;
+    for (int a = 0; a < shape.n_acts; a++) {
+        planes[a] = act[a]->low + at;
+        const __m512i start = tile_start(shape, act[a]->minus_low[part]);
         for (int p = 0; p < shape.n_panels; p++)
             sums[p][a] = _mm512_add_epi32(_mm512_slli_epi32(sums[p][a], 8), start);
     }
-    tile_plane(shape.n_panels, shape.n_acts, 8 / shape.halves, codes, planes, sums);
+    tile_plane(shape, codes, planes, sums);
 }
 
-/* The low planes of the few blocks that have one, by way of memory. */
-KERNEL_INLINE void tile_some_low(TileShape shape, const uint8_t *const codes[2], const ActBlock *const act[], int half,
-                                 __m512i sums[2][TILE_ACTS])
+KERNEL_INLINE void tile_block(TileShape shape, const PlainBlock *const block[2], const ActChunk *const act[], int b,
+                              TileFloats total)
 {
-    __m512i kept[TILE_ACTS][2];
-    for (int a = 0; a < shape.n_acts; a++)
-        for (int p = 0; p < shape.n_panels; p++) kept[a][p] = sums[p][a];
-#pragma GCC unroll 1
-    for (int a = 0; a < shape.n_acts; a++) {
-        if (act[a]->fine == 0) continue;
-        const int8_t *low = act[a]->low + half * 16;
-        const __m512i start = tile_start(shape, act[a]->minus_low[shape.halves == 1 ? 2 : half]);
-        for (int p = 0; p < shape.n_panels; p++) {
-            __m512i sum[2] = {start, _mm512_slli_epi32(kept[a][p], 8)};
-            for (int g = 0; g < 8 / shape.halves; g++)
-                sum[g % 2] = _mm512_dpbusd_epi32(sum[g % 2], _mm512_load_si512(codes[p] + 64 * g), four_acts(low + 4 * g));
-            kept[a][p] = _mm512_add_epi32(sum[0], sum[1]);
-        }
-    }
-    for (int a = 0; a < shape.n_acts; a++)
-        for (int p = 0; p < shape.n_panels; p++) sums[p][a] = kept[a][p];
-}
-
-/* One block: the integers of each half (or the whole), scaled and added up, then the float sums. n_fine: how many of the
- * activations have a low plane. */
-KERNEL_INLINE void tile_block(TileShape shape, const PlainBlock *const block[2], const ActBlock *const act[],
-                              uint32_t n_fine, __m512 total[2][TILE_ACTS])
-{
-    __m512 scaled[2][TILE_ACTS];
+    TileFloats scaled;
 #pragma GCC unroll 2
     for (int half = 0; half < shape.halves; half++) {
-        const uint8_t *codes[2];
-        const int8_t *planes[TILE_ACTS];
-        __m512i sums[2][TILE_ACTS];
-        for (int p = 0; p < shape.n_panels; p++) codes[p] = block[p]->codes + half * (BLOCK_CODES / 2);
-        for (int a = 0; a < shape.n_acts; a++) {
-            planes[a] = act[a]->high + half * 16;
-            sums[0][a] = tile_start(shape, act[a]->minus_high[shape.halves == 1 ? 2 : half]);
-            sums[1][a] = sums[0][a];
-        }
-        tile_plane(shape.n_panels, shape.n_acts, 8 / shape.halves, codes, planes, sums);
-        if (n_fine == (uint32_t)shape.n_acts) tile_all_low(shape, codes, act, half, sums);
-        else if (n_fine != 0) tile_some_low(shape, codes, act, half, sums);
+        TileInts sums;
+        tile_part(shape, block, act, b, half, sums);
         for (int p = 0; p < shape.n_panels; p++) {
             const __m512 scale = _mm512_load_ps(block[p]->scale[half]);
             for (int a = 0; a < shape.n_acts; a++) {
-                const __m512 sum = _mm512_cvtepi32_ps(sums[p][a]);
-                scaled[p][a] = half == 0 ? _mm512_mul_ps(sum, scale) : _mm512_fmadd_ps(sum, scale, scaled[p][a]);
-                if (half + 1 < shape.halves) continue;
-                total[p][a] = _mm512_fmadd_ps(scaled[p][a], _mm512_set1_ps(act[a]->scale), total[p][a]);
-                for (int h = 0; h < shape.halves && shape.has_min; h++)
-                    total[p][a] = _mm512_fmadd_ps(_mm512_load_ps(block[p]->minimum[h]),
-                                                  _mm512_set1_ps(act[a]->sum[shape.halves == 1 ? 2 : h]), total[p][a]);
+                const __m512 value = _mm512_cvtepi32_ps(sums[p][a]);
+                scaled[p][a] = half == 0 ? _mm512_mul_ps(value, scale) : _mm512_fmadd_ps(value, scale, scaled[p][a]);
             }
         }
     }
-}
-
-KERNEL_INLINE void multiply_tile(TileShape shape, const PlainBlock *const panels[2], int64_t n_blocks,
-                                 const ActBlock *const acts[TILE_ACTS], int32_t n_acts, float *out)
-{
-    __m512 total[2][TILE_ACTS];
-    for (int a = 0; a < shape.n_acts; a++) total[0][a] = total[1][a] = _mm512_setzero_ps();
-    for (int64_t b = 0; b < n_blocks; b++) {
-        const PlainBlock *block[2] = {&panels[0][b], &panels[1][b]};
-        const ActBlock *act[TILE_ACTS];
-        uint32_t n_fine = 0;
-        for (int a = 0; a < shape.n_acts; a++) {
-            act[a] = &acts[a][b];
-            n_fine += act[a]->fine;
-        }
-        tile_block(shape, block, act, n_fine, total);
-    }
     for (int a = 0; a < shape.n_acts; a++) {
-        if (a >= n_acts) break;
-        for (int p = 0; p < shape.n_panels; p++)
-            _mm512_storeu_ps(out + a * PACKED_ROWS + p * PANEL_ROWS, total[p][a]);
+        const __m512 scale = _mm512_set1_ps(shape.planes == PLANE_LOW ? act[a]->low_scale[b] : act[a]->scale[b]);
+        for (int p = 0; p < shape.n_panels; p++) total[p][a] = _mm512_fmadd_ps(scaled[p][a], scale, total[p][a]);
     }
+    for (int half = 0; half < shape.halves && shape.has_min && shape.planes != PLANE_LOW; half++)
+        for (int p = 0; p < shape.n_panels; p++) {
+            const __m512 minimum = _mm512_load_ps(block[p]->minimum[half]);
+            for (int a = 0; a < shape.n_acts; a++)
+                total[p][a] = _mm512_fmadd_ps(minimum, _mm512_set1_ps(act[a]->sum[act_part(shape.halves, b, half)]),
+                                              total[p][a]);
+        }
 }
 
-typedef void MultiplyTile(const PlainBlock *const panels[2], int64_t n_blocks, const ActBlock *const acts[TILE_ACTS],
-                          int32_t n_acts, unsigned offset_shift, float *out);
-
-#define TILE(name, n_panels, n, halves, has_min)                                                                       \
-    static void name(const PlainBlock *const panels[2], int64_t n_blocks, const ActBlock *const acts[TILE_ACTS],       \
-                     int32_t n_acts, unsigned offset_shift, float *out)                                                \
-    {                                                                                                                  \
-        const TileShape shape = {n_panels, n, halves, has_min, !(has_min), offset_shift};                              \
-        multiply_tile(shape, panels, n_blocks, acts, n_acts, out);                                                     \
+/* Adds a chunk of n_blocks, `offset` from the rows' first ones, to what is in `out`. The rows behind these come next. */
+KERNEL_INLINE void multiply_tile(TileShape shape, const PlainChunk *panels, int n_blocks, const ActChunk *const rows[],
+                                 size_t offset, float *out)
+{
+    const ActChunk *act[TILE_ACTS], *next[TILE_ACTS];
+    TileFloats total;
+    for (int a = 0; a < shape.n_acts; a++) {
+        act[a] = rows[a] + offset;
+        next[a] = rows[shape.n_acts + a] + offset;
+        for (int p = 0; p < shape.n_panels; p++) total[p][a] = _mm512_loadu_ps(out + a * PACKED_ROWS + p * PANEL_ROWS);
     }
-/* A format has either minima or an offset. */
-#define TILES(name, n_panels, n, halves) TILE(name, n_panels, n, halves, false) TILE(name##_min, n_panels, n, halves, true)
-TILES(tile_one_4, 1, 4, 1)
-TILES(tile_one_6, 1, 6, 1)
-TILES(tile_two_4, 2, 4, 1)
-TILES(tile_two_6, 2, 6, 1)
-TILES(tile_one_halves, 1, 4, 2)
-TILES(tile_two_halves, 2, 4, 2)
+    for (int b = 0; b < n_blocks; b++) {
+        const PlainBlock *block[2] = {&panels[0].blocks[b], &panels[1].blocks[b]};
+        for (int a = 0; a < shape.n_acts && (b < 5 || b == 7 || shape.halves == 2 || shape.has_min); a++)
+            _mm_prefetch((const char *)next[a] + 64 * b, _MM_HINT_T0);
+        tile_block(shape, block, act, b, total);
+    }
+    for (int a = 0; a < shape.n_acts; a++)
+        for (int p = 0; p < shape.n_panels; p++) _mm512_storeu_ps(out + a * PACKED_ROWS + p * PANEL_ROWS, total[p][a]);
+}
+
+typedef void MultiplyTile(const PlainChunk *panels, int n_blocks, const ActChunk *const rows[], size_t offset,
+                          float *out);
+
+#define TILE(name, n_panels, n_acts, halves, has_min, planes)                                                          \
+    static void name(const PlainChunk *panels, int n_blocks, const ActChunk *const rows[],                             \
+                     size_t offset, float *out)                                                                        \
+    {                                                                                                                  \
+        const TileShape shape = {n_panels, n_acts, halves, has_min, planes};                                           \
+        multiply_tile(shape, panels, n_blocks, rows, offset, out);                                                     \
+    }
+#define TILES_OF(name, n_panels, n_acts, halves, planes)                                                               \
+    TILE(name, n_panels, n_acts, halves, false, planes) TILE(name##_min, n_panels, n_acts, halves, true, planes)
+#define TILES(planes, suffix)                                                                                          \
+    TILES_OF(tile_one_4##suffix, 1, 4, 1, planes) TILES_OF(tile_one_6##suffix, 1, 6, 1, planes)                        \
+    TILES_OF(tile_two_4##suffix, 2, 4, 1, planes) TILES_OF(tile_two_6##suffix, 2, 6, 1, planes)                        \
+    TILES_OF(tile_one_halves##suffix, 1, 4, 2, planes) TILES_OF(tile_two_halves##suffix, 2, 4, 2, planes)
+TILES(PLANE_HIGH, )
+TILES(PLANES_JOINED, _joined)
 #undef TILES
+#undef TILES_OF
 #undef TILE
 
-/* By panels - 1, halves - 1, has_min and whether 6 activation rows are wanted: sums of halves take more registers. */
+/* By whether planes are joined, panels - 1, halves - 1, has_min and whether 6 activation rows are wanted: sums of halves
+ * take more registers. */
+#define TILE_ENTRIES(s)                                                                                                \
+    {                                                                                                                  \
+        {{{{tile_one_4##s, 4}, {tile_one_6##s, 6}}, {{tile_one_4##s##_min, 4}, {tile_one_6##s##_min, 6}}},                 \
+         {{{tile_one_halves##s, 4}, {tile_one_halves##s, 4}}, {{tile_one_halves##s##_min, 4}, {tile_one_halves##s##_min, 4}}}}, \
+        {{{{tile_two_4##s, 4}, {tile_two_6##s, 6}}, {{tile_two_4##s##_min, 4}, {tile_two_6##s##_min, 6}}},                 \
+         {{{tile_two_halves##s, 4}, {tile_two_halves##s, 4}}, {{tile_two_halves##s##_min, 4}, {tile_two_halves##s##_min, 4}}}}, \
+    }
 static const struct {
     MultiplyTile *multiply;
     int n_acts;
-} tiles[2][2][2][2] = {
-    {{{{tile_one_4, 4}, {tile_one_6, 6}}, {{tile_one_4_min, 4}, {tile_one_6_min, 6}}},
-     {{{tile_one_halves, 4}, {tile_one_halves, 4}}, {{tile_one_halves_min, 4}, {tile_one_halves_min, 4}}}},
-    {{{{tile_two_4, 4}, {tile_two_6, 6}}, {{tile_two_4_min, 4}, {tile_two_6_min, 6}}},
-     {{{tile_two_halves, 4}, {tile_two_halves, 4}}, {{tile_two_halves_min, 4}, {tile_two_halves_min, 4}}}},
+} tiles[2][2][2][2][2] = {TILE_ENTRIES(), TILE_ENTRIES(_joined)};
+#undef TILE_ENTRIES
+
+/* ---- low planes ---- */
+
+enum { LOW_ACTS = 4 };
+
+/* Block b of rows that are all fine there: adds to their low sums, or for the padding of a last tile to the last of `low`. */
+KERNEL_INLINE void low_tile(TileShape shape, const PackedScratch *scratch, const ActRows *acts, size_t offset, int b,
+                            const int32_t rows[LOW_ACTS], float *low)
+{
+    const PlainBlock *block[2] = {&scratch->panels[0].blocks[b], &scratch->panels[1].blocks[b]};
+    const ActChunk *act[LOW_ACTS];
+    TileFloats total;
+    for (int a = 0; a < LOW_ACTS; a++) {
+        act[a] = acts->first[rows[a] < PACKED_ACTS ? rows[a] : rows[0]] + offset;
+        for (int p = 0; p < shape.n_panels; p++)
+            total[p][a] = _mm512_loadu_ps(low + rows[a] * PACKED_ROWS + p * PANEL_ROWS);
+    }
+    tile_block(shape, block, act, b, total);
+    for (int a = 0; a < LOW_ACTS; a++)
+        for (int p = 0; p < shape.n_panels; p++)
+            _mm512_storeu_ps(low + rows[a] * PACKED_ROWS + p * PANEL_ROWS, total[p][a]);
+}
+
+typedef void LowTile(const PackedScratch *scratch, const ActRows *acts, size_t offset, int b,
+                     const int32_t rows[LOW_ACTS], float *low);
+
+#define LOW_TILE(name, n_panels, halves, has_min)                                                                      \
+    static void name(const PackedScratch *scratch, const ActRows *acts, size_t offset, int b,                          \
+                     const int32_t rows[LOW_ACTS], float *low)                                                        \
+    {                                                                                                                  \
+        const TileShape shape = {n_panels, LOW_ACTS, halves, has_min, PLANE_LOW};                                      \
+        low_tile(shape, scratch, acts, offset, b, rows, low);                                                          \
+    }
+LOW_TILE(low_one, 1, 1, false)
+LOW_TILE(low_one_min, 1, 1, true)
+LOW_TILE(low_one_halves, 1, 2, false)
+LOW_TILE(low_one_halves_min, 1, 2, true)
+LOW_TILE(low_two, 2, 1, false)
+LOW_TILE(low_two_min, 2, 1, true)
+LOW_TILE(low_two_halves, 2, 2, false)
+LOW_TILE(low_two_halves_min, 2, 2, true)
+#undef LOW_TILE
+
+/* By panels - 1, halves - 1, has_min. */
+static LowTile *const low_tiles[2][2][2] = {
+    {{low_one, low_one_min}, {low_one_halves, low_one_halves_min}},
+    {{low_two, low_two_min}, {low_two_halves, low_two_halves_min}},
 };
 
-static void multiply_many(const PackedFormat *f, const PlainBlock *const panels[2], int n_panels, int64_t cols,
-                          const ActBlock *const acts[], int32_t n_acts, float *out)
+/* Lists the rows that are fine in each block of a chunk, padded to whole tiles; n_fine: how many there are. */
+static void list_fine(const ActRows *acts, size_t offset, PackedScratch *scratch, int32_t n_fine[CHUNK_BLOCKS])
 {
-    for (int32_t first = 0, n; first < n_acts; first += n) {
-        const int32_t left = n_acts - first;
-        /* 6 together, but 8 as 4 and 4. */
-        const int which = left > 4 && left != 8, size = tiles[n_panels - 1][f->halves - 1][f->has_min][which].n_acts;
-        const ActBlock *tile[TILE_ACTS];
-        n = left < size ? left : size;
-        for (int32_t a = 0; a < size; a++) tile[a] = acts[first + (a < n ? a : n - 1)];
-        tiles[n_panels - 1][f->halves - 1][f->has_min][which].multiply(panels, cols / BLOCK_COLS, tile, n,
-                                                                        f->offset_shift, out + first * PACKED_ROWS);
+    for (int b = 0; b < CHUNK_BLOCKS; b++) n_fine[b] = 0;
+    for (int32_t first = 0; first < acts->n; first += 16) {
+        uint32_t fine[16] = {0}, any = 0;
+        for (int32_t a = 0; a < 16 && first + a < acts->n; a++) any |= fine[a] = acts->first[first + a][offset].fine;
+        if (any == 0) continue;
+        const __m512i bits = _mm512_loadu_si512(fine);
+        const __m512i rows = _mm512_add_epi32(_mm512_set1_epi32(first), _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11,
+                                                                                         12, 13, 14, 15));
+        for (int b = 0; b < CHUNK_BLOCKS; b++) {
+            const __mmask16 chosen = _mm512_test_epi32_mask(bits, _mm512_set1_epi32(1 << b));
+            _mm512_storeu_si512(scratch->fine[b] + n_fine[b], _mm512_maskz_compress_epi32(chosen, rows));
+            n_fine[b] += __builtin_popcount(chosen);
+        }
     }
+    for (int b = 0; b < CHUNK_BLOCKS; b++)
+        for (int a = 0; a < LOW_ACTS; a++) scratch->fine[b][n_fine[b] + a] = PACKED_ACTS;
 }
 
 /* ---- one instance a format ---- */
 
-KERNEL_INLINE void multiply_format(const PackedFormat *f, const uint8_t *const panels[2], int n_panels, int64_t cols,
-                                   const ActBlock *const acts[], int32_t n_acts, PlainBlock *scratch, float *out)
+/* A chunk of one or two panels times the n rows, tile by tile. */
+KERNEL_INLINE void multiply_chunk(const PackedFormat *f, const PackedScratch *scratch, int n_panels, int n_blocks,
+                                  const ActChunk *const rows[], int32_t n, size_t offset, float *out)
 {
-    const int64_t blocks = cols / BLOCK_COLS;
-    const PlainBlock *const plain[2] = {scratch, n_panels == 2 ? scratch + blocks : scratch};
-    for (int p = 0; p < n_panels; p++) {
-        float *part = out + p * PANEL_ROWS;
-        switch (n_acts) {
-        case 1: multiply_few(f, panels[p], cols, acts, 1, part); break;
-        case 2: multiply_few(f, panels[p], cols, acts, 2, part); break;
-        case 3: multiply_few(f, panels[p], cols, acts, 3, part); break;
-        default: expand_panel(f, panels[p], cols, scratch + p * blocks);
+    const bool joined = rows[0]->joined != 0;
+    for (int32_t first = 0, size; first < n; first += size) {
+        const int32_t left = n - first;
+        /* 6 together, but 8 as 4 and 4. */
+        const int which = left > 4 && left != 8;
+        size = tiles[joined][n_panels - 1][f->halves - 1][f->has_min][which].n_acts;
+        tiles[joined][n_panels - 1][f->halves - 1][f->has_min][which].multiply(scratch->panels, n_blocks, rows + first, offset,
+                                                                                out + first * PACKED_ROWS);
+    }
+}
+
+KERNEL_INLINE void multiply_many(const PackedFormat *f, const uint8_t *const panels[PACKED_PANELS], int n_panels,
+                                 int64_t cols, const ActRows *acts, PackedScratch *scratch, float *out)
+{
+    const int supers = CHUNK_COLS / f->super;
+    const size_t chunk_bytes = (size_t)supers * (size_t)(f->header_bytes + f->super / BLOCK_COLS * f->block_bytes);
+    const size_t n_out = (size_t)acts->n * PACKED_ROWS;
+    const bool joined = acts->first[0]->joined != 0;
+    /* A last tile's rows past the end, and what it thinks comes next, repeat the last row. */
+    const ActChunk *rows[PACKED_ACTS + 2 * TILE_ACTS];
+    for (int32_t a = 0; a < acts->n + 2 * TILE_ACTS; a++) rows[a] = acts->first[a < acts->n ? a : acts->n - 1];
+    memset(out, 0, (n_out + TILE_ACTS * PACKED_ROWS) * sizeof *out);
+    memset(scratch->low, 0, n_out * sizeof *scratch->low);
+    for (int32_t chunk = 0; chunk < act_chunks(cols); chunk++) {
+        const int64_t blocks_left = cols / BLOCK_COLS - (int64_t)chunk * CHUNK_BLOCKS;
+        const int n_blocks = blocks_left < CHUNK_BLOCKS ? (int)blocks_left : CHUNK_BLOCKS;
+        const size_t offset = (size_t)chunk * acts->stride;
+        int32_t n_fine[CHUNK_BLOCKS] = {0};
+        for (int first = 0; first < n_panels; first += 2) {
+            const int n = n_panels - first < 2 ? 1 : 2;
+            for (int p = 0; p < n; p++)
+                expand_chunk(f, panels[first + p] + (size_t)chunk * chunk_bytes, n_blocks, scratch->panels[p].blocks);
+            multiply_chunk(f, scratch, n, n_blocks, rows, acts->n, offset, out + first * PANEL_ROWS);
+            if (first == 0 && !joined) list_fine(acts, offset, scratch, n_fine);
+            for (int b = 0; b < n_blocks; b++)
+                for (int32_t i = 0; i < n_fine[b]; i += LOW_ACTS)
+                    low_tiles[n - 1][f->halves - 1][f->has_min](scratch, acts, offset, b, &scratch->fine[b][i],
+                                                                scratch->low + first * PANEL_ROWS);
         }
     }
-    if (n_acts > 3) multiply_many(f, plain, n_panels, cols, acts, n_acts, out);
+    for (size_t i = 0; i < n_out; i += PANEL_ROWS)
+        _mm512_storeu_ps(out + i, _mm512_add_ps(_mm512_loadu_ps(out + i), _mm512_loadu_ps(scratch->low + i)));
+}
+
+KERNEL_INLINE void multiply_format(const PackedFormat *f, const uint8_t *const panels[PACKED_PANELS], int n_panels, int64_t cols,
+                                   const ActRows *acts, PackedScratch *scratch, float *out)
+{
+    if (acts->n > FEW_ACTS) {
+        multiply_many(f, panels, n_panels, cols, acts, scratch, out);
+        return;
+    }
+    for (int p = 0; p < n_panels; p++) {
+        float *part = out + p * PANEL_ROWS;
+        switch (acts->n) {
+        case 1: multiply_few(f, panels[p], cols, acts, 1, part); break;
+        case 2: multiply_few(f, panels[p], cols, acts, 2, part); break;
+        default: multiply_few(f, panels[p], cols, acts, 3, part);
+        }
+    }
 }
 
 #define INSTANCE(name, ...)                                                                                            \
-    static void multiply_##name(const uint8_t *const panels[2], int n_panels, int64_t cols,                            \
-                                const ActBlock *const acts[], int32_t n_acts, PlainBlock *scratch, float *out)         \
+    static void multiply_##name(const uint8_t *const panels[PACKED_PANELS], int n_panels, int64_t cols, const ActRows *acts,       \
+                                PackedScratch *scratch, float *out)                                                    \
     {                                                                                                                  \
         static const PackedFormat format = PACKED_FORMAT(name, __VA_ARGS__);                                           \
-        multiply_format(&format, panels, n_panels, cols, acts, n_acts, scratch, out);                                  \
+        multiply_format(&format, panels, n_panels, cols, acts, scratch, out);                                          \
     }
 PACKED_FORMATS(INSTANCE)
 #undef INSTANCE
 
-static void packed_multiply_avx512(const PackedFormat *format, const uint8_t *const panels[2], int n_panels,
-                                   int64_t cols, const ActBlock *const acts[], int32_t n_acts, PlainBlock *scratch,
-                                   float *out)
+static void packed_multiply_avx512(const PackedFormat *format, const uint8_t *const panels[PACKED_PANELS], int n_panels,
+                                   int64_t cols, const ActRows *acts, PackedScratch *scratch, float *out)
 {
 #define ENTRY(name, ...) [DT_##name] = multiply_##name,
-    static void (*const instances[DT_COUNT])(const uint8_t *const[2], int, int64_t, const ActBlock *const[], int32_t,
-                                             PlainBlock *, float *) = {PACKED_FORMATS(ENTRY)};
+    static void (*const instances[DT_COUNT])(const uint8_t *const[2], int, int64_t, const ActRows *, PackedScratch *,
+                                             float *) = {PACKED_FORMATS(ENTRY)};
 #undef ENTRY
-    instances[format->type](panels, n_panels, cols, acts, n_acts, scratch, out);
+    instances[format->type](panels, n_panels, cols, acts, scratch, out);
 }
 
 #endif

@@ -24,40 +24,60 @@ static void packed_dot(const uint8_t *codes, const int8_t *acts, int groups, int
 }
 #endif
 
-/* One block's part of one activation row's 16 sums. */
-static void packed_add_block(const PackedFormat *format, const PlainBlock *block, const ActBlock *act, float *out)
+/* The integers of a plane in one part of a block: sums of code - offset times activation. */
+static void packed_part(const PackedFormat *format, const uint8_t *codes, const int8_t *acts, int32_t minus,
+                        int32_t sums[PANEL_ROWS])
 {
-    const int groups = 8 / format->halves, offset = format->offset_shift != 0 ? 1 << format->offset_shift : 0;
-    F32x16 total = v_load(out), scaled = v_set1(0.0f);
-    for (int half = 0; half < format->halves; half++) {
-        const uint8_t *codes = block->codes + half * (BLOCK_CODES / 2);
-        const int which = format->halves == 1 ? 2 : half;
-        int32_t sums[PANEL_ROWS], low[PANEL_ROWS];
-        PACKED_DOT(codes, act->high + half * 16, groups, sums);
-        for (int r = 0; r < PANEL_ROWS; r++) sums[r] += act->minus_high[which] * offset;
-        if (act->fine != 0) {
-            PACKED_DOT(codes, act->low + half * 16, groups, low);
-            for (int r = 0; r < PANEL_ROWS; r++) sums[r] = sums[r] * 256 + low[r] + act->minus_low[which] * offset;
-        }
-        const F32x16 value = v_load_s32(sums), scale = v_load(block->scale[half]);
-        scaled = half == 0 ? v_mul(value, scale) : v_fma(value, scale, scaled);
-    }
-    total = v_fma(scaled, v_set1(act->scale), total);
-    for (int half = 0; half < format->halves && format->has_min; half++)
-        total = v_fma(v_load(block->minimum[half]), v_set1(act->sum[format->halves == 1 ? 2 : half]), total);
-    v_store(out, total);
+    const int32_t correction = format->offset_shift != 0 ? minus / (ACT_OFFSET >> format->offset_shift) : 0;
+    PACKED_DOT(codes, acts, 8 / format->halves, sums);
+    for (int r = 0; r < PANEL_ROWS; r++) sums[r] += correction;
 }
 
-static void packed_multiply(const PackedFormat *format, const uint8_t *const panels[2], int n_panels, int64_t cols,
-                            const ActBlock *const acts[], int32_t n_acts, PlainBlock *scratch, float *out)
+/* Block b's part of one activation row's 16 sums, and of its low planes'. */
+static void packed_add_block(const PackedFormat *format, const PlainBlock *block, const ActChunk *act, int b, float *out,
+                             float *low_out)
 {
-    for (int32_t i = 0; i < n_acts * PACKED_ROWS; i++) out[i] = 0.0f;
+    const bool joined = act->joined != 0, fine = !joined && (act->fine >> b & 1) != 0;
+    F32x16 scaled = v_set1(0.0f), scaled_low = scaled;
+    for (int half = 0; half < format->halves; half++) {
+        const int part = act_part(format->halves, b, half), at = b * BLOCK_COLS + half * 16;
+        const uint8_t *codes = block->codes + half * (BLOCK_CODES / 2);
+        const F32x16 scale = v_load(block->scale[half]);
+        int32_t sums[PANEL_ROWS], low[PANEL_ROWS];
+        packed_part(format, codes, act->high + at, act->minus_high[part], sums);
+        if (joined || fine) packed_part(format, codes, act->low + at, act->minus_low[part], low);
+        for (int r = 0; r < PANEL_ROWS && joined; r++) sums[r] = sums[r] * 256 + low[r];
+        const F32x16 value = v_load_s32(sums);
+        scaled = half == 0 ? v_mul(value, scale) : v_fma(value, scale, scaled);
+        if (!fine) continue;
+        const F32x16 low_value = v_load_s32(low);
+        scaled_low = half == 0 ? v_mul(low_value, scale) : v_fma(low_value, scale, scaled_low);
+    }
+    F32x16 total = v_fma(scaled, v_set1(act->scale[b]), v_load(out));
+    for (int half = 0; half < format->halves && format->has_min; half++)
+        total = v_fma(v_load(block->minimum[half]), v_set1(act->sum[act_part(format->halves, b, half)]), total);
+    v_store(out, total);
+    if (fine) v_store(low_out, v_fma(scaled_low, v_set1(act->low_scale[b]), v_load(low_out)));
+}
+
+static void packed_multiply(const PackedFormat *format, const uint8_t *const panels[PACKED_PANELS], int n_panels, int64_t cols,
+                            const ActRows *acts, PackedScratch *scratch, float *out)
+{
+    const size_t n_out = (size_t)acts->n * PACKED_ROWS;
+    float *low = scratch->low;
+    memset(out, 0, n_out * sizeof *out);
+    memset(low, 0, n_out * sizeof *low);
     for (int p = 0; p < n_panels; p++)
         for (int64_t b = 0; b < cols / BLOCK_COLS; b++) {
-            packed_expand(format, panels[p], b, scratch);
-            for (int32_t a = 0; a < n_acts; a++)
-                packed_add_block(format, scratch, &acts[a][b], out + a * PACKED_ROWS + p * PANEL_ROWS);
+            PlainBlock *block = &scratch->panels[0].blocks[0];
+            packed_expand(format, panels[p], b, block);
+            for (int32_t a = 0; a < acts->n; a++) {
+                const ActChunk *act = acts->first[a] + (size_t)(b / CHUNK_BLOCKS) * acts->stride;
+                const int at = a * PACKED_ROWS + p * PANEL_ROWS;
+                packed_add_block(format, block, act, (int)(b % CHUNK_BLOCKS), out + at, low + at);
+            }
         }
+    for (size_t i = 0; i < n_out; i++) out[i] += low[i];
 }
 
 #endif

@@ -2,7 +2,7 @@
  * wide_avx512.h - products with panels of 16-bit integers by VNNI: 32 products an instruction.
  *
  * Few activation rows: a panel is read once, in order. Many: tiles of up to 6 activation rows and two panels, 12
- * integer and 12 float sums in registers, pass over the panels in pieces that the second cache holds.
+ * integer and 12 float sums in registers, pass over the panels in pieces that the first cache holds.
  */
 #ifndef IMP_COMPUTE_CPU_WIDE_AVX512_H
 #define IMP_COMPUTE_CPU_WIDE_AVX512_H
@@ -12,7 +12,7 @@
 #include <immintrin.h>
 #include <string.h>
 
-enum { WIDE_TILE = 6, WIDE_PIECE = 32 /* blocks */ };
+enum { WIDE_TILE = 6, WIDE_PIECE = 5 /* blocks */ };
 
 KERNEL_INLINE __m512i two_acts(const WideAct *act, int pair)
 {
@@ -111,7 +111,7 @@ WIDE_TILES(6)
 #undef WIDE_TILES
 #undef WIDE_TILE_OF
 
-static void wide_multiply_avx512(const uint8_t *const panels[2], int n_panels, int64_t cols,
+static void wide_multiply_avx512(const uint8_t *const panels[PACKED_PANELS], int n_panels, int64_t cols,
                                  const WideAct *const acts[], int32_t n_acts, float *out)
 {
     /* By panels - 1, activation rows - 1. */
@@ -133,10 +133,12 @@ static void wide_multiply_avx512(const uint8_t *const panels[2], int n_panels, i
     }
     for (int64_t first = 0; first < blocks; first += WIDE_PIECE) {
         const int64_t end = blocks - first < WIDE_PIECE ? blocks : first + WIDE_PIECE;
-        for (int32_t a = 0; a < n_acts; a += WIDE_TILE) {
-            const int32_t n = n_acts - a < WIDE_TILE ? n_acts - a : WIDE_TILE;
-            wide_tiles[n_panels - 1][n - 1](panels, cols, first, end, acts + a, out + a * PACKED_ROWS);
-        }
+        for (int p = 0; p < n_panels; p += 2)
+            for (int32_t a = 0; a < n_acts; a += WIDE_TILE) {
+                const int32_t n = n_acts - a < WIDE_TILE ? n_acts - a : WIDE_TILE;
+                wide_tiles[n_panels - p > 1][n - 1](panels + p, cols, first, end, acts + a,
+                                                    out + a * PACKED_ROWS + p * WIDE_ROWS);
+            }
     }
 }
 

@@ -31,7 +31,7 @@ static F32x16 wide_scale(const uint8_t *exponents)
     return v_load(scale);
 }
 
-static void wide_multiply(const uint8_t *const panels[2], int n_panels, int64_t cols, const WideAct *const acts[],
+static void wide_multiply(const uint8_t *const panels[PACKED_PANELS], int n_panels, int64_t cols, const WideAct *const acts[],
                           int32_t n_acts, float *out)
 {
     for (int32_t i = 0; i < n_acts * PACKED_ROWS; i++) out[i] = 0.0f;

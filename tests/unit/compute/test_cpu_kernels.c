@@ -288,13 +288,16 @@ static void decoders_agree_with_codecs(void **state)
 /* ---- quantized products ---- */
 
 enum { PACKED_COLS = 768, MOST_ACTS = 21 };
+enum { PACKED_CHUNKS = (PACKED_COLS + CHUNK_COLS - 1) / CHUNK_COLS };
 
-static void assert_same_acts(const ActBlock *a, const ActBlock *b, int32_t blocks)
+static void assert_same_acts(const ActChunk *a, const ActChunk *b)
 {
-    for (int32_t i = 0; i < blocks; i++) {
-        assert_same(&a[i].scale, &b[i].scale, 1, "quantize_row's scale");
-        assert_same(a[i].sum, b[i].sum, 3, "quantize_row's sums");
+    for (int32_t i = 0; i < PACKED_CHUNKS; i++) {
+        assert_same(a[i].scale, b[i].scale, CHUNK_BLOCKS, "quantize_row's scales");
+        assert_same(a[i].low_scale, b[i].low_scale, CHUNK_BLOCKS, "quantize_row's scales");
+        assert_same(a[i].sum, b[i].sum, 3 * CHUNK_BLOCKS, "quantize_row's sums");
         assert_int_equal(a[i].fine, b[i].fine);
+        assert_int_equal(a[i].joined, b[i].joined);
         assert_memory_equal(a[i].high, b[i].high, sizeof a[i].high);
         assert_memory_equal(a[i].low, b[i].low, sizeof a[i].low);
         assert_memory_equal(a[i].minus_high, b[i].minus_high, sizeof a[i].minus_high);
@@ -314,22 +317,23 @@ static void fixed_point_is_close_and_the_same_everywhere(void **state)
     (void)state;
     uint64_t seed = 5;
     float x[PACKED_COLS];
-    ActBlock expected[PACKED_COLS / BLOCK_COLS], got[PACKED_COLS / BLOCK_COLS];
+    ActChunk expected[PACKED_CHUNKS], got[PACKED_CHUNKS];
     const float thresholds[] = {0.0f, 1.0f, INFINITY};
     for (int round = 0; round < 60; round++) {
         fill_acts(&seed, x, round % 4 == 3);
         if (round == 0) memset(x, 0, sizeof x);
         const float threshold = thresholds[round % 3];
-        kernels_portable()->quantize_row(x, PACKED_COLS, threshold, expected);
+        kernels_portable()->quantize_row(x, PACKED_COLS, threshold, expected, 1);
         int n_fine = 0;
-        for (int b = 0; b < PACKED_COLS / BLOCK_COLS && round % 4 != 3; b++) {
-            const ActBlock *block = &expected[b];
-            n_fine += block->fine != 0;
-            for (int i = 0; i < BLOCK_COLS; i++) {
-                const double code = block->fine != 0 ? 256.0 * block->high[i] + block->low[i] : block->high[i];
-                assert_true(fabs((double)block->scale * code - (double)x[b * BLOCK_COLS + i]) <=
-                            0.51 * (double)block->scale);
-            }
+        for (int i = 0; i < PACKED_COLS && round % 4 != 3; i++) {
+            const ActChunk *chunk = &expected[i / CHUNK_COLS];
+            const int at = i % CHUNK_COLS, b = at / BLOCK_COLS;
+            const bool fine = chunk->joined != 0 || (chunk->fine >> b & 1) != 0;
+            const double high = chunk->joined != 0 ? 256.0 * (double)chunk->scale[b] : (double)chunk->scale[b];
+            const double value = high * chunk->high[at] + (double)chunk->low_scale[b] * chunk->low[at];
+            const double unit = (double)chunk->low_scale[b] * (fine ? 1.0 : 256.0);
+            n_fine += fine && i % BLOCK_COLS == 0;
+            assert_true(fabs(value - (double)x[i]) <= 0.51 * unit);
         }
         if (round % 4 != 3 && round > 0) {
             if (round % 3 == 0) assert_int_equal(n_fine, PACKED_COLS / BLOCK_COLS);
@@ -337,8 +341,8 @@ static void fixed_point_is_close_and_the_same_everywhere(void **state)
             if (round % 3 == 2) assert_int_equal(n_fine, 0);
         }
         for (int level = 0; level < n_levels; level++) {
-            levels[level]->quantize_row(x, PACKED_COLS, threshold, got);
-            assert_same_acts(expected, got, PACKED_COLS / BLOCK_COLS);
+            levels[level]->quantize_row(x, PACKED_COLS, threshold, got, 1);
+            assert_same_acts(expected, got);
         }
     }
 }
@@ -366,8 +370,8 @@ static void packed_products_agree(void **state)
     uint64_t seed = 6;
     static uint8_t rows[ROWS * PACKED_COLS * 2], panel[2 * PANEL_ROWS * PACKED_COLS * 2];
     static float x[MOST_ACTS][PACKED_COLS], w[PACKED_COLS];
-    static ActBlock acts[MOST_ACTS][PACKED_COLS / BLOCK_COLS];
-    static PlainBlock scratch[2 * PACKED_COLS / BLOCK_COLS];
+    static _Alignas(64) ActChunk acts[PACKED_CHUNKS][MOST_ACTS];
+    static _Alignas(64) PackedScratch scratch;
     for (int type = 0; type < DT_COUNT; type++) {
         const PackedFormat *format = packed_format((DType)type);
         if (format == NULL) continue;
@@ -381,19 +385,20 @@ static void packed_products_agree(void **state)
             packed_pack(format, rows, row_bytes, PANEL_ROWS, PACKED_COLS, panel);
             packed_pack(format, rows + PANEL_ROWS * row_bytes, row_bytes, ROWS - PANEL_ROWS, PACKED_COLS, second);
             const uint8_t *const panels[2] = {panel, second};
-            const ActBlock *pointers[MOST_ACTS];
+            ActRows act_rows = {.stride = MOST_ACTS, .n = MOST_ACTS};
             for (int a = 0; a < MOST_ACTS; a++) {
                 fill_acts(&seed, x[a], round == 11);
-                kernels_portable()->quantize_row(x[a], PACKED_COLS, (float)(round % 3), acts[a]);
-                pointers[a] = acts[a];
+                kernels_portable()->quantize_row(x[a], PACKED_COLS, (float)(round % 3), &acts[0][a], MOST_ACTS);
+                act_rows.first[a] = &acts[0][a];
             }
-            float expected[MOST_ACTS * PACKED_ROWS], got[MOST_ACTS * PACKED_ROWS];
-            kernels_portable()->packed_multiply(format, panels, 2, PACKED_COLS, pointers, MOST_ACTS, scratch, expected);
+            static _Alignas(64) float expected[PACKED_OUT], got[PACKED_OUT];
+            kernels_portable()->packed_multiply(format, panels, 2, PACKED_COLS, &act_rows, &scratch, expected);
             for (int level = 0; level < n_levels; level++)
                 for (int n = 1; n <= MOST_ACTS; n += n < 10 ? 1 : 11) {
-                    levels[level]->packed_multiply(format, panels, 2, PACKED_COLS, pointers, n, scratch, got);
+                    act_rows.n = n;
+                    levels[level]->packed_multiply(format, panels, 2, PACKED_COLS, &act_rows, &scratch, got);
                     assert_same(expected, got, (size_t)n * PACKED_ROWS, dtype_info((DType)type)->name);
-                    levels[level]->packed_multiply(format, panels, 1, PACKED_COLS, pointers, n, scratch, got);
+                    levels[level]->packed_multiply(format, panels, 1, PACKED_COLS, &act_rows, &scratch, got);
                     for (int a = 0; a < n; a++)
                         assert_same(expected + a * PACKED_ROWS, got + a * PACKED_ROWS, PANEL_ROWS, "one panel");
                 }
@@ -459,7 +464,7 @@ static void wide_products_agree(void **state)
                 }
             }
         }
-        float expected[MOST_ACTS * PACKED_ROWS], got[MOST_ACTS * PACKED_ROWS];
+        static float expected[PACKED_OUT], got[PACKED_OUT];
         kernels_portable()->wide_multiply(panels, 2, PACKED_COLS, pointers, MOST_ACTS, expected);
         for (int level = 0; level < n_levels; level++)
             for (int n = 1; n <= MOST_ACTS; n += n < 10 ? 1 : 11) {
