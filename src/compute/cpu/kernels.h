@@ -23,7 +23,7 @@ enum {
     PACKED_PANELS = 4,
     PACKED_ROWS = PACKED_PANELS * PANEL_ROWS,
     PACKED_ACTS = 256,
-    PACKED_OUT = (PACKED_ACTS + 8) * PACKED_ROWS, /* floats that products write: a tile's rows past the end have room */
+    PACKED_OUT = (PACKED_ACTS + 16) * PACKED_ROWS, /* floats that products write: a tile's rows past the end have room */
     DOT_TILE_ACTS = 6, /* most activation rows of a dot_tile: 24 accumulators, 4 weights and 1 activation in 32 registers */
 };
 
@@ -58,7 +58,7 @@ typedef struct ActRows {
 
 /* What products with packed panels need beside their operands; aligned to 64 bytes. */
 typedef struct PackedScratch {
-    PlainChunk panels[2];
+    PlainChunk panels[PACKED_PANELS];
     float low[PACKED_OUT];                        /* the low planes' sums */
     int32_t fine[CHUNK_BLOCKS][PACKED_ACTS + 16]; /* rows of which a block of this chunk is fine */
 } PackedScratch;
@@ -119,6 +119,7 @@ typedef struct CpuKernels {
 const CpuKernels *kernels_portable(void);
 const CpuKernels *kernels_avx2(void);
 const CpuKernels *kernels_avx512(void);
+const CpuKernels *kernels_amx(void);
 
 /* The best table of at most `isa` that this processor runs. An explicit level that it does not have is an error. */
 ImpStatus kernels_choose(CpuIsa isa, const CpuKernels **out);

@@ -35,6 +35,8 @@ enum {
 typedef struct WideAct {
     int16_t codes[WIDE_COLS];
     float scale;
+    uint32_t unused[15];
+    int8_t high[WIDE_COLS], low[WIDE_COLS]; /* code = 128 * high + low: of a level that multiplies bytes */
 } WideAct;
 
 /* Whether a matrix is multiplied this way. */

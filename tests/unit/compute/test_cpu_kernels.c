@@ -3,6 +3,7 @@
  * sizes, extreme values. And the portable one against the C library in double precision.
  */
 #include "cmocka_all.h"
+#include "compute/amx_model.h"
 #include "compute/random_data.h"
 
 #include "compute/cpu/kernels.h"
@@ -13,15 +14,16 @@
 
 enum { MOST = 160, GUARD = 16 };
 
-static const CpuKernels *levels[2];
+static const CpuKernels *levels[4];
 static int n_levels;
 
 static int find_levels(void **state)
 {
     (void)state;
-    const CpuIsa wanted[] = {CPU_ISA_AVX2, CPU_ISA_AVX512};
-    for (size_t i = 0; i < 2; i++)
+    const CpuIsa wanted[] = {CPU_ISA_AVX2, CPU_ISA_AMX, CPU_ISA_AVX512};
+    for (size_t i = 0; i < 3; i++)
         if (kernels_choose(wanted[i], &levels[n_levels]) == IMP_OK) n_levels++;
+    if (n_levels > 0 && levels[n_levels - 1]->isa == CPU_ISA_AVX512) levels[n_levels++] = kernels_amx_model();
     return 0;
 }
 
@@ -287,7 +289,7 @@ static void decoders_agree_with_codecs(void **state)
 
 /* ---- quantized products ---- */
 
-enum { PACKED_COLS = 768, MOST_ACTS = 21 };
+enum { PACKED_COLS = 768, MOST_ACTS = 37 };
 enum { PACKED_CHUNKS = (PACKED_COLS + CHUNK_COLS - 1) / CHUNK_COLS };
 
 static void assert_same_acts(const ActChunk *a, const ActChunk *b)
@@ -394,7 +396,7 @@ static void packed_products_agree(void **state)
             static _Alignas(64) float expected[PACKED_OUT], got[PACKED_OUT];
             kernels_portable()->packed_multiply(format, panels, 2, PACKED_COLS, &act_rows, &scratch, expected);
             for (int level = 0; level < n_levels; level++)
-                for (int n = 1; n <= MOST_ACTS; n += n < 10 ? 1 : 11) {
+                for (int n = 1; n <= MOST_ACTS; n += n < 10 ? 1 : 9) {
                     act_rows.n = n;
                     levels[level]->packed_multiply(format, panels, 2, PACKED_COLS, &act_rows, &scratch, got);
                     assert_same(expected, got, (size_t)n * PACKED_ROWS, dtype_info((DType)type)->name);
@@ -466,14 +468,17 @@ static void wide_products_agree(void **state)
         }
         static float expected[PACKED_OUT], got[PACKED_OUT];
         kernels_portable()->wide_multiply(panels, 2, PACKED_COLS, pointers, MOST_ACTS, expected);
-        for (int level = 0; level < n_levels; level++)
-            for (int n = 1; n <= MOST_ACTS; n += n < 10 ? 1 : 11) {
+        for (int level = 0; level < n_levels; level++) {
+            /* A level may keep more beside the codes. */
+            for (int i = 0; i < MOST_ACTS; i++) levels[level]->wide_quantize(x[i], PACKED_COLS, acts[i]);
+            for (int n = 1; n <= MOST_ACTS; n += n < 10 ? 1 : 9) {
                 levels[level]->wide_multiply(panels, 2, PACKED_COLS, pointers, n, got);
                 assert_same(expected, got, (size_t)n * PACKED_ROWS, "wide_multiply");
                 levels[level]->wide_multiply(panels, 1, PACKED_COLS, pointers, n, got);
                 for (int a = 0; a < n; a++)
                     assert_same(expected + a * PACKED_ROWS, got + a * PACKED_ROWS, WIDE_ROWS, "one panel");
             }
+        }
         if (round == 10) assert_true(isnan(expected[0] - expected[0]));
         for (int r = 0; r < ROWS && round < 10; r++) {
             dtype_info(type)->decode(rows + (size_t)r * row_bytes, w, PACKED_COLS);
@@ -529,6 +534,12 @@ static void elementary_functions_are_accurate(void **state)
     assert_true(isinf(huge[0]) && isinf(huge[1]) && huge[2] == 0.0f && huge[3] == 0.0f);
 }
 
+static void the_model_of_tiles_was_used_as_a_processor_demands(void **state)
+{
+    (void)state;
+    assert_int_equal(amx_model_faults(), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -540,6 +551,7 @@ int main(void)
         cmocka_unit_test(fixed_point_is_close_and_the_same_everywhere),
         cmocka_unit_test(packed_products_agree),
         cmocka_unit_test(wide_products_agree),
+        cmocka_unit_test(the_model_of_tiles_was_used_as_a_processor_demands),
         cmocka_unit_test(elementary_functions_are_accurate),
     };
     return cmocka_run_group_tests(tests, find_levels, NULL);

@@ -1,0 +1,12 @@
+/* amx_model.h - the level of AMX over a model of its instructions, which needs AVX-512. */
+#ifndef IMP_TESTS_AMX_MODEL_H
+#define IMP_TESTS_AMX_MODEL_H
+
+#include "compute/cpu/kernels.h"
+
+const CpuKernels *kernels_amx_model(void);
+
+/* How often this thread did what a processor refuses. */
+int amx_model_faults(void);
+
+#endif
