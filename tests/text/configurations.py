@@ -3,6 +3,7 @@ of every kind: what compare_tokenizers.py compares, beside the shapes of real mo
 """
 import base64
 import json
+import pathlib
 import random
 import struct
 
@@ -158,6 +159,25 @@ def unigram(normalizer, pre, decoder, byte_fallback=False):
     return add_usual_tokens(Tokenizer.from_str(json.dumps(data)))
 
 
+class Written:
+    """A tokenizer.json whose digits must stay as they are: the package would write the numbers that it has read."""
+
+    def __init__(self, text):
+        self.text = text
+
+    def save(self, path):
+        pathlib.Path(path).write_text(self.text, encoding="utf-8")
+
+
+def unigram_ties():
+    """Runs of a letter part into the same pieces in many orders: the last bit of the sums decides, and so how scores are read."""
+    rng = random.Random(5)
+    vocab = [["<unk>", 0.0]] + [[c * n, struct.unpack("f", struct.pack("f", -rng.uniform(5, 14)))[0]] for c in "abcdefgh.,-=_*#/0129AZé中あ" for n in (1, 2, 3, 5)]
+    data = {"version": "1.0", "truncation": None, "padding": None, "added_tokens": [], "normalizer": None, "pre_tokenizer": None, "post_processor": None,
+            "decoder": None, "model": {"type": "Unigram", "unk_id": 0, "vocab": vocab, "byte_fallback": False}}
+    return Written(json.dumps(data))
+
+
 def wordpiece(normalizer, pre):
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     tokenizer.normalizer = normalizer
@@ -232,6 +252,7 @@ CONFIGURATIONS = {
     "bpe-prefix": lambda: characters(None, P.Whitespace(), D.WordPiece("##", False), byte_fallback=False, prefix="##"),
     "unigram": lambda: unigram(N.Sequence([N.Nmt(), N.NFKC(), N.Replace(Regex(" {2,}"), " ")]), P.Metaspace(), D.Metaspace()),
     "unigram-t5": lambda: unigram(N.Precompiled(charsmap(CHARSMAP)), P.Sequence([P.WhitespaceSplit(), P.Metaspace()]), D.Metaspace()),
+    "unigram-ties": unigram_ties,
     "unigram-bytes": lambda: unigram(N.NFKC(), P.Metaspace(prepend_scheme="never", split=False), LLAMA_DECODER(), byte_fallback=True),
     "wordpiece": lambda: wordpiece(N.BertNormalizer(), P.BertPreTokenizer()),
     "wordpiece-cased": lambda: wordpiece(N.BertNormalizer(lowercase=False, strip_accents=True, handle_chinese_chars=False), P.BertPreTokenizer()),

@@ -8,6 +8,7 @@
 #include "text/tokenizer/utf8.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 typedef struct UnigramNode {
@@ -19,8 +20,37 @@ typedef struct UnigramNode {
 /* How much worse than the worst piece an unknown character is. */
 static const double unknown_penalty = 10.0;
 
-ImpStatus unigram_create(Arena *arena, const Vocab *vocab, const double *scores, Unigram *out)
+/*
+ * The number that the reference reads where a file says `score`. Its JSON parser takes the digits for an integer, which
+ * may need rounding, and divides by a power of ten, which rounds again: of two paths of equal pieces in another order
+ * one is then better by the last bit, and which one it is must be the same here. Files have the shortest digits that
+ * name a number; fewer than 16 make no difference.
+ */
+static double as_parsed(double score)
 {
+    static const double powers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
+                                    1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+    const double magnitude = fabs(score);
+    if (!(magnitude > 1e-4 && magnitude < 1e6)) return score;
+    char text[40];
+    int precision = 15; /* digits behind the point */
+    (void)snprintf(text, sizeof text, "%.*e", precision, magnitude);
+    if (strtod(text, NULL) != magnitude) (void)snprintf(text, sizeof text, "%.*e", ++precision, magnitude);
+    uint64_t digits = 0;
+    const char *at = text;
+    for (; *at != 'e'; at++) {
+        if (*at >= '0' && *at <= '9') digits = digits * 10 + (uint64_t)(*at - '0');
+    }
+    const int exponent = precision - atoi(at + 1);
+    if (exponent < 0 || exponent >= (int)(sizeof powers / sizeof *powers)) return score;
+    const double parsed = (double)digits / powers[exponent];
+    return score < 0 ? -parsed : parsed;
+}
+
+ImpStatus unigram_create(Arena *arena, const Vocab *vocab, const double *given, Unigram *out)
+{
+    double *scores = arena_alloc(arena, (size_t)vocab->count, sizeof *scores);
+    if (scores == NULL) return imp_fail_memory((size_t)vocab->count * sizeof *scores);
     *out = (Unigram){.vocab = vocab, .scores = scores, .unknown = -1};
     TrieEntry *entries = calloc((size_t)vocab->count, sizeof *entries);
     if (entries == NULL) return imp_fail_memory((size_t)vocab->count * sizeof *entries);
@@ -29,6 +59,7 @@ ImpStatus unigram_create(Arena *arena, const Vocab *vocab, const double *scores,
     for (int32_t id = 0; id < vocab->count; id++) {
         const VocabToken *token = &vocab->tokens[id];
         if ((token->flags & VOCAB_MODEL) == 0 || token->text == NULL) continue;
+        scores[id] = as_parsed(given[id]);
         if (scores[id] < lowest) lowest = scores[id];
         if (token->text_length > 0) entries[n++] = (TrieEntry){token->text, token->text_length, id};
     }

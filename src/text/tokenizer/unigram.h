@@ -11,7 +11,7 @@
 
 typedef struct Unigram {
     const Vocab *vocab;
-    const double *scores; /* [vocab->count] */
+    const double *scores; /* [vocab->count], as the reference reads them */
     Trie trie;            /* over the model's tokens; values are ids */
     double unknown_score;
     int32_t unknown; /* -1: a character without a piece is an error */
@@ -19,8 +19,8 @@ typedef struct Unigram {
     int32_t fallback_ids[256]; /* of <0xNN>; -1 */
 } Unigram;
 
-/* `vocab` must be indexed by text; `scores` must stay. */
-ImpStatus unigram_create(Arena *arena, const Vocab *vocab, const double *scores, Unigram *out);
+/* `vocab` must be indexed by text; `given` are the scores of its ids as a file says them. */
+ImpStatus unigram_create(Arena *arena, const Vocab *vocab, const double *given, Unigram *out);
 
 /* What one call works with; zero-initialize, free with unigram_scratch_free. */
 typedef struct UnigramScratch {

@@ -238,6 +238,22 @@ static void added_tokens_keep_the_ids_of_the_model(void **state)
     tokenizer_free(tokenizer);
 }
 
+/* 2 + 2 + 5, 2 + 5 + 2 and 5 + 2 + 2 letters have one sum but for its last bit, which comes from how the scores are
+ * read. */
+static void equal_sums_are_decided_as_by_the_reference(void **state)
+{
+    (void)state;
+    Tokenizer *tokenizer =
+        from_text("{\"model\":{\"type\":\"Unigram\",\"unk_id\":0,\"vocab\":[[\"<unk>\",0.0],[\"c\",-13.49021053314209],"
+                  "[\"cc\",-10.840770721435547],[\"ccc\",-13.108104705810547],[\"ccccc\",-6.018853664398193]]}}");
+    TokenList ids = {0};
+    assert_int_equal(tokenizer_encode(tokenizer, "ccccccccc", 9, 0, &ids), IMP_OK);
+    assert_int_equal(ids.count, 3);
+    assert_memory_equal(ids.ids, ((const int32_t[]){2, 4, 2}), 3 * sizeof *ids.ids);
+    token_list_free(&ids);
+    tokenizer_free(tokenizer);
+}
+
 static void gguf_vocabularies_work(void **state)
 {
     (void)state;
@@ -397,6 +413,7 @@ int main(void)
         cmocka_unit_test(merges_follow_their_definition),
         cmocka_unit_test(roles_come_from_the_files),
         cmocka_unit_test(added_tokens_keep_the_ids_of_the_model),
+        cmocka_unit_test(equal_sums_are_decided_as_by_the_reference),
         cmocka_unit_test(gguf_vocabularies_work),
         cmocka_unit_test(sentencepiece_vocabularies_follow_their_own_rules),
         cmocka_unit_test(broken_files_say_what_is_wrong),
