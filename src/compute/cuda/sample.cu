@@ -18,7 +18,7 @@
 namespace
 {
 
-enum { THREADS = 512, WARPS = THREADS / SAMPLE_WARP, SURVEY_BLOCKS = 2 * WARPS, ADJUST_THREADS = 256 };
+enum { THREADS = 512, WARPS = THREADS / SAMPLE_WARP, LOADS = 4, ADJUST_THREADS = 256 };
 
 /* ---- single tokens ---- */
 
@@ -82,21 +82,31 @@ __device__ __forceinline__ float maximum_of(float4 four)
     return fmaxf(fmaxf(fmaxf(four.x, -INFINITY), four.y), fmaxf(four.z, four.w));
 }
 
-__global__ void __launch_bounds__(THREADS) survey(const CudaSample sample)
+/* Calls f(block, four of its logits) for `per_warp` blocks from the warp's first on, several loads ahead. */
+template <typename Each> __device__ __forceinline__ void each_block(const View &view, int n_blocks, int per_warp, const Each &f)
+{
+    const int first = (blockIdx.x * WARPS + threadIdx.x / SAMPLE_WARP) * per_warp, end = min(first + per_warp, n_blocks);
+    const int lane = threadIdx.x % SAMPLE_WARP;
+    for (int block = first; block < end; block += LOADS) {
+        float4 fours[LOADS];
+        for (int j = 0; j < LOADS; j++)
+            if (block + j < end) fours[j] = view_four(view, (block + j) * CUDA_SAMPLE_BLOCK + 4 * lane);
+        for (int j = 0; j < LOADS; j++)
+            if (block + j < end) f(block + j, fours[j]);
+    }
+}
+
+__global__ void __launch_bounds__(THREADS) survey(const CudaSample sample, int per_warp)
 {
     cuda_let_next_start();
     cuda_wait_for_inputs();
-    const int lane = threadIdx.x % SAMPLE_WARP;
     const SampleRow &row = sample.rows[blockIdx.y];
     if (row.kind < SAMPLE_GREEDY) return;
-    const View view = view_of(sample, row, blockIdx.y);
-    const int first = blockIdx.x * SURVEY_BLOCKS + threadIdx.x / SAMPLE_WARP * 2;
-    const float4 a = view_four(view, first * CUDA_SAMPLE_BLOCK + 4 * lane);
-    const float4 b = view_four(view, (first + 1) * CUDA_SAMPLE_BLOCK + 4 * lane);
-    const float max_a = warp_max(maximum_of(a)), max_b = warp_max(maximum_of(b));
     float *maxima = sample.maxima + (size_t)blockIdx.y * sample.n_blocks;
-    if (lane == 0 && first < sample.n_blocks) maxima[first] = max_a;
-    if (lane == 1 && first + 1 < sample.n_blocks) maxima[first + 1] = max_b;
+    each_block(view_of(sample, row, blockIdx.y), sample.n_blocks, per_warp, [&](int block, float4 four) {
+        const float max = warp_max(maximum_of(four));
+        if (threadIdx.x % SAMPLE_WARP == 0) maxima[block] = max;
+    });
 }
 
 /* The highest of all maxima, by all threads. */
@@ -112,22 +122,24 @@ __device__ float row_max(const float *maxima, int n)
     return warp_max(lane < WARPS ? of_warps[lane] : -INFINITY);
 }
 
-/* The mass of a block of logits and its share of the mean, by a warp: lanes first, then a tree over them. */
-__device__ double2 weigh_block(const View &view, const Scale &scale, float max, int block)
+/* The mass of a block of logits and, where the mean is wanted, its share of that; by a warp: lanes first, then a tree over
+ * them. */
+__device__ __forceinline__ double2 weigh_block(float4 four, const Scale &scale, float max, bool centers)
 {
-    const float4 four = view_four(view, block * CUDA_SAMPLE_BLOCK + 4 * (threadIdx.x % SAMPLE_WARP));
     const float shifts[4] = {scaled(scale, four.x) - max, scaled(scale, four.y) - max, scaled(scale, four.z) - max,
                              scaled(scale, four.w) - max};
-    double sum = 0.0, mean = 0.0;
-    for (int i = 0; i < 4; i++) {
-        const double weight = (double)exp_negative(shifts[i]);
-        sum += weight;
-        if (weight > 0.0) mean += weight * (double)shifts[i];
-    }
-    return {warp_sum(sum), warp_sum(mean)};
+    double weights[4];
+    for (int i = 0; i < 4; i++) weights[i] = (double)exp_negative(shifts[i]);
+    double2 mass = {warp_sum((weights[0] + weights[1]) + (weights[2] + weights[3])), 0.0};
+    if (!centers) return mass;
+    double mean = 0.0;
+    for (int i = 0; i < 4; i++)
+        if (weights[i] > 0.0) mean += weights[i] * (double)shifts[i];
+    mass.y = warp_sum(mean);
+    return mass;
 }
 
-__global__ void __launch_bounds__(THREADS) weigh(const CudaSample sample)
+__global__ void __launch_bounds__(THREADS) weigh(const CudaSample sample, int per_warp)
 {
     cuda_let_next_start();
     cuda_wait_for_inputs();
@@ -135,15 +147,13 @@ __global__ void __launch_bounds__(THREADS) weigh(const CudaSample sample)
     if (row.kind != SAMPLE_DRAW) return;
     const Plan plan = plan_of(row);
     if (!plan.weighs) return;
-    const View view = view_of(sample, row, blockIdx.y);
     const float max = row_max(sample.maxima + (size_t)blockIdx.y * sample.n_blocks, sample.n_blocks);
     const Scale scale = {plan.scales, max, row.factor};
     double2 *masses = reinterpret_cast<double2 *>(sample.masses) + (size_t)blockIdx.y * sample.n_blocks;
-    const int first = blockIdx.x * SURVEY_BLOCKS + threadIdx.x / SAMPLE_WARP * 2;
-    for (int block = first; block < first + 2 && block < sample.n_blocks; block++) {
-        const double2 mass = weigh_block(view, scale, plan.scales ? 0.0f : max, block);
+    each_block(view_of(sample, row, blockIdx.y), sample.n_blocks, per_warp, [&](int block, float4 four) {
+        const double2 mass = weigh_block(four, scale, plan.scales ? 0.0f : max, plan.centers);
         if (threadIdx.x % SAMPLE_WARP == 0) masses[block] = mass;
-    }
+    });
 }
 
 } // namespace
@@ -157,9 +167,12 @@ extern "C" CudaSampleNeeds cuda_sample_needs(const SampleRow *row)
 
 extern "C" void cuda_sample_draw(CudaQueue *queue, const CudaSample *sample)
 {
-    const dim3 all((sample->n_blocks + SURVEY_BLOCKS - 1) / SURVEY_BLOCKS, sample->n_rows);
+    /* Few rows are spread thin; with many a block's start is worth more work. What a block of logits gives is the same. */
+    const int per_warp = sample->n_rows >= 32 ? 8 : sample->n_rows >= 8 ? 4 : 2;
+    const int per_block = per_warp * WARPS;
+    const dim3 all((sample->n_blocks + per_block - 1) / per_block, sample->n_rows);
     if (sample->needs.adjusting) cuda_launch(queue, adjust, dim3(sample->n_rows), ADJUST_THREADS, 0, *sample);
-    cuda_launch(queue, survey, all, THREADS, 0, *sample);
-    if (sample->needs.weighing) cuda_launch(queue, weigh, all, THREADS, 0, *sample);
+    cuda_launch(queue, survey, all, THREADS, 0, *sample, per_warp);
+    if (sample->needs.weighing) cuda_launch(queue, weigh, all, THREADS, 0, *sample, per_warp);
     sample_finish(queue, sample);
 }

@@ -71,11 +71,12 @@ struct Plan {
     bool scales;  /* a temperature is among them */
     bool adjusts; /* bias, penalties or DRY are */
     bool weighs;  /* the first cut, or the draw without one, needs the mass of all */
+    bool centers; /* and the mean logit too */
 };
 
 __host__ __device__ __forceinline__ Plan plan_of(const SampleRow &row)
 {
-    Plan plan = {0, false, row.bias.count > 0, false};
+    Plan plan = {0, false, row.bias.count > 0, false, false};
     for (; plan.first_cut < row.n_links; plan.first_cut++) {
         const int link = row.links[plan.first_cut];
         if (link == SAMPLE_TEMPERATURE)
@@ -87,6 +88,7 @@ __host__ __device__ __forceinline__ Plan plan_of(const SampleRow &row)
     }
     const int cut = plan.first_cut < row.n_links ? row.links[plan.first_cut] : (int)SAMPLE_LINK_COUNT;
     plan.weighs = row.kind == SAMPLE_DRAW && cut != SAMPLE_TOP_K && cut != SAMPLE_MIN_P;
+    plan.centers = plan.weighs && cut == SAMPLE_TYPICAL_P;
     return plan;
 }
 

@@ -255,26 +255,21 @@ __device__ bool apply_threshold(Chain &chain, float threshold)
     return true;
 }
 
-struct Moments {
-    double sum;        /* of exp(key - max) */
-    double mean_shift; /* expected key - max */
-};
-
-__device__ Moments find_moments(const Chain &chain)
+/* The sum of exp(key - max). */
+__device__ double find_mass(const Chain &chain)
 {
-    Moments moments;
-    if (chain.whole) {
-        moments.sum = list_sum(chain.n_blocks, [&](int i) { return chain.masses[i].x; });
-        moments.mean_shift = list_sum(chain.n_blocks, [&](int i) { return chain.masses[i].y; });
-    } else {
-        moments.sum = list_sum(chain.n, [&](int i) { return weight_of(chain, i); });
-        moments.mean_shift = list_sum(chain.n, [&](int i) {
-            const double weight = weight_of(chain, i);
-            return weight > 0.0 ? weight * (double)(chain.list.keys[i] - chain.max) : 0.0;
-        });
-    }
-    moments.mean_shift /= moments.sum;
-    return moments;
+    if (chain.whole) return list_sum(chain.n_blocks, [&](int i) { return chain.masses[i].x; });
+    return list_sum(chain.n, [&](int i) { return weight_of(chain, i); });
+}
+
+/* The sum of exp(key - max) * (key - max). */
+__device__ double find_shift(const Chain &chain)
+{
+    if (chain.whole) return list_sum(chain.n_blocks, [&](int i) { return chain.masses[i].y; });
+    return list_sum(chain.n, [&](int i) {
+        const double weight = weight_of(chain, i);
+        return weight > 0.0 ? weight * (double)(chain.list.keys[i] - chain.max) : 0.0;
+    });
 }
 
 /* Gathers more and more of the whole vocabulary; each time `keep` says whether that is enough, given the lowest key that is
@@ -292,7 +287,7 @@ template <typename Keep> __device__ bool gather_until(Chain &chain, const Keep &
 
 __device__ bool apply_top_p(Chain &chain)
 {
-    const double wanted = (double)chain.row.top_p * find_moments(chain).sum;
+    const double wanted = (double)chain.row.top_p * find_mass(chain);
     const auto keep = [&](float) {
         const int last = list_reach(chain.n, wanted, false, [&](int i) { return weight_of(chain, i); }).index;
         const bool enough = last < chain.n;
@@ -346,9 +341,8 @@ __device__ void keep_marked(Chain &chain, int n)
  * of the mass. */
 __device__ bool apply_typical_p(Chain &chain)
 {
-    const Moments moments = find_moments(chain);
-    const float center = (float)moments.mean_shift, max = chain.max;
-    const double wanted = (double)chain.row.typical_p * moments.sum;
+    const double mass = find_mass(chain), wanted = (double)chain.row.typical_p * mass;
+    const float center = (float)(find_shift(chain) / mass), max = chain.max;
     ListMemory &list = chain.list;
     const auto keep = [&](float bound) {
         for (int i = threadIdx.x; i < chain.n; i += LIST_THREADS)
@@ -430,7 +424,7 @@ __device__ int draw_from_all(const Chain &chain)
 /* Basu et al., Mirostat, 2021, with the bound on the surprise in place of an estimated k. */
 __device__ bool draw_mirostat(Chain &chain, SampleResult *result)
 {
-    const double log_sum = log(find_moments(chain).sum) + (double)chain.max;
+    const double log_sum = log(find_mass(chain)) + (double)chain.max;
     if (!apply_threshold(chain, (float)(log_sum - chain.row.mirostat_bound * M_LN2))) return false;
     const int drawn = draw_from_list(chain);
     *result = {chain.list.ids[drawn], (log_sum - (double)chain.list.keys[drawn]) / M_LN2};

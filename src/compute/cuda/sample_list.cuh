@@ -14,8 +14,8 @@ enum { LIST_THREADS = 512, LIST_WARPS = LIST_THREADS / SAMPLE_WARP, LIST_CAPACIT
 /* Of kth_highest: values of a digit, and how many numbers more than k may reach the bound. */
 enum { KTH_DIGITS = 256, KTH_MORE = 32 };
 
-/* The sum of the values of this thread and those before it; *total: of all. */
-__device__ __forceinline__ double block_scan(double value, double *total)
+/* The sum of the values of this thread and those before it; *total: of all. Threads from `n` on have zeros. */
+__device__ __forceinline__ double block_scan(double value, int n, double *total)
 {
     __shared__ double of_warps[LIST_WARPS];
     const int lane = threadIdx.x % SAMPLE_WARP, warp = threadIdx.x / SAMPLE_WARP;
@@ -26,7 +26,7 @@ __device__ __forceinline__ double block_scan(double value, double *total)
     if (lane == SAMPLE_WARP - 1) of_warps[warp] = value;
     __syncthreads();
     double before = 0.0, sum = 0.0;
-    for (int w = 0; w < LIST_WARPS; w++) {
+    for (int w = 0; w < LIST_WARPS && w * SAMPLE_WARP < n; w++) {
         if (w == warp) before = sum;
         sum += of_warps[w];
     }
@@ -47,15 +47,12 @@ __device__ __forceinline__ int block_min(int value)
     return least;
 }
 
-/* The sum of weight(i) for i < n. */
+/* The sum of weight(i) for i < n: what each thread has, and then that. */
 template <typename Weight> __device__ __forceinline__ double list_sum(int n, const Weight &weight)
 {
-    double sum = 0.0, part;
-    for (int first = 0; first < n; first += LIST_THREADS) {
-        const int i = first + threadIdx.x;
-        (void)block_scan(i < n ? weight(i) : 0.0, &part);
-        sum += part;
-    }
+    double own = 0.0, sum;
+    for (int i = threadIdx.x; i < n; i += LIST_THREADS) own += weight(i);
+    (void)block_scan(own, n, &sum);
     return sum;
 }
 
@@ -71,7 +68,7 @@ __device__ __forceinline__ Reached list_reach(int n, double target, bool above, 
     double sum = 0.0, part;
     for (int first = 0; first < n; first += LIST_THREADS) {
         const int i = first + threadIdx.x;
-        const double own = i < n ? weight(i) : 0.0, here = sum + block_scan(own, &part);
+        const double own = i < n ? weight(i) : 0.0, here = sum + block_scan(own, n - first, &part);
         const bool there = i < n && (above ? here > target : here >= target);
         const int index = block_min(there ? i : n);
         if (index < n) return {index, here - own};
