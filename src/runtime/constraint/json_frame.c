@@ -314,15 +314,16 @@ uint32_t json_next_item(const JsonMachine *machine, uint32_t state)
     const uint32_t frame = next == 0 ? 0 : copy_frame(machine, from, n);
     if (frame == 0) return 0;
     json_state(tape, next)->n_leaves = 0;
-    const JsonItem *before = json_frame_items(machine, from);
-    JsonItem *items = json_frame_items(machine, frame);
     n = 0;
     for (uint32_t i = 0; i < n_before; i++) {
-        const ArrayShape *shape = before[i].shape;
+        const JsonItem before = json_frame_items(machine, from)[i]; /* the tape may move while items are tried */
+        const ArrayShape *shape = before.shape;
         for (size_t subset = 0; subset < (size_t)1 << shape->n_contains; subset++) {
             const Goal *goal = NULL;
-            if (!take_item(machine, from, &before[i], subset, &items[n], &goal)) continue;
-            items[n++].child = json_join_goal(machine, next, goal, shape->unique != NULL);
+            JsonItem item;
+            if (!take_item(machine, from, &before, subset, &item, &goal)) continue;
+            item.child = json_join_goal(machine, next, goal, shape->unique != NULL);
+            json_frame_items(machine, frame)[n++] = item;
         }
     }
     if (n == 0) return 0;

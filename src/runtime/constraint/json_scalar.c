@@ -315,6 +315,8 @@ static const NumberShape *unique_shape(const JsonMachine *machine, uint32_t fram
     for (uint32_t at = json_frame(tape, frame)->seen; at != 0; at = ((const JsonSeen *)tape_at(tape, at))->next) n++;
     const uint32_t list = tape_take(machine->tape, n * sizeof(Decimal));
     *copy = *shape;
+    machine->tape->work += n;
+    if (machine->tape->work > TAPE_MAX_WORK) machine->tape->failed = true;
     if (list == 0) return copy;
     Decimal *refused = tape_at(tape, list);
     n = 0;
@@ -341,6 +343,7 @@ static uint32_t keep_live(const JsonMachine *machine, uint32_t offset, uint32_t 
     const uint32_t n = json_state(tape, offset)->n_leaves;
     const NumberText number = json_state(tape, next)->number;
     const uint32_t frame = json_state(tape, next)->frame;
+    const size_t top = tape->top;
     uint32_t kept = 0;
     for (uint32_t i = 0; i < n; i++) {
         const JsonLeaf leaf = json_leaves(tape, offset)[i];
@@ -348,6 +351,7 @@ static uint32_t keep_live(const JsonMachine *machine, uint32_t offset, uint32_t 
         if (!number_live(leaf_shape(machine, frame, &leaf, &copy), &number)) continue;
         json_leaves(tape, next)[kept++] = leaf;
     }
+    machine->tape->top = top;
     json_state(tape, next)->n_leaves = kept;
     return kept == 0 ? 0 : next;
 }
@@ -385,6 +389,7 @@ static uint32_t end_number(const JsonMachine *machine, uint32_t offset)
     const NumberText number = json_state(tape, offset)->number;
     const uint32_t frame = json_state(tape, offset)->frame;
     const uint32_t n = json_state(tape, offset)->n_leaves;
+    const size_t top = tape->top;
     bool any = false;
     for (uint32_t i = 0; i < n; i++) {
         const JsonLeaf leaf = json_leaves(tape, offset)[i];
@@ -393,6 +398,7 @@ static uint32_t end_number(const JsonMachine *machine, uint32_t offset)
         ((bool *)(tape->memory + flags))[leaf.target] = true;
         any = true;
     }
+    machine->tape->top = top;
     if (!any) return 0;
     JsonSeen seen = {.type = JSON_VALUE_NUMBER, .number = number_value(&number)};
     /* Numbers with a point or exponent are doubles to those who compare. */
@@ -430,6 +436,7 @@ bool json_goal_unused(const JsonMachine *machine, uint32_t frame, const Goal *go
 {
     static const JsonType literals[] = {JSON_VALUE_NULL, JSON_VALUE_FALSE, JSON_VALUE_TRUE};
     uint32_t containers = 0;
+    if (goal->n_values > json_frame(machine->tape, frame)->count) return true;
     for (uint32_t at = json_frame(machine->tape, frame)->seen; at != 0;) {
         const JsonSeen *seen = tape_at(machine->tape, at);
         containers += seen->type == JSON_VALUE_ARRAY || seen->type == JSON_VALUE_OBJECT;
@@ -449,7 +456,10 @@ bool json_goal_unused(const JsonMachine *machine, uint32_t frame, const Goal *go
     }
     for (size_t i = 0; i < goal->n_numbers; i++) {
         NumberShape copy;
-        if (number_live(unique_shape(machine, frame, goal->numbers[i], &copy), &(NumberText){0})) return true;
+        const size_t top = machine->tape->top;
+        const bool live = number_live(unique_shape(machine, frame, goal->numbers[i], &copy), &(NumberText){0});
+        machine->tape->top = top;
+        if (live) return true;
     }
     return false;
 }

@@ -202,6 +202,28 @@ static void test_spacing(void **state)
     constraint_vocab_free(vocab);
 }
 
+/* What items that must differ have to be compared with makes the tape grow in the middle of a step. */
+static void test_many_items_that_differ(void **state)
+{
+    (void)state;
+    ConstraintVocab *vocab = constraint_test_vocab();
+    Constraint *constraint = compile(constraint_compile_schema_text, "{\"type\":\"array\",\"uniqueItems\":true,\"items\":"
+                                                                     "{\"enum\":[1,2,3,\"a\",null,[1]],\"type\":[\"integer\",\"string\"]}}");
+    Constraint *numbers = compile(constraint_compile_schema_text, "{\"type\":\"array\",\"uniqueItems\":true,\"minItems\":900,\"items\":"
+                                                                  "{\"type\":\"integer\",\"minimum\":0,\"maximum\":999}}");
+    assert_true(constraint_takes(constraint, vocab, "[3,\"a\",1,2]", 11));
+    assert_false(constraint_takes(constraint, vocab, "[3,\"a\",1,2,", 11));
+    StrBuf text = {0};
+    for (int i = 0; i < 950; i++) strbuf_printf(&text, "%c%d", i == 0 ? '[' : ',', i * 7 % 1000);
+    assert_false(constraint_takes(numbers, vocab, text.data, text.length));
+    strbuf_puts(&text, "]");
+    assert_true(constraint_takes(numbers, vocab, text.data, text.length));
+    strbuf_free(&text);
+    constraint_free(numbers);
+    constraint_free(constraint);
+    constraint_vocab_free(vocab);
+}
+
 typedef struct TextCase {
     const char *source;
     const char *accepted[6];
@@ -342,6 +364,7 @@ int main(void)
         cmocka_unit_test(test_end_tokens),
         cmocka_unit_test(test_forced_text),
         cmocka_unit_test(test_spacing),
+        cmocka_unit_test(test_many_items_that_differ),
         cmocka_unit_test(test_patterns),
         cmocka_unit_test(test_grammars),
         cmocka_unit_test(test_refusals_say_why),
