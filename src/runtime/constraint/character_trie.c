@@ -225,46 +225,51 @@ static const AutomatonClasses *find_classes(const CharacterTrie *trie, Character
     return classes;
 }
 
-/* States that some characters lead to. */
+/* States that some characters lead to, and the kinds of the last of these. */
 typedef struct Frontier {
     uint32_t states[MAX_FRONTIER];
+    uint64_t by[MAX_FRONTIER];
     size_t count;
 } Frontier;
 
-static bool frontier_add(Frontier *frontier, uint32_t state)
+static bool frontier_add(Frontier *frontier, uint32_t state, uint64_t by)
 {
-    for (size_t i = 0; i < frontier->count; i++) {
-        if (frontier->states[i] == state) return true;
+    size_t i = 0;
+    while (i < frontier->count && frontier->states[i] != state) i++;
+    if (i == MAX_FRONTIER) return false;
+    if (i == frontier->count) {
+        frontier->states[frontier->count++] = state;
+        frontier->by[i] = 0;
     }
-    if (frontier->count == MAX_FRONTIER) return false;
-    frontier->states[frontier->count++] = state;
+    frontier->by[i] |= by;
     return true;
 }
 
-/* Goes on from all states over all characters of *kinds, taking out the kinds that lead nowhere. False: too many
- * states. */
+/* Goes on from all states over all characters of *kinds. Where one leads nowhere, its kinds are taken out, or those by which one gets
+ * into such a place, if these are fewer. False: too many states. */
 static bool advance(const AutomatonClasses *classes, const Frontier *from, uint64_t *kinds, Frontier *to)
 {
     const Dfa *dfa = classes->dfa;
     to->count = 0;
     for (size_t i = 0; i < from->count; i++) {
         const uint32_t *next = dfa->next + (size_t)from->states[i] * dfa->n_classes;
+        uint64_t dead = 0;
         for (uint32_t c = 0; c < dfa->n_classes; c++) {
-            if ((classes->class_kinds[c] & *kinds) == 0) continue;
-            if (next[c] == DFA_DEAD)
-                *kinds &= ~classes->class_kinds[c];
-            else if (!frontier_add(to, next[c]))
-                return false;
+            const uint64_t by = classes->class_kinds[c] & *kinds;
+            if (by == 0) continue;
+            if (next[c] == DFA_DEAD) dead |= by;
+            else if (!frontier_add(to, next[c], by)) return false;
         }
+        const uint64_t into = from->by[i] & *kinds;
+        const bool avoid = into != 0 && __builtin_popcountll(into) < __builtin_popcountll(dead);
+        *kinds &= ~(avoid ? into : dead);
     }
     return true;
 }
 
-/* Notes for `depth` characters what the states behind them still need and can. */
-static void note_ends(const Dfa *dfa, const Frontier *frontier, size_t depth, Survival *survival)
+/* What states behind `depth` characters still need, at most, and how far they reach, at least, of the whole way. */
+static void note_ends(const Dfa *dfa, const Frontier *frontier, size_t depth, uint32_t *nearest, uint32_t *farthest)
 {
-    uint32_t nearest = depth == 1 ? 0 : survival->nearest[depth - 2];
-    uint32_t farthest = depth == 1 ? DFA_UNBOUNDED : survival->farthest[depth - 2];
     for (size_t i = 0; i < frontier->count; i++) {
         const uint32_t state = frontier->states[i];
         /* With a least length the way to the end is as long as it is for a whole text: never too short. */
@@ -273,11 +278,9 @@ static void note_ends(const Dfa *dfa, const Frontier *frontier, size_t depth, Su
         const uint32_t far = dfa->longest[state];
         const uint32_t near_all = near == DFA_UNBOUNDED ? near : near + (uint32_t)depth;
         const uint32_t far_all = far == DFA_UNBOUNDED ? far : far + (uint32_t)depth;
-        if (near_all > nearest) nearest = near_all;
-        if (far_all < farthest) farthest = far_all;
+        if (near_all > *nearest) *nearest = near_all;
+        if (far_all < *farthest) *farthest = far_all;
     }
-    survival->nearest[depth - 1] = nearest;
-    survival->farthest[depth - 1] = farthest;
 }
 
 /* Kinds are taken out from the front on: where one leads nowhere at some depth, everything begins again without it. */
@@ -286,6 +289,8 @@ static void find_survival(const AutomatonClasses *classes, uint32_t state, Survi
     const Dfa *dfa = classes->dfa;
     const uint32_t *next = dfa->next + (size_t)state * dfa->n_classes;
     uint64_t kinds = UINT64_MAX;
+    uint32_t nearest = 0;
+    uint32_t farthest = DFA_UNBOUNDED;
     size_t work = 0;
     memset(out, 0, sizeof *out);
     out->dfa = dfa;
@@ -298,19 +303,25 @@ static void find_survival(const AutomatonClasses *classes, uint32_t state, Survi
     for (size_t depth = 1; depth <= SURVIVAL_DEPTH; depth++) {
         const Frontier *from = &frontiers[(depth - 1) % 2];
         Frontier *to = &frontiers[depth % 2];
-        const uint64_t before = kinds;
+        uint64_t before = kinds;
         work += from->count * dfa->n_classes;
         if (work > MAX_SURVIVAL_WORK || !advance(classes, from, &kinds, to) || kinds == 0) break;
-        if (kinds != before) {
-            /* The deeper entries hold for fewer kinds; what was noted for the shallower ones stays. */
+        if (kinds == before) note_ends(dfa, to, depth, &nearest, &farthest);
+        while (kinds != before) {
+            /* This entry and deeper ones hold for fewer kinds; what was noted for the shallower ones stays. */
+            before = kinds;
+            nearest = 0;
+            farthest = DFA_UNBOUNDED;
             frontiers[0] = (Frontier){.states = {state}, .count = 1};
             for (size_t again = 1; again <= depth; again++) {
                 work += frontiers[(again - 1) % 2].count * dfa->n_classes;
                 (void)advance(classes, &frontiers[(again - 1) % 2], &kinds, &frontiers[again % 2]);
+                note_ends(dfa, &frontiers[again % 2], again, &nearest, &farthest);
             }
         }
         out->within[depth - 1] = kinds;
-        note_ends(dfa, to, depth, out);
+        out->nearest[depth - 1] = nearest;
+        out->farthest[depth - 1] = farthest;
     }
 }
 
@@ -379,10 +390,10 @@ static bool take_branch(const CharacterWalk *walk, const CharacterNode *node, ui
 {
     const StringCursor *cursor = walk->cursor;
     const Survival *survival = survival_of(walk->memo, walk->classes, state);
-    const uint32_t end = walk->trie->nodes[node->end].first;
     if ((node->kinds & ~survival->forever) == 0 && cursor->least <= characters) {
         /* The automaton stays where it is: how much text there is room for is all that counts. */
         const uint32_t shortest = walk->classes->dfa->shortest[state];
+        const uint32_t end = walk->trie->nodes[node->end].first;
         if (cursor->most == DFA_UNBOUNDED || characters + node->height + shortest <= cursor->most)
             allow(walk, node->first, end);
         else
@@ -390,7 +401,7 @@ static bool take_branch(const CharacterWalk *walk, const CharacterNode *node, ui
         return true;
     }
     if (!branch_survives(walk, survival, node, characters)) return false;
-    allow(walk, node->first, end);
+    allow(walk, node->first, walk->trie->nodes[node->end].first);
     return true;
 }
 
@@ -403,9 +414,11 @@ bool character_trie_walk(const CharacterTrie *trie, CharacterMemo *memo, const S
     const CharacterWalk walk = {
         trie, find_classes(trie, memo, dfa), cursor, memo, bits, cursor->least > 0 || cursor->most != DFA_UNBOUNDED};
     uint32_t states[MAX_DEPTH + 1];
+    uint32_t ends[MAX_DEPTH + 1]; /* of the branch at each depth */
     if (walk.classes == NULL) return false;
     const uint16_t *beyond = walk.classes->beyond;
     states[0] = cursor->state;
+    ends[0] = (uint32_t)trie->n_nodes;
     for (size_t i = 0; i < trie->n_nodes;) {
         const CharacterNode *node = &trie->nodes[i];
         const uint32_t depth = node->depth;
@@ -419,10 +432,12 @@ bool character_trie_walk(const CharacterTrie *trie, CharacterMemo *memo, const S
                                                 : beyond[character - 128];
         const uint32_t state = dfa->next[(size_t)states[depth - 1] * dfa->n_classes + class];
         if (state == DFA_DEAD || (walk.counted && !fits(&walk, state, depth))) {
-            i = node->end;
+            /* Characters beyond ASCII come last; where all are alike none of the others needs to be tried. */
+            i = character >= 128 && beyond == NULL ? ends[depth - 1] : node->end;
             continue;
         }
         states[depth] = state;
+        ends[depth] = node->end;
         allow(&walk, node->first, node[1].first);
         i = depth < cursor->most ? i + 1 : node->end;
     }
