@@ -232,12 +232,21 @@ struct ChatTemplate {
 enum { JINJA_MAX_HEIGHT = 200, JINJA_MAX_SOURCE = 4 * 1024 * 1024 };
 
 /* What compiling needs while it runs. A failure is stored once; every function then returns NULL or false. */
+typedef enum JinjaLateStage { LATE_SYNTAX, LATE_SYMBOLS, LATE_CODE, LATE_STAGES } JinjaLateStage;
+
 typedef struct JinjaCompiler {
     ChatTemplate *chat_template;
     ImpStatus status;
+    struct {
+        uint32_t line; /* 0: nothing to say */
+        char message[200];
+    } late[LATE_STAGES]; /* what Python says of the code that Jinja2 makes, when all of it is made: stage by stage */
 } JinjaCompiler;
 
 bool jinja_compile_fail(JinjaCompiler *compiler, uint32_t line, const char *format, ...) IMP_PRINTF(3, 4);
+/* For a failure that is one only when nothing else is wrong; the first of a stage stays. */
+void jinja_compile_fail_late(JinjaCompiler *compiler, JinjaLateStage stage, uint32_t line, const char *format, ...)
+    IMP_PRINTF(4, 5);
 void *jinja_compile_alloc(JinjaCompiler *compiler, size_t count, size_t size);
 /* A string whose hash and length are computed, so that threads may share it; the same one for the same short text.
  * `bytes` are borrowed. */

@@ -32,6 +32,16 @@ bool jinja_compile_fail(JinjaCompiler *compiler, uint32_t line, const char *form
     return false;
 }
 
+void jinja_compile_fail_late(JinjaCompiler *compiler, JinjaLateStage stage, uint32_t line, const char *format, ...)
+{
+    if (compiler->late[stage].line != 0) return;
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(compiler->late[stage].message, sizeof compiler->late[stage].message, format, arguments);
+    va_end(arguments);
+    compiler->late[stage].line = line;
+}
+
 void *jinja_compile_alloc(JinjaCompiler *compiler, size_t count, size_t size)
 {
     void *memory = arena_alloc(&compiler->chat_template->arena, count, size);

@@ -23,6 +23,8 @@ METHOD(sequence_index)
     int64_t bounds[2] = {0, INT64_MAX};
     for (int i = 0; i < 2; i++) {
         if (arguments[i + 1].kind == JINJA_MISSING) continue;
+        if (arguments[i + 1].kind != JINJA_INT && arguments[i + 1].kind != JINJA_BOOL)
+            return jinja_raise(state, "slice indices must be integers or have an __index__ method");
         if (!jinja_index(state, &arguments[i + 1], &bounds[i])) return false;
         if (bounds[i] < 0) bounds[i] = bounds[i] < -(int64_t)list->n ? 0 : bounds[i] + (int64_t)list->n;
     }

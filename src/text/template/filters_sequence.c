@@ -279,7 +279,7 @@ FILTER(filter_unique)
 
 typedef struct ChunkState {
     JinjaValue source, count, fill;
-    JinjaItems items; /* slice: all of them */
+    JinjaItems items; /* slice: all of them; batch: one that was read ahead */
     int64_t at, offset;
 } ChunkState;
 
@@ -298,9 +298,22 @@ static bool list_of(JinjaState *state, const JinjaItems *items, JinjaValue *out)
 static JinjaNext next_batch(JinjaState *state, JinjaIterator *iterator, JinjaValue *out)
 {
     ChunkState *chunk = iterator->private_data;
+    const bool first = !iterator->started;
     if (!start_iterator(state, iterator, &chunk->source)) return JINJA_NEXT_FAILED;
     JinjaItems items = {0};
-    JinjaValue size;
+    JinjaValue size = jinja_int(0);
+    if (first && jinja_equal(state, &size, &chunk->count)) {
+        /* Batches of none: an empty one before the first item, and then all. */
+        JinjaValue item;
+        const JinjaNext next = jinja_next(state, &iterator->source, &item);
+        if (next != JINJA_NEXT_ITEM) return next;
+        if (!jinja_push(state, &chunk->items, item)) return JINJA_NEXT_FAILED;
+        return list_of(state, &items, out) ? JINJA_NEXT_ITEM : JINJA_NEXT_FAILED;
+    }
+    if (chunk->items.n > 0) {
+        items = chunk->items;
+        chunk->items = (JinjaItems){0};
+    }
     for (;;) {
         JinjaValue item;
         size = jinja_int((int64_t)items.n);
@@ -408,6 +421,9 @@ FILTER(filter_reverse)
     const char *type = value->kind == JINJA_LIST    ? "list_reverseiterator"
                        : value->kind == JINJA_RANGE ? "range_iterator"
                        : value->kind == JINJA_DICT  ? "dict_reversekeyiterator"
+                       : value->kind == JINJA_VIEW  ? (value->view->part == JINJA_KEYS     ? "dict_reversekeyiterator"
+                                                       : value->view->part == JINJA_VALUES ? "dict_reversevalueiterator"
+                                                                                           : "dict_reverseitemiterator")
                                                     : "reversed";
     if (!jinja_iterator(state, type, next_of_source, NULL, out)) return false;
     out->iterator->source = (JinjaCursor){.kind = JINJA_LIST, .items = items.items, .n = items.n};

@@ -180,7 +180,8 @@ static JinjaFlow run_output(JinjaState *state, JinjaActivation *activation, cons
 {
     for (size_t i = 0; i < node->items.n; i++) {
         const JinjaNode *item = node->items.at[i];
-        if (item->type == NODE_CONST && item->constant.kind == JINJA_STRING) {
+        if (item->type == NODE_CONST && item->constant.kind == JINJA_STRING &&
+            (!state->autoescape || item->constant.tag == JINJA_TEMPLATE_DATA)) {
             jinja_append(state, state->out, item->constant.string->data, item->constant.string->length);
             if (state->status != IMP_OK) return JINJA_FLOW_FAILED;
             continue;

@@ -245,7 +245,7 @@ static bool parse_data(JinjaParser *parser, JinjaNodeBuffer *output)
         JinjaNode *node = parser_node(parser, NODE_CONST, token->line);
         JinjaString *string = parser_string(parser, token);
         if (node == NULL || string == NULL) return false;
-        node->constant = (JinjaValue){.kind = JINJA_STRING, .string = string};
+        node->constant = (JinjaValue){.kind = JINJA_STRING, .tag = JINJA_TEMPLATE_DATA, .string = string};
         if (!parser_push(parser, output, node)) return false;
     }
     return parser_advance(parser);

@@ -457,8 +457,11 @@ static JinjaNode *parse_bracket_argument(JinjaParser *parser, uint32_t line)
     if (!parser_finish(parser, &buffer, &items) || !ok || tuple == NULL || !parser_expect(parser, TOKEN_RBRACKET))
         return NULL;
     if (items.n == 1) return items.at[0];
-    if (has_slice) return parser_fail(parser, line, "invalid syntax") ? tuple : NULL;
-    tuple->items = items;
+    if (has_slice) {
+        jinja_compile_fail_late(parser->compiler, LATE_SYNTAX, line, "invalid syntax");
+    } else {
+        tuple->items = items;
+    }
     return tuple;
 }
 

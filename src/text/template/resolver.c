@@ -11,8 +11,6 @@
 #include "text/template/ast.h"
 #include "text/template/builtins.h"
 
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 typedef struct Function {
@@ -55,29 +53,11 @@ typedef struct Resolver {
     bool in_loop; /* break and continue have a loop */
     JinjaNode **blocks;
     size_t n_blocks, blocks_capacity;
-    /* What Python says of the code that Jinja2 makes, once all of it is made: the first of each stage. */
-    struct {
-        uint32_t line;
-        char message[200];
-    } late[2];
 } Resolver;
-
-enum { LATE_SYMBOLS, LATE_CODE };
 
 static bool same(const JinjaString *a, const char *b)
 {
     return strlen(b) == a->length && memcmp(a->data, b, a->length) == 0;
-}
-
-static void fail_late(Resolver *resolver, int stage, uint32_t line, const char *format, ...) IMP_PRINTF(4, 5);
-static void fail_late(Resolver *resolver, int stage, uint32_t line, const char *format, ...)
-{
-    if (resolver->late[stage].line != 0) return;
-    va_list arguments;
-    va_start(arguments, format);
-    (void)vsnprintf(resolver->late[stage].message, sizeof resolver->late[stage].message, format, arguments);
-    va_end(arguments);
-    resolver->late[stage].line = line;
 }
 
 static Symbol *intern(Resolver *resolver, JinjaString *name)
@@ -427,8 +407,8 @@ static bool check_keywords(Resolver *resolver, const JinjaNode *node, const Jinj
         for (size_t j = 0; j < i; j++) {
             const JinjaString *name = arguments->names[i];
             if (!jinja_same_string(name, arguments->names[j])) continue;
-            return jinja_compile_fail(resolver->compiler, node->line, "keyword argument repeated: %.*s",
-                                      (int)name->length, name->data);
+            jinja_compile_fail_late(resolver->compiler, LATE_CODE, node->line, "keyword argument repeated: %.*s",
+                                    (int)name->length, name->data);
         }
         if (i >= 1000)
             return jinja_compile_fail(resolver->compiler, node->line, "a call has too many keyword arguments");
@@ -592,8 +572,9 @@ static bool bind_function(Resolver *resolver, JinjaFunctionNode *function, uint3
         if (symbol != NULL && own(resolver, symbol)) {
             unsigned level = 0;
             for (const Scope *scope = resolver->scope; scope->parent != NULL; scope = scope->parent) level++;
-            fail_late(resolver, LATE_SYMBOLS, line, "duplicate argument 'l_%u_%.*s' in function definition", level,
-                      (int)name->length, name->data);
+            jinja_compile_fail_late(resolver->compiler, LATE_SYMBOLS, line,
+                                    "duplicate argument 'l_%u_%.*s' in function definition", level, (int)name->length,
+                                    name->data);
         }
         ok = declare_parameter(resolver, name) != NULL;
     }
@@ -613,7 +594,7 @@ static bool bind_call_block(Resolver *resolver, JinjaNode *node)
     const JinjaCallArguments *arguments = &node->call_block.call->call.arguments;
     for (size_t i = 0; i < arguments->values.n; i++) {
         if (same(arguments->names[i], "caller"))
-            fail_late(resolver, LATE_CODE, node->line, "keyword argument repeated: caller");
+            jinja_compile_fail_late(resolver->compiler, LATE_CODE, node->line, "keyword argument repeated: caller");
     }
     return bind_function(resolver, node->call_block.function, node->line) && bind(resolver, node->call_block.call);
 }
@@ -717,8 +698,9 @@ static bool bind_block(Resolver *resolver, JinjaNode *node)
 static bool bind_jump(Resolver *resolver, JinjaNode *node)
 {
     if (resolver->in_loop) return true;
-    return jinja_compile_fail(resolver->compiler, node->line, "%s",
-                              node->type == NODE_BREAK ? "'break' outside loop" : "'continue' not properly in loop");
+    jinja_compile_fail_late(resolver->compiler, LATE_CODE, node->line, "%s",
+                            node->type == NODE_BREAK ? "'break' outside loop" : "'continue' not properly in loop");
+    return true;
 }
 
 static bool bind(void *context, JinjaNode *node)
@@ -805,9 +787,9 @@ bool jinja_resolve(JinjaCompiler *compiler)
         blocks->n = resolver.n_blocks;
     }
     free(resolver.blocks);
-    for (int stage = 0; ok && stage <= LATE_CODE; stage++) {
-        if (resolver.late[stage].line != 0)
-            ok = jinja_compile_fail(compiler, resolver.late[stage].line, "%s", resolver.late[stage].message);
+    for (int stage = 0; ok && stage < LATE_STAGES; stage++) {
+        if (compiler->late[stage].line != 0)
+            ok = jinja_compile_fail(compiler, compiler->late[stage].line, "%s", compiler->late[stage].message);
     }
     return ok && blocks->at != NULL && compiler->status == IMP_OK;
 }

@@ -149,11 +149,11 @@ static const char *find_last(const char *hay, size_t length, const JinjaString *
 /* The character where the needle is, or -1. */
 static bool find(JinjaState *state, const JinjaValue *self, const JinjaValue *arguments, bool last, int64_t *out)
 {
-    if (!need_string(state, &arguments[0], "must be str")) return false;
     JinjaString part;
     size_t first_char;
     bool valid;
     if (!select_part(state, self, &arguments[1], &arguments[2], &part, &first_char, &valid)) return false;
+    if (!need_string(state, &arguments[0], "must be str")) return false;
     *out = -1;
     const JinjaString *needle = arguments[0].string;
     if (!valid || !jinja_charge_bytes(state, part.length * (last ? 16 : 1))) return valid ? false : true;
@@ -181,11 +181,11 @@ METHOD(method_rindex) { return find_method(state, self, arguments, true, true, o
 
 METHOD(method_count)
 {
-    if (!need_string(state, &arguments[0], "must be str")) return false;
     JinjaString part;
     size_t first_char;
     bool valid;
     if (!select_part(state, self, &arguments[1], &arguments[2], &part, &first_char, &valid)) return false;
+    if (!need_string(state, &arguments[0], "must be str")) return false;
     if (!jinja_charge_bytes(state, part.length)) return false;
     const JinjaString *needle = arguments[0].string;
     int64_t count = 0;

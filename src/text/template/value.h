@@ -61,7 +61,7 @@ typedef struct JinjaNode JinjaNode;
 
 typedef struct JinjaValue {
     JinjaKind kind;
-    uint32_t tag; /* JINJA_TUPLE: 1 for the (grouper, list) pairs of groupby */
+    uint32_t tag; /* JINJA_TUPLE: 1 for the (grouper, list) pairs of groupby; JINJA_STRING: JINJA_TEMPLATE_DATA */
     union {
         bool boolean;
         int64_t integer;
@@ -84,6 +84,8 @@ typedef struct JinjaValue {
 } JinjaValue;
 
 #define JINJA_UNCOUNTED SIZE_MAX
+
+enum { JINJA_TEMPLATE_DATA = 1 }; /* text outside of all tags, which nothing escapes */
 
 /* A buffer that strings made by concatenation share: the one that ends where the buffer ends may grow in place. */
 typedef struct JinjaStringBuffer {
