@@ -1,12 +1,17 @@
 /*
  * thread_pool.c - one atomic word hands out the tasks of a job, a countdown ends it.
  *
- * The word holds the job's number and the next task. A worker takes a task by moving it on, which fails when the job is
+ * The word holds the job's number and the next task. A worker takes tasks by moving it on, which fails when the job is
  * over: so the caller waits for tasks that are being run and never for workers that did not come, and a processor that
  * is busy with something else costs its share of the speed and no more.
  *
+ * Handing out costs too: two words travel between processors, which takes about as long as reading a few KiB. So a job of
+ * known size hands out tasks of some KiB, and only as many threads take part as have enough to do.
+ *
  * Workers look for work in a short spin after each job, because a decode step is hundreds of jobs microseconds apart,
- * and then sleep on a condition variable, because a chat waits for its user most of the time.
+ * and then sleep on a condition variable, because a chat waits for its user most of the time. Where others want the
+ * processors, spinning takes away the very time that a task's thread is waiting for: so a worker's spin yields, and the
+ * caller sleeps when the last tasks take longer than their share.
  */
 #include "core/thread_pool.h"
 
@@ -17,7 +22,10 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { SPIN_ROUNDS = 20000, MAX_THREADS = 1024 };
+/* Rounds of a few dozen cycles: workers between jobs, of which they yield after each YIELD_ROUNDS; the caller at a job's end.
+ * Bytes: what a thread, and what taking a task, must be worth. */
+enum { SPIN_ROUNDS = 20000, YIELD_ROUNDS = 256, JOIN_ROUNDS = 4000, MAX_THREADS = 1024 };
+enum { THREAD_BYTES = 64 << 10, TAKE_BYTES = 32 << 10 };
 
 typedef struct Worker {
     ThreadPool *pool;
@@ -33,14 +41,17 @@ struct ThreadPool {
     _Atomic(ThreadTask *) task;
     _Atomic(void *) context;
     atomic_int n_tasks;
+    atomic_int grain;   /* tasks taken at a time */
+    atomic_int most;    /* threads that take part */
     _Alignas(64) atomic_uint_fast64_t next; /* job number << 32 | next task */
     _Alignas(64) atomic_int unfinished;
     _Alignas(64) atomic_uint generation;
     atomic_bool stop;
     atomic_int parked;
+    atomic_bool joining; /* the caller sleeps until the job is done */
     atomic_int started;
     pthread_mutex_t mutex;
-    pthread_cond_t wake;
+    pthread_cond_t wake, done;
 };
 
 static inline void cpu_relax(void)
@@ -50,6 +61,15 @@ static inline void cpu_relax(void)
 #endif
 }
 
+/* Counts tasks off. Sequentially consistent: either the last one sees the caller sleeping, or the caller sees the zero. */
+static void finish_tasks(ThreadPool *pool, int32_t n)
+{
+    if (atomic_fetch_sub(&pool->unfinished, n) != n || !atomic_load(&pool->joining)) return;
+    pthread_mutex_lock(&pool->mutex);
+    pthread_cond_signal(&pool->done);
+    pthread_mutex_unlock(&pool->mutex);
+}
+
 /* Takes and runs tasks of job `number` until none is left. */
 static void take_tasks(ThreadPool *pool, unsigned number, int32_t thread)
 {
@@ -57,14 +77,17 @@ static void take_tasks(ThreadPool *pool, unsigned number, int32_t thread)
     while ((unsigned)(next >> 32) == number) {
         ThreadTask *task = atomic_load_explicit(&pool->task, memory_order_relaxed);
         void *context = atomic_load_explicit(&pool->context, memory_order_relaxed);
+        const int32_t grain = atomic_load_explicit(&pool->grain, memory_order_relaxed);
         const int32_t index = (int32_t)(next & 0x7FFFFFFF);
-        if (index >= atomic_load_explicit(&pool->n_tasks, memory_order_acquire)) return;
-        if (!atomic_compare_exchange_weak_explicit(&pool->next, &next, next + 1, memory_order_acq_rel,
+        const int32_t n_tasks = atomic_load_explicit(&pool->n_tasks, memory_order_acquire);
+        if (index >= n_tasks || thread >= atomic_load_explicit(&pool->most, memory_order_relaxed)) return;
+        if (!atomic_compare_exchange_weak_explicit(&pool->next, &next, next + (uint_fast64_t)grain, memory_order_acq_rel,
                                                    memory_order_acquire))
             continue;
-        /* The job cannot end before this task has: what was read above is its own. */
-        task(context, index, thread);
-        atomic_fetch_sub_explicit(&pool->unfinished, 1, memory_order_release);
+        /* The job cannot end before these tasks have: what was read above is its own. */
+        const int32_t end = grain < n_tasks - index ? index + grain : n_tasks;
+        for (int32_t i = index; i < end; i++) task(context, i, thread);
+        finish_tasks(pool, end - index);
         next = atomic_load_explicit(&pool->next, memory_order_acquire);
     }
 }
@@ -76,6 +99,7 @@ static unsigned wait_for_job(ThreadPool *pool, unsigned seen)
         const unsigned now = atomic_load_explicit(&pool->generation, memory_order_acquire);
         if (now != seen) return now;
         cpu_relax();
+        if (round % YIELD_ROUNDS == YIELD_ROUNDS - 1) (void)sched_yield();
     }
     pthread_mutex_lock(&pool->mutex);
     atomic_fetch_add(&pool->parked, 1);
@@ -130,6 +154,7 @@ ImpStatus thread_pool_create(int32_t n_threads, ThreadPool **out)
     atomic_init(&pool->generation, 0);
     (void)pthread_mutex_init(&pool->mutex, NULL);
     (void)pthread_cond_init(&pool->wake, NULL);
+    (void)pthread_cond_init(&pool->done, NULL);
     pool->workers = calloc((size_t)n_threads, sizeof *pool->workers);
     if (pool->workers == NULL) {
         thread_pool_free(pool);
@@ -156,6 +181,7 @@ void thread_pool_free(ThreadPool *pool)
     atomic_store(&pool->stop, true);
     announce(pool, atomic_load(&pool->generation) + 1);
     for (int32_t i = 1; i < pool->n_threads; i++) (void)pthread_join(pool->workers[i - 1].handle, NULL);
+    (void)pthread_cond_destroy(&pool->done);
     (void)pthread_cond_destroy(&pool->wake);
     (void)pthread_mutex_destroy(&pool->mutex);
     free(pool->workers);
@@ -164,9 +190,23 @@ void thread_pool_free(ThreadPool *pool)
 
 int32_t thread_pool_size(const ThreadPool *pool) { return pool->n_threads; }
 
-void thread_pool_run(ThreadPool *pool, ThreadTask *task, void *context, int32_t n_tasks)
+/* Waits for the tasks that others run. */
+static void wait_for_tasks(ThreadPool *pool)
 {
-    if (n_tasks <= 1 || pool->n_threads == 1) {
+    for (int round = 0; round < JOIN_ROUNDS; round++) {
+        if (atomic_load_explicit(&pool->unfinished, memory_order_acquire) == 0) return;
+        cpu_relax();
+    }
+    pthread_mutex_lock(&pool->mutex);
+    atomic_store(&pool->joining, true);
+    while (atomic_load(&pool->unfinished) > 0) pthread_cond_wait(&pool->done, &pool->mutex);
+    atomic_store(&pool->joining, false);
+    pthread_mutex_unlock(&pool->mutex);
+}
+
+static void run_job(ThreadPool *pool, ThreadTask *task, void *context, int32_t n_tasks, int32_t most, int32_t grain)
+{
+    if (n_tasks <= 1 || most <= 1 || pool->n_threads == 1) {
         for (int32_t i = 0; i < n_tasks; i++) task(context, i, 0);
         return;
     }
@@ -176,14 +216,27 @@ void thread_pool_run(ThreadPool *pool, ThreadTask *task, void *context, int32_t 
     atomic_store_explicit(&pool->next, (uint_fast64_t)number << 32 | INT32_MAX, memory_order_relaxed);
     atomic_store_explicit(&pool->task, task, memory_order_relaxed);
     atomic_store_explicit(&pool->context, context, memory_order_relaxed);
+    atomic_store_explicit(&pool->grain, grain, memory_order_relaxed);
+    atomic_store_explicit(&pool->most, most, memory_order_relaxed);
     atomic_store_explicit(&pool->n_tasks, n_tasks, memory_order_release);
     atomic_store_explicit(&pool->unfinished, n_tasks, memory_order_relaxed);
     atomic_store_explicit(&pool->next, (uint_fast64_t)number << 32, memory_order_release);
     announce(pool, number);
     take_tasks(pool, number, 0);
-    for (int round = 0; atomic_load_explicit(&pool->unfinished, memory_order_acquire) > 0; round++) {
-        cpu_relax();
-        /* On fewer processors than threads the last task's thread may need this one's. */
-        if (round % 1024 == 1023) (void)sched_yield();
-    }
+    wait_for_tasks(pool);
+}
+
+void thread_pool_run(ThreadPool *pool, ThreadTask *task, void *context, int32_t n_tasks)
+{
+    run_job(pool, task, context, n_tasks, pool->n_threads, 1);
+}
+
+void thread_pool_run_sized(ThreadPool *pool, ThreadTask *task, void *context, int32_t n_tasks, size_t bytes)
+{
+    if (n_tasks <= 0) return;
+    const size_t worth = bytes / THREAD_BYTES, each = bytes / (size_t)n_tasks + 1;
+    const int32_t most = worth < (size_t)pool->n_threads ? (int32_t)worth : pool->n_threads;
+    /* As many as are worth taking, while every thread that takes part comes back a few times. */
+    const int32_t few = n_tasks / (4 * (most > 0 ? most : 1)), grain = each < TAKE_BYTES ? (int32_t)(TAKE_BYTES / each) : 1;
+    run_job(pool, task, context, n_tasks, most, grain < few ? grain : few > 0 ? few : 1);
 }

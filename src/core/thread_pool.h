@@ -1,11 +1,13 @@
 /*
- * thread_pool.h - fork and join for one caller: the caller works too, workers spin a while between jobs, then park.
+ * thread_pool.h - fork and join for one caller: the caller works too, workers spin a while between jobs, then park. A job
+ * that says how much work it is gets no more threads than that pays for.
  */
 #ifndef IMP_CORE_THREAD_POOL_H
 #define IMP_CORE_THREAD_POOL_H
 
 #include "core/status.h"
 
+#include <stddef.h>
 #include <stdint.h>
 
 typedef struct ThreadPool ThreadPool;
@@ -20,8 +22,12 @@ ImpStatus thread_pool_create(int32_t n_threads, ThreadPool **out);
 void thread_pool_free(ThreadPool *pool);
 int32_t thread_pool_size(const ThreadPool *pool);
 
-/* Runs all tasks and returns when they are done. One caller at a time. Neither allocates nor, while workers spin,
- * enters the kernel. */
+/* Runs all tasks and returns when they are done. One caller at a time. Allocates nothing and, while workers spin and every
+ * thread has a processor, does not wait in the kernel. */
 void thread_pool_run(ThreadPool *pool, ThreadTask *task, void *context, int32_t n_tasks);
+
+/* The same for tasks that go through `bytes` of memory together, or compute as long as that would take: a small job runs on
+ * few threads or on the caller alone, and small tasks are taken several at a time. */
+void thread_pool_run_sized(ThreadPool *pool, ThreadTask *task, void *context, int32_t n_tasks, size_t bytes);
 
 #endif

@@ -171,6 +171,13 @@ void cpu_attention(Compute *base, const Attention *spec, Act q, Act out)
     const int32_t each = blocks_of(batch->n_rows * spec->n_heads, thread_pool_size(compute->pool));
     run.task_queries = max_i32(1, min_i32(each, TASK_QUERIES));
     int32_t n_tasks = 0;
-    for (int32_t s = 0; s < batch->n_sequences; s++) n_tasks += sequence_tasks(&run, &batch->sequences[s]);
-    thread_pool_run(compute->pool, attention_task, &run, n_tasks);
+    size_t bytes = 0;
+    for (int32_t s = 0; s < batch->n_sequences; s++) {
+        const BatchSequence *sequence = &batch->sequences[s];
+        const size_t keys = (size_t)(sequence->n_past + sequence->n_rows);
+        n_tasks += sequence_tasks(&run, sequence);
+        /* A tile of queries goes through a head's keys and values once. */
+        bytes += (size_t)blocks_of(sequence_queries(&run, sequence), ATTEND_QUERIES) * keys * run.kv->page_bytes / KV_PAGE_TOKENS;
+    }
+    thread_pool_run_sized(compute->pool, attention_task, &run, n_tasks, bytes);
 }

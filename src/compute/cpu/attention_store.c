@@ -143,5 +143,6 @@ void cpu_attention_store(Compute *base, int32_t layer, const Attention *spec, Ac
         .v = v,
         .q_stride = spec->gate == OUTPUT_GATE_NONE ? spec->head_dim : 2 * spec->head_dim,
     };
-    thread_pool_run(compute->pool, store_task, &run, compute->batch->n_rows);
+    thread_pool_run_sized(compute->pool, store_task, &run, compute->batch->n_rows,
+                          act_bytes(compute, q) + 2 * act_bytes(compute, k));
 }

@@ -98,6 +98,12 @@ ImpStatus cpu_alloc(CpuCompute *compute, size_t count, size_t size, void *out_po
 
 static inline float *act_row(Act act, int32_t row) { return (float *)act.data + (size_t)row * (size_t)act.width; }
 
+/* Of the batch's rows of an activation: what thread_pool_run_sized counts. */
+static inline size_t act_bytes(const CpuCompute *compute, Act act)
+{
+    return (size_t)compute->batch->n_rows * (size_t)act.width * sizeof(float);
+}
+
 static inline int32_t min_i32(int32_t a, int32_t b) { return a < b ? a : b; }
 static inline int32_t max_i32(int32_t a, int32_t b) { return a > b ? a : b; }
 static inline int32_t blocks_of(int32_t n, int32_t block) { return (n + block - 1) / block; }

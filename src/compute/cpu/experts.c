@@ -298,7 +298,8 @@ static void run_shared(ExpertRun *run)
         jobs[n_jobs++] = job;
     }
     cpu_linear_run(run->compute, &input, jobs, n_jobs);
-    thread_pool_run(run->compute->pool, shared_activate_task, run, n_rows);
+    thread_pool_run_sized(run->compute->pool, shared_activate_task, run, n_rows,
+                          (size_t)n_rows * (size_t)shared->n_ff * 3 * sizeof(float));
     input.x = scratch->shared_up;
     input.stride = (size_t)shared->n_ff;
     input.cols = shared->n_ff;
@@ -351,11 +352,14 @@ void cpu_experts(Compute *base, const Experts *spec, Act x, Act out)
         .n_rows = n_rows,
     };
     cpu_linear_run(compute, &input, &router, 1);
-    thread_pool_run(compute->pool, route_task, &run, n_rows);
+    /* Choosing compares each expert's score with the chosen ones'. */
+    thread_pool_run_sized(compute->pool, route_task, &run, n_rows,
+                          (size_t)n_rows * (size_t)spec->n_experts * (size_t)spec->n_used * 2 * sizeof(float));
     sort_slots(&compute->experts, spec, n_rows);
     run_up(&run);
-    thread_pool_run(compute->pool, activate_slot_task, &run, n_rows * spec->n_used);
+    thread_pool_run_sized(compute->pool, activate_slot_task, &run, n_rows * spec->n_used,
+                          (size_t)(n_rows * spec->n_used) * (size_t)spec->n_ff * 3 * sizeof(float));
     run_down(&run);
     if (spec->shared.n_ff > 0) run_shared(&run);
-    thread_pool_run(compute->pool, combine_task, &run, n_rows);
+    thread_pool_run_sized(compute->pool, combine_task, &run, n_rows, act_bytes(compute, out) * (size_t)(spec->n_used + 1));
 }

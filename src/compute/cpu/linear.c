@@ -187,14 +187,19 @@ void cpu_linear_run(CpuCompute *compute, const LinearInput *input, LinearJob *jo
 {
     LinearRun run = {.compute = compute, .input = input, .jobs = jobs, .n_jobs = n_jobs};
     int32_t n_tasks = 0;
+    size_t bytes = 0;
     for (int32_t i = 0; i < n_jobs; i++) {
         jobs[i].first_task = n_tasks;
+        /* The first rows come with the weights' bytes, more of them cost computing. */
+        bytes += jobs[i].weight->row_bytes * (size_t)jobs[i].weight->rows * (size_t)(1 + jobs[i].n_rows / 8);
         n_tasks += (int32_t)((jobs[i].weight->rows + TASK_ROWS - 1) / TASK_ROWS);
         run.packed = run.packed || packed_format(jobs[i].weight->type) != NULL;
         run.wide = run.wide || wide_fits(jobs[i].weight);
     }
-    if (run.packed || run.wide) thread_pool_run(compute->pool, quantize_task, &run, input->n_rows);
-    thread_pool_run(compute->pool, linear_task, &run, n_tasks);
+    if (run.packed || run.wide)
+        thread_pool_run_sized(compute->pool, quantize_task, &run, input->n_rows,
+                              (size_t)input->n_rows * (size_t)input->cols * sizeof(float));
+    thread_pool_run_sized(compute->pool, linear_task, &run, n_tasks, bytes);
 }
 
 void cpu_linear(Compute *base, Act x, const LinearOutput *outputs, int32_t n_outputs)

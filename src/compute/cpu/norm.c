@@ -48,7 +48,7 @@ void cpu_residual_norm(Compute *base, Act x, Act y, const Norm *post_norm, float
 {
     CpuCompute *compute = cpu_compute(base);
     ResidualRun run = {compute, x, y, out, post_norm, norm, multiplier, scale};
-    thread_pool_run(compute->pool, residual_task, &run, compute->batch->n_rows);
+    thread_pool_run_sized(compute->pool, residual_task, &run, compute->batch->n_rows, act_bytes(compute, x) * 3);
 }
 
 /* Columns of one task: a row of a decode step is split among threads too. */
@@ -76,7 +76,8 @@ void cpu_activate(Compute *base, Activation activation, float limit, Act gate, A
 {
     CpuCompute *compute = cpu_compute(base);
     ActivateRun run = {compute->kernels, activation, limit, gate, up, out, blocks_of(out.width, ACTIVATE_COLUMNS)};
-    thread_pool_run(compute->pool, activate_task, &run, compute->batch->n_rows * run.blocks);
+    thread_pool_run_sized(compute->pool, activate_task, &run, compute->batch->n_rows * run.blocks,
+                          act_bytes(compute, out) * 3);
 }
 
 void cpu_gated(Compute *base, const FeedForward *spec, Act x, Act gate, Act up)

@@ -52,5 +52,5 @@ void cpu_short_conv(Compute *base, int32_t layer, const ShortConv *spec, Act bcx
 {
     CpuCompute *compute = cpu_compute(base);
     ConvRun run = {compute, spec, &compute->conv[layer], bcx, out, blocks_of(spec->channels, CONV_CHANNELS)};
-    thread_pool_run(compute->pool, conv_task, &run, compute->batch->n_sequences * run.blocks);
+    thread_pool_run_sized(compute->pool, conv_task, &run, compute->batch->n_sequences * run.blocks, act_bytes(compute, bcx) * 2);
 }

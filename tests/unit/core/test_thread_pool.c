@@ -36,7 +36,9 @@ static void each_task_runs_once(void **state)
         job->n_tasks = i % 2 ? MOST_TASKS : 2;
         for (int32_t t = 0; t < job->n_tasks; t++) atomic_store(&job->runs[t], 0);
         atomic_store(&job->open, true);
-        thread_pool_run(pool, count_task, job, job->n_tasks);
+        /* Of no size, of any that makes more threads and tasks at a time. */
+        if (i % 3 == 0) thread_pool_run(pool, count_task, job, job->n_tasks);
+        else thread_pool_run_sized(pool, count_task, job, job->n_tasks, (size_t)(i % 40) << 15);
         atomic_store(&job->open, false);
         for (int32_t t = 0; t < job->n_tasks; t++) assert_int_equal(atomic_load(&job->runs[t]), 1);
     }
