@@ -5,7 +5,7 @@
  * (tests/oracle/make_models.py made them). Forty tokens go in as a prompt in uneven chunks, twenty one by one; no logit
  * may differ by more than a ten-thousandth of the logits' spread.
  *
- * With an argument it checks the models of that directory instead: tests/oracle/sweep.py makes them by the hundred.
+ * With an argument it checks the goldens of that directory instead.
  */
 #include "loaded_model.h"
 
