@@ -90,7 +90,10 @@ static ImpStatus bind_matrices(Builder *builder, TensorPlace place, const FileTe
     if (last != cols || rows < 1 || elements != count * rows * cols) {
         char expected[96];
         const int length = count > 1 ? snprintf(expected, sizeof expected, "%" PRId32 " × ", count) : 0;
-        (void)snprintf(expected + length, sizeof expected - (size_t)length, "%" PRId64 " × %" PRId64, rows, cols);
+        if (rows > 0)
+            (void)snprintf(expected + length, sizeof expected - (size_t)length, "%" PRId64 " × %" PRId64, rows, cols);
+        else
+            (void)snprintf(expected + length, sizeof expected - (size_t)length, "a width of %" PRId64, cols);
         return wrong_shape(builder, tensor, expected);
     }
     IMP_TRY(check_matrix_type(builder, tensor));
