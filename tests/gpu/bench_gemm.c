@@ -2,7 +2,7 @@
  * bench_gemm.c - times the products of a transformer layer for several rows: GB/s of weights and TFLOP/s by type and
  * shape.
  *
- *     bench_gemm [type [rows]]
+ *     bench_gemm [type [rows...]]
  *
  * Each product runs over enough copies of its weights that none is found in L2, as one CUDA graph; the median of
  * replays.
@@ -110,18 +110,22 @@ static double time_shape(const Shape *shape, DType type, int32_t n_rows, double 
 int main(int argc, char **argv)
 {
     static const DType types[] = {DT_BF16, DT_Q8_0, DT_Q4_K, DT_Q6_K, DT_NVFP4};
-    static const int32_t row_counts[] = {2, 8, 16, 32, 64, 128, 256, 512, 1024, 4096};
+    int32_t row_counts[32] = {2, 8, 16, 32, 64, 128, 256, 512, 1024, 4096};
+    int n_counts = 10;
     if (!gpu_present()) return 0;
     gpu_setup(NULL);
     cudaFree(gpu_queue.workspace);
     gpu_queue.workspace_bytes = (size_t)128 << 20;
     gpu_queue.workspace = gpu_alloc(gpu_queue.workspace_bytes);
+    if (argc > 2) {
+        n_counts = argc - 2 < 32 ? argc - 2 : 32;
+        for (int i = 0; i < n_counts; i++) row_counts[i] = atoi(argv[2 + i]);
+    }
     for (size_t t = 0; t < sizeof types / sizeof types[0]; t++) {
         const char *name = dtype_info(types[t])->name;
         if (argc > 1 && strcmp(argv[1], name) != 0) continue;
-        for (size_t r = 0; r < sizeof row_counts / sizeof row_counts[0]; r++) {
+        for (int r = 0; r < n_counts; r++) {
             const int32_t n_rows = row_counts[r];
-            if (argc > 2 && atoi(argv[2]) != n_rows) continue;
             double sum = 0.0, all_bytes = 0.0, operations = 0.0;
             printf("%-6s %4d rows ", name, (int)n_rows);
             for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++) {

@@ -115,6 +115,22 @@ static void every_type(void **state)
     }
 }
 
+/* Sums split over blocks, tiles of 16, 64 and 128 rows and their edges, matrices that end within a block. */
+static void coded(void **state)
+{
+    (void)state;
+    gpu_need();
+    static const DType types[] = {DT_Q4_K, DT_Q6_K, DT_Q8_0, DT_NVFP4, DT_IQ4_XS, DT_Q2_K, DT_F8_E4M3};
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+        check_linear(types[i], 16, 4096, (int32_t[]){640}, 1, true);
+        check_linear(types[i], 33, 2048, (int32_t[]){520, 72, 130}, 3, true);
+        check_linear(types[i], 128, 4096, (int32_t[]){300}, 1, false);
+        check_linear(types[i], 131, 1280, (int32_t[]){1031}, 1, true);
+    }
+    check_linear(DT_Q8_0, 40, 14336, (int32_t[]){256}, 1, false);
+    check_linear(DT_Q4_0, 70, 64, (int32_t[]){100}, 1, false);
+}
+
 /* Widths that are no whole span, matrices smaller than a tile, odd counts. */
 static void ragged(void **state)
 {
@@ -197,6 +213,8 @@ static void gated(void **state)
     check_gated(DT_BF16, DT_BF16, 2, 1024, 300, ACT_SILU);
     check_gated(DT_Q4_K, DT_Q4_K, 40, 1024, 300, ACT_RELU2);
     check_gated(DT_Q4_K, DT_Q6_K, 40, 1024, 300, ACT_SILU);
+    check_gated(DT_Q8_0, DT_Q8_0, 16, 4096, 200, ACT_SILU);
+    check_gated(DT_Q4_K, DT_Q4_K, 100, 4096, 1000, ACT_SILU);
     check_gated(DT_BF16, DT_BF16, 300, 576, 1536, ACT_SILU);
     check_gated(DT_NVFP4, DT_NVFP4, 257, 1024, 770, ACT_SILU);
 }
@@ -237,8 +255,8 @@ static void deterministic(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_type), cmocka_unit_test(ragged),        cmocka_unit_test(panels),
-        cmocka_unit_test(gated),      cmocka_unit_test(deterministic),
+        cmocka_unit_test(every_type), cmocka_unit_test(coded), cmocka_unit_test(ragged),
+        cmocka_unit_test(panels),     cmocka_unit_test(gated), cmocka_unit_test(deterministic),
     };
     return cmocka_run_group_tests(tests, gpu_setup, NULL);
 }

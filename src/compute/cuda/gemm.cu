@@ -1,25 +1,28 @@
 /*
  * gemm.cu - which product takes several rows of activations.
  *
- *     few rows, portable GPUs, odd shapes, runtime.deterministic    gemm_packed.cu: weights decoded in registers
- *     many rows on Hopper                                           gemm_hopper.cu: bfloat16 matrices
- *     NVFP4 and MXFP4 on Blackwell                                  gemm_block_scaled.cu: as they are, x in 4 and 8
- * bits
+ *     a few rows, portable GPUs, odd shapes     gemm_packed.cu: weights decoded in registers for mma.sync
+ *     some dozens on Hopper                     gemm_coded.cu: weights decoded in registers for wgmma
+ *     BF16 matrices, many rows on Hopper        gemm_hopper.cu: bfloat16 matrices
+ *     NVFP4 and MXFP4 on Blackwell              gemm_block_scaled.cu: as they are, x in 4 and 8 bits
  *
- * The second takes BF16 matrices as they are; of other types panels of whole rows are decoded into the workspace first,
+ * The third takes BF16 matrices as they are; of other types panels of whole rows are decoded into the workspace first,
  * which costs about 4 bytes of traffic an element: a few percent of the product's time from 1,000 rows on.
+ * runtime.deterministic stays with the first two, which cut their sums by the shape of the matrix alone.
  */
 #include "compute/cuda/gemm.h"
 #include "compute/cuda/block_scaled.h"
+#include "compute/cuda/codec.cuh"
 #include "compute/cuda/dense.h"
 #include "compute/cuda/packed.h"
 #include "compute/cuda/rowwise.h"
 
-/* Up to so many rows the packed path is the faster one (measured on an H200 at 8B shapes). */
+/* Measured on an H200 at 8B shapes: which product is the fastest up to how many rows. */
 enum {
-    FEW_ROWS = 16,       /* BF16 */
-    FEW_ROWS_CODED = 96, /* types that must be decoded */
-    PANEL_ALIGN = 256,   /* bytes, and rows of a panel that is not the last */
+    PACKED_ROWS = 16,      /* mma.sync, for BF16 and types of 4 bits; of others it never is on Hopper */
+    PACKED_ROWS_MOST = 96, /* for types that gemm_coded.cu does not know, before panels */
+    CODED_ROWS = 256,      /* before panels */
+    PANEL_ALIGN = 256,     /* bytes, and rows of a panel that is not the last */
 };
 
 /* A panel is at most this large: a matrix of an 8B model in one or two pieces. */
@@ -33,7 +36,7 @@ static size_t decoded_bytes(const CudaWeight *weight, int64_t rows)
 size_t cuda_gemm_workspace(const CudaWeight *weight, int32_t max_rows)
 {
     if (weight->type == DT_BF16 || weight->type == DT_F32) return 0;
-    const size_t panel = max_rows > FEW_ROWS_CODED ? decoded_bytes(weight, weight->rows) : 0;
+    const size_t panel = max_rows > PACKED_ROWS_MOST ? decoded_bytes(weight, weight->rows) : 0;
     const size_t split =
         max_rows >= BLOCK_SCALED_LEAST_ROWS ? block_scaled_row_bytes(weight->type, weight->cols) * (size_t)max_rows : 0;
     const size_t bytes = panel > split ? panel : split;
@@ -52,7 +55,10 @@ static bool goes_dense(const CudaQueue *queue, const uint16_t *x, int32_t n_rows
     for (int32_t i = 0; i < n_outputs; i++) {
         const CudaWeight *weight = outputs[i].weight;
         const bool as_it_is = is_dense(weight);
-        if (n_rows <= (as_it_is ? FEW_ROWS : FEW_ROWS_CODED) || weight->rows % 2 != 0) return false;
+        const int32_t others = as_it_is                           ? PACKED_ROWS
+                               : coded_possible(queue, x, weight) ? CODED_ROWS
+                                                                  : PACKED_ROWS_MOST;
+        if (n_rows <= others || weight->rows % 2 != 0) return false;
         if (!dense_possible(queue, x, weight->cols, (size_t)weight->cols)) return false;
         if (!as_it_is && decoded_bytes(weight, PANEL_ALIGN) * (size_t)n_outputs > queue->workspace_bytes) return false;
     }
@@ -147,12 +153,27 @@ static bool goes_block_scaled(const CudaQueue *queue, const uint16_t *x, int32_t
            block_scaled_possible(queue, x, outputs, n_outputs);
 }
 
+static bool goes_coded(const CudaQueue *queue, const uint16_t *x, int32_t n_rows, const CudaOutput *outputs,
+                       int32_t n_outputs)
+{
+    for (int32_t i = 0; i < n_outputs; i++) {
+        const CudaWeight *weight = outputs[i].weight;
+        const CodecShape shape = codec_shape(weight->type);
+        const bool four_bits = shape.low_bits == 4 && shape.high_bits == 0;
+        if (!coded_possible(queue, x, weight)) return false;
+        if (n_rows <= PACKED_ROWS && four_bits && !queue->deterministic) return false;
+    }
+    return true;
+}
+
 /* Matrices of one type. */
-static void coded_product(CudaQueue *queue, const uint16_t *x, int32_t n_rows, const CudaOutput *outputs,
-                          int32_t n_outputs, const GemmGate *gate)
+static void product_of_type(CudaQueue *queue, const uint16_t *x, int32_t n_rows, const CudaOutput *outputs,
+                            int32_t n_outputs, const GemmGate *gate)
 {
     if (goes_block_scaled(queue, x, n_rows, outputs, n_outputs))
         block_scaled_product(queue, x, n_rows, outputs, n_outputs, gate);
+    else if (goes_coded(queue, x, n_rows, outputs, n_outputs))
+        coded_product(queue, x, n_rows, outputs, n_outputs, gate);
     else
         packed_product(queue, x, n_rows, outputs, n_outputs, gate, NULL);
 }
@@ -167,7 +188,7 @@ void cuda_gemm(CudaQueue *queue, const uint16_t *x, int32_t n_rows, const CudaOu
     /* Neighbours of one type share a launch. */
     for (int32_t first = 0, n; first < n_outputs; first += n) {
         for (n = 1; first + n < n_outputs && outputs[first + n].weight->type == outputs[first].weight->type;) n++;
-        coded_product(queue, x, n_rows, outputs + first, n, NULL);
+        product_of_type(queue, x, n_rows, outputs + first, n, NULL);
     }
 }
 
@@ -184,7 +205,7 @@ void cuda_gemm_gated(CudaQueue *queue, const uint16_t *x, int32_t n_rows, const 
         }
         if (gate->weight->type == up->weight->type) {
             const GemmGate joined = {activation, limit, out, (size_t)n_ff};
-            coded_product(queue, x, n_rows, outputs, 2, &joined);
+            product_of_type(queue, x, n_rows, outputs, 2, &joined);
             return;
         }
         cuda_gemm(queue, x, n_rows, gate, 1);

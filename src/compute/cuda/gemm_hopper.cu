@@ -24,6 +24,7 @@
 #include "compute/cuda/dense.h"
 #include "compute/cuda/hopper.cuh"
 #include "compute/cuda/launch.cuh"
+#include "compute/cuda/tensor_map.cuh"
 
 enum {
     kRows = DENSE_TILE_ROWS,
@@ -387,41 +388,6 @@ __global__ void __launch_bounds__(kThreads, 1) dense_kernel(const __grid_constan
 
 /* ---- host ---- */
 
-typedef CUresult TensorMapEncode(CUtensorMap *, CUtensorMapDataType, cuuint32_t, void *, const cuuint64_t *,
-                                 const cuuint64_t *, const cuuint32_t *, const cuuint32_t *, CUtensorMapInterleave,
-                                 CUtensorMapSwizzle, CUtensorMapL2promotion, CUtensorMapFloatOOBfill);
-
-/* The driver's function, found without linking the driver's library. */
-static TensorMapEncode *tensor_map_encode(CudaQueue *queue)
-{
-    static TensorMapEncode *encode; /* the same for every thread that looks it up */
-    if (encode != NULL) return encode;
-    void *function = NULL;
-    cudaDriverEntryPointQueryResult found;
-    const cudaError_t error =
-        cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, 12000, cudaEnableDefault, &found);
-    if (error != cudaSuccess || function == NULL) {
-        queue->error = error != cudaSuccess ? error : cudaErrorNotSupported;
-        return NULL;
-    }
-    encode = (TensorMapEncode *)function;
-    return encode;
-}
-
-/* Boxes of box_rows rows by kSlice columns of bfloat16 [rows][cols]; what lies outside reads as 0. */
-static void encode_rows(CudaQueue *queue, CUtensorMap *map, const uint16_t *data, size_t stride, int64_t rows,
-                        int32_t cols, uint32_t box_rows)
-{
-    TensorMapEncode *encode = tensor_map_encode(queue);
-    if (encode == NULL) return;
-    const cuuint64_t sizes[2] = {(cuuint64_t)cols, (cuuint64_t)rows}, strides[1] = {(cuuint64_t)stride * 2};
-    const cuuint32_t box[2] = {kSlice, box_rows}, steps[2] = {1, 1};
-    const CUresult result = encode(map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 2, (void *)data, sizes, strides, box, steps,
-                                   CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
-                                   CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
-    if (result != CUDA_SUCCESS) queue->error = cudaErrorInvalidValue;
-}
-
 bool dense_possible(const CudaQueue *queue, const void *rows, int32_t cols, size_t stride)
 {
     return queue->tier == CUDA_TIER_HOPPER && (uintptr_t)rows % 16 == 0 && cols >= kSlice && stride % 8 == 0;
@@ -459,15 +425,15 @@ void dense_product(CudaQueue *queue, const uint16_t *x, size_t x_stride, int32_t
     if (queue->error != cudaSuccess) return;
     DenseArguments arguments = {};
     arguments.early = true;
-    encode_rows(queue, &arguments.x, x, x_stride, n_rows, cols, kRows);
+    tensor_map_bf16(queue, &arguments.x, x, x_stride, n_rows, cols, kRows);
     for (int32_t i = 0; i < n_parts; i++) {
         DenseMatrix *matrix = &arguments.parts[i];
         const DensePart *part = &parts[i];
         const int width = gate != NULL ? kHalf : 2 * kHalf;
-        encode_rows(queue, &matrix->map, part->w, part->w_stride,
-                    groups != NULL ? (int64_t)(groups->end_group - groups->first_group) * groups->stack_rows
-                                   : part->rows,
-                    cols, kHalf);
+        tensor_map_bf16(queue, &matrix->map, part->w, part->w_stride,
+                        groups != NULL ? (int64_t)(groups->end_group - groups->first_group) * groups->stack_rows
+                                       : part->rows,
+                        cols, kHalf);
         matrix->bias = part->bias;
         matrix->scales = groups != NULL ? groups->scales[i] : NULL;
         matrix->scale = part->scale;

@@ -21,6 +21,7 @@
 #include "compute/cuda/codec_bf16.cuh"
 #include "compute/cuda/launch.cuh"
 #include "compute/cuda/packed.h"
+#include "compute/cuda/packed_tiles.cuh"
 
 enum {
     kWarps = 4,
@@ -28,7 +29,6 @@ enum {
     kWarpRows = 32, /* of w */
     kBlockRows = kWarps * kWarpRows,
     kSumStride = kBlockRows + 4, /* floats: spreads the banks */
-    kMaxRanks = 8,
 };
 
 typedef struct PackedMatrix {
@@ -97,12 +97,7 @@ template <DType T, int kRowTiles> struct Stage {
     static constexpr int kHighBytes = 4 * codec_shape(T).high_bits;
     static constexpr int kXBytes = kRowTiles * 8 * kSpan * 2;
     static constexpr int kLowAt = kXBytes, kHighAt = kLowAt + 4 * kThreads * kLowBytes;
-    /* Scales of a row: those of the span, or of the 256 elements it lies in where they are interwoven. */
-    static constexpr CodecScaling kScaling = codec_shape(T).scaling;
-    static constexpr bool kInterwoven =
-        kScaling == SCALING_SIX_MIN || kScaling == SCALING_SIX || kScaling == SCALING_SIX_SPLIT;
-    static constexpr int kScaleBytes = codec_shape(T).plane_bytes[PLANE_SCALES] / (kInterwoven ? 1 : 2);
-    static constexpr int kSuperBytes = codec_shape(T).plane_bytes[PLANE_SUPER]; /* of 256 elements; 4 are copied */
+    static constexpr int kScaleBytes = SpanScales<T>::kBytes, kSuperBytes = SpanScales<T>::kSuperBytes;
     static constexpr int kScalesAt = kHighAt + 4 * kThreads * kHighBytes,
                          kSuperAt = kScalesAt + kBlockRows * kScaleBytes;
     static constexpr int kBytes = (kSuperAt + kBlockRows * (kSuperBytes > 0 ? 4 : 0) + 15) / 16 * 16;
@@ -134,17 +129,6 @@ template <DType T, int kRowTiles> struct Stage {
         return kSuperAt + (i * (kThreads / 4) + (int)threadIdx.x / 4) * 4;
     }
 };
-
-template <int n> __device__ __forceinline__ void copy_async(void *to, const void *from, bool present)
-{
-    const int bytes = present ? n : 0; /* the rest becomes zeros */
-    const uint32_t at = (uint32_t)__cvta_generic_to_shared(to);
-    if constexpr (n == 16)
-        asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(at), "l"(from), "r"(bytes) : "memory");
-    else
-        asm volatile("cp.async.ca.shared.global [%0], [%1], %3, %2;" ::"r"(at), "l"(from), "r"(bytes), "n"(n)
-                     : "memory");
-}
 
 /* Eight elements that need not lie on 16 bytes. */
 __device__ __forceinline__ void copy_slowly(void *to, const uint16_t *from, int n)
@@ -195,16 +179,15 @@ __device__ __forceinline__ void copy_scales(const PackedArguments &a, const Code
                                             uint8_t *stage)
 {
     using S = Stage<T, kRowTiles>;
-    const int t = threadIdx.x % 4, super = span / 2;
+    const int t = threadIdx.x % 4;
+    const uint8_t *from = row.scales + SpanScales<T>::at(span);
     if constexpr (S::kScaleBytes == 12) { /* rows of 12 bytes: no better alignment than 4 */
-        if (t < 3) copy_async<4>(stage + S::scales(i) + 4 * t, row.scales + super * 12 + 4 * t, true);
+        if (t < 3) copy_async<4>(stage + S::scales(i) + 4 * t, from + 4 * t);
     } else if constexpr (S::kScaleBytes > 0) {
-        if (t == 0)
-            copy_async<S::kScaleBytes>(stage + S::scales(i),
-                                       row.scales + (S::kInterwoven ? super : span) * S::kScaleBytes, true);
+        if (t == 0) copy_async<S::kScaleBytes>(stage + S::scales(i), from);
     }
     if constexpr (S::kSuperBytes > 0)
-        if (t == 3) copy_async<4>(stage + S::super(i), row.super + (S::kSuperBytes == 4 ? super : super / 2) * 4, true);
+        if (t == 3) copy_async<4>(stage + S::super(i), row.super + SpanScales<T>::super_at(span));
 }
 
 template <DType T, int kRowTiles>
@@ -250,9 +233,9 @@ template <DType T, int kRowTiles> struct Strip {
             for (int word = 0; word < S::kLowBytes / 4; word++) bits.low[word] = low_words[word];
             codec_words<CodecBits<T>::n_high>(stage + S::high(i), bits.high);
             const int t = threadIdx.x % 4, group = span * 4 + t;
-            const int half = S::kSuperBytes == 2 ? span / 2 % 2 * 2 : 0;
-            const CodecRow row = {nullptr, nullptr, stage + S::scales(i), stage + S::super(i) + half};
-            scales = codec_scales<T>(row, S::kInterwoven ? group % 8 : t);
+            const CodecRow row = {nullptr, nullptr, stage + S::scales(i),
+                                  stage + S::super(i) + SpanScales<T>::super_half(span)};
+            scales = codec_scales<T>(row, SpanScales<T>::group(span, t));
             if (group * CODEC_GROUP >= cols) scales = CodecScales{};
         }
     }
@@ -328,33 +311,6 @@ __device__ __forceinline__ void cluster_barrier()
 #endif
 }
 
-/* The number at the same place in block `rank` of the cluster. */
-__device__ __forceinline__ float cluster_read(const float *at, int rank)
-{
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
-    float value;
-    asm volatile(
-        "{\n.reg .b32 remote;\nmapa.shared::cluster.u32 remote, %1, %2;\nld.shared::cluster.f32 %0, [remote];\n}"
-        : "=f"(value)
-        : "r"((uint32_t)__cvta_generic_to_shared(at)), "r"(rank)
-        : "memory");
-    return value;
-#else
-    return *at;
-#endif
-}
-
-__device__ __forceinline__ float sum_ranks(const PackedArguments &a, const float *sums, int at)
-{
-    if (a.n_ranks == 1) return sums[at];
-    float parts[kMaxRanks], sum = 0.0f;
-#pragma unroll
-    for (int rank = 0; rank < kMaxRanks; rank++) parts[rank] = rank < a.n_ranks ? cluster_read(sums + at, rank) : 0.0f;
-#pragma unroll
-    for (int rank = 0; rank < kMaxRanks; rank++) sum += parts[rank];
-    return sum;
-}
-
 __device__ __forceinline__ float finish(const PackedMatrix &part, const Task &task, int column, float sum)
 {
     const CudaWeight &weight = part.weight;
@@ -371,14 +327,14 @@ __device__ __forceinline__ void write_results(const PackedArguments &a, const Ta
         const int column = task.first + threadIdx.x;
         for (int r = task.rank; r < n && column < part.rows; r += a.n_ranks)
             part.y[(size_t)(task.row + r) * part.rows + column] =
-                finish(part, task, column, sum_ranks(a, sums, r * kSumStride + threadIdx.x));
+                finish(part, task, column, cluster_sum(sums + r * kSumStride + threadIdx.x, a.n_ranks));
         return;
     }
     const int half = kBlockRows / 2, column = task.first + threadIdx.x % half;
     for (int r = task.rank + a.n_ranks * (threadIdx.x / half); r < n && column < a.parts[0].rows; r += 2 * a.n_ranks) {
         const int at = r * kSumStride + threadIdx.x % half;
-        const float gate = finish(a.parts[0], task, column, sum_ranks(a, sums, at));
-        const float up = finish(a.parts[1], task, column, sum_ranks(a, sums, at + half));
+        const float gate = finish(a.parts[0], task, column, cluster_sum(sums + at, a.n_ranks));
+        const float up = finish(a.parts[1], task, column, cluster_sum(sums + at + half, a.n_ranks));
         a.out[(size_t)(task.row + r) * a.out_stride + column] =
             __bfloat16_as_ushort(__float2bfloat16_rn(activation_gated(a.activation, a.limit, gate, up)));
     }
@@ -460,7 +416,7 @@ static int32_t ranks_for(const CudaQueue *queue, int32_t n_blocks, int32_t n_spa
 {
     if (queue->tier == CUDA_TIER_PORTABLE || grouped) return 1;
     int32_t ranks = 1;
-    while (ranks < kMaxRanks && 2 * n_blocks * ranks <= 2 * queue->n_sms && n_spans / (2 * ranks) >= 4) ranks *= 2;
+    while (ranks < MAX_RANKS && 2 * n_blocks * ranks <= 2 * queue->n_sms && n_spans / (2 * ranks) >= 4) ranks *= 2;
     return ranks;
 }
 

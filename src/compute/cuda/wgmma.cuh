@@ -1,5 +1,6 @@
 /*
- * wgmma.cuh - Hopper's matrix instruction as attention uses it: 64 rows times shared memory.
+ * wgmma.cuh - Hopper's matrix instruction, 64 rows times shared memory, as attention and products of coded weights use
+ * it.
  *
  * For a warpgroup: a is 64 x 16, in shared memory or in registers, where each warp has its 16 rows as mma.m16n8k16 has
  * them; b is 16 x N in shared memory; both there as cores of 8 x 16 bytes without swizzle. c lies as mma.m16n8k16's
@@ -103,6 +104,27 @@ __device__ __forceinline__ void wgmma_sums(float (&c)[N / 8][4], const uint32_t 
         asm volatile("wgmma.mma_async.sync.aligned.m64n256k16.f32.bf16.bf16 {" WGMMA_REGISTERS_128 "}, "
                      "{%128, %129, %130, %131}, %132, 1, 1, 1, 1;\n"
                      : WGMMA_32(c, 0), WGMMA_32(c, 8), WGMMA_32(c, 16), WGMMA_32(c, 24)
+                     : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
+}
+
+/* c += a b: a from registers, b N rows of 16 neighbours along k, swizzled over 128 bytes (matrix_descriptor). */
+template <int N> __device__ __forceinline__ void wgmma_rows(float (&c)[N / 8][4], const uint32_t (&a)[4], uint64_t b)
+{
+    static_assert(N == 16 || N == 64 || N == 128, "one instruction each");
+    if constexpr (N == 16)
+        asm volatile("wgmma.mma_async.sync.aligned.m64n16k16.f32.bf16.bf16 {%0, %1, %2, %3, %4, %5, %6, %7}, "
+                     "{%8, %9, %10, %11}, %12, 1, 1, 1, 0;\n"
+                     : WGMMA_FOUR(c, 0), WGMMA_FOUR(c, 1)
+                     : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
+    else if constexpr (N == 64)
+        asm volatile("wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {" WGMMA_REGISTERS_32 "}, "
+                     "{%32, %33, %34, %35}, %36, 1, 1, 1, 0;\n"
+                     : WGMMA_32(c, 0)
+                     : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
+    else if constexpr (N == 128)
+        asm volatile("wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {" WGMMA_REGISTERS_64 "}, "
+                     "{%64, %65, %66, %67}, %68, 1, 1, 1, 0;\n"
+                     : WGMMA_32(c, 0), WGMMA_32(c, 8)
                      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
 }
 
