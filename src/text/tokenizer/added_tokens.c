@@ -76,8 +76,9 @@ ImpStatus added_tokens_split(const AddedTokens *added, bool normalized, bool par
         if (token->strip_right) {
             while (end < length && is_space(added, text, end, &width)) end += width;
         }
+        if (start >= end) continue; /* white space that the token before has taken */
         if (done < start) IMP_TRY(sink(user, text + done, start - done, done, -1));
-        IMP_TRY(sink(user, text + start, end > start ? end - start : 0, start, token->id));
+        IMP_TRY(sink(user, text + start, end - start, start, token->id));
         done = end;
     }
     return done < length ? sink(user, text + done, length - done, done, -1) : IMP_OK;

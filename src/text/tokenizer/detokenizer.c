@@ -15,11 +15,12 @@ static ImpStatus push_id(const Tokenizer *tokenizer, DecodeRun *run, int32_t id,
         return imp_fail(IMP_ERR_INVALID_ARGUMENT, "token id %d is not in the vocabulary", (int)id);
     }
     const VocabToken *token = &tokenizer->vocab.tokens[id];
-    if ((token->flags & VOCAB_RENAMED) != 0) {
+    const bool renamed = (token->flags & VOCAB_RENAMED) != 0; /* and no special token by its new name */
+    if (!renamed && !keep_special && (token->flags & VOCAB_SPECIAL) != 0) return IMP_OK;
+    if (renamed || (token->flags & VOCAB_SHARED) != 0) {
         const AddedToken *added = added_tokens_find(&tokenizer->added, id);
         return decode_push(run, added->content, added->length);
     }
-    if (!keep_special && (token->flags & VOCAB_SPECIAL) != 0) return IMP_OK;
     return decode_push(run, token->text, token->text_length);
 }
 

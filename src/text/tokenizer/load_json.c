@@ -281,6 +281,11 @@ static ImpStatus load_model(Loader *loader)
     return imp_fail(IMP_ERR_UNSUPPORTED, "a model of type \"%s\" is not supported", type);
 }
 
+static int32_t find_content(const Loader *loader, const json_t *content)
+{
+    return vocab_find(&loader->tokenizer->vocab, json_string_value(content), json_string_length(content));
+}
+
 static ImpStatus add_token(Loader *loader, const json_t *entry, int32_t id)
 {
     Tokenizer *tokenizer = loader->tokenizer;
@@ -291,10 +296,20 @@ static ImpStatus add_token(Loader *loader, const json_t *entry, int32_t id)
     IMP_TRY(json_flag(entry, "lstrip", false, &token.strip_left));
     IMP_TRY(json_flag(entry, "rstrip", false, &token.strip_right));
     IMP_TRY(json_flag(entry, "normalized", !token.special, &token.normalized));
-    IMP_TRY(vocab_set(&tokenizer->vocab, &tokenizer->arena, id, json_string_value(content), json_string_length(content),
-                      VOCAB_ADDED | (token.special ? VOCAB_SPECIAL : 0u)));
-    token.content = tokenizer->vocab.tokens[id].text;
-    token.length = tokenizer->vocab.tokens[id].text_length;
+    const unsigned flags = VOCAB_ADDED | (token.special ? VOCAB_SPECIAL : 0u);
+    VocabToken *known = &tokenizer->vocab.tokens[id];
+    if ((known->flags & VOCAB_MODEL) != 0 && id != find_content(loader, content)) {
+        /* The ids of the model have gaps, and its last tokens share theirs with the first added ones. */
+        known->flags |= (uint8_t)(flags | VOCAB_SHARED);
+        token.length = (uint32_t)json_string_length(content);
+        token.content = arena_string(&tokenizer->arena, json_string_value(content), token.length);
+        if (token.content == NULL) return imp_fail_memory(token.length);
+    } else {
+        IMP_TRY(vocab_set(&tokenizer->vocab, &tokenizer->arena, id, json_string_value(content),
+                          json_string_length(content), flags));
+        token.content = known->text;
+        token.length = known->text_length;
+    }
     tokenizer->added.tokens[tokenizer->added.count++] = token;
     return IMP_OK;
 }

@@ -21,6 +21,7 @@ enum {
     VOCAB_MODEL = 1,   /* the model's own token: it can come out of a merge or a look-up */
     VOCAB_ADDED = 2,   /* found in the text before the model sees it */
     VOCAB_SPECIAL = 4, /* a control token: not text */
+    VOCAB_SHARED = 16, /* an added token has the id of a token of the model; it is what is decoded */
     VOCAB_RENAMED = 8, /* an added token that is searched, and decoded, in another form: the normalized one */
 };
 
