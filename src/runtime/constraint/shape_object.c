@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_KEY_STATES = 30000, MAX_CLASSES = 4096 };
+enum { MAX_KEY_STATES = 30000, MAX_CLASSES = 4096, MAX_DEPENDENT_WORK = 100000 };
 
 typedef struct ObjectBuild {
     GoalSet *set;
@@ -562,7 +562,13 @@ static ImpStatus build_dependents(ObjectBuild *build)
 {
     ObjectShape *shape = build->shape;
     size_t n = 0;
-    for (const AtomCell *cell = build->conjunction->lists[ATOM_DEPENDENT]; cell != NULL; cell = cell->next) n++;
+    size_t n_needs = 0;
+    for (const AtomCell *cell = build->conjunction->lists[ATOM_DEPENDENT]; cell != NULL; cell = cell->next) {
+        n_needs += cell->atom.as.names->count;
+        n++;
+    }
+    if (n_needs > 0 && n > MAX_DEPENDENT_WORK / n_needs)
+        return imp_fail(IMP_ERR_LIMIT, "schema: %zu properties that depend on others are too many", n);
     shape->dependents = arena_alloc(build->set->arena, n, sizeof *shape->dependents);
     if (shape->dependents == NULL) return imp_fail_memory(n * sizeof *shape->dependents);
     for (const AtomCell *cell = build->conjunction->lists[ATOM_DEPENDENT]; cell != NULL; cell = cell->next) {
