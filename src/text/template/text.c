@@ -287,7 +287,7 @@ bool jinja_join(JinjaState *state, const JinjaString *separator, const JinjaValu
     for (size_t i = 0; i < list.n && state->status == IMP_OK; i++) {
         JinjaValue item = list.items[i];
         if (i > 0) jinja_append(state, text, separator->data, separator->length);
-        if (!convert && item.kind != JINJA_STRING) {
+        if (!convert && !separator->markup && item.kind != JINJA_STRING) { /* markup makes text of everything */
             return jinja_raise(state, "sequence item %zu: expected str instance, %s found", i, jinja_type_name(&item));
         }
         if (separator->markup && !convert && !jinja_escape(state, &list.items[i], &item)) return false;
