@@ -12,4 +12,6 @@ static double seconds_of(clockid_t clock)
 
 double clock_seconds(void) { return seconds_of(CLOCK_MONOTONIC); }
 
+double clock_thread_seconds(void) { return seconds_of(CLOCK_THREAD_CPUTIME_ID); }
+
 double clock_processor_seconds(void) { return seconds_of(CLOCK_PROCESS_CPUTIME_ID); }

@@ -8,4 +8,7 @@ double clock_seconds(void);
 /* Seconds that this process has kept processors busy, all threads together. */
 double clock_processor_seconds(void);
 
+/* Seconds that the calling thread has kept a processor busy. */
+double clock_thread_seconds(void);
+
 #endif

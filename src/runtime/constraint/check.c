@@ -70,9 +70,9 @@ static ImpStatus split_text(CheckRun *run)
 
 static ImpStatus timed_mask(CheckRun *run, ConstraintState *state, uint32_t *bits)
 {
-    const double start = clock_seconds();
+    const double start = clock_thread_seconds();
     IMP_TRY(constraint_mask(state, bits));
-    run->times[run->n_times++] = clock_seconds() - start;
+    run->times[run->n_times++] = clock_thread_seconds() - start;
     return IMP_OK;
 }
 
@@ -154,9 +154,9 @@ ImpStatus constraint_check_line(const Tokenizer *tokenizer, ConstraintVocab *voc
     if (status == IMP_OK) {
         run.text = json_string_value(text);
         run.length = json_string_length(text);
-        const double start = clock_seconds();
+        const double start = clock_thread_seconds();
         status = compile_line(json, &constraint);
-        compile_seconds = clock_seconds() - start;
+        compile_seconds = clock_thread_seconds() - start;
     }
     if (status == IMP_OK) status = check_text(&run, constraint);
     if (status != IMP_ERR_OUT_OF_MEMORY) status = report(&run, status != IMP_OK, compile_seconds, out);

@@ -91,7 +91,7 @@ size_t constraint_forced_tokens(ConstraintState *state, int32_t *tokens, size_t 
 /*
  * Looking inside: one line {"schema"|"regex"|"grammar"|"json": …, "text": …} gives one line
  * {"accepted": …, "at": byte, "error": …, "compile_ms": …, "mask_us": [p50, p99, max]} (without newline), walking the text
- * token by token through the masks. `tokenizer` NULL: the longest tokens of the vocabulary are taken. `at` is the byte at
+ * token by token through the masks; times are the thread's processor time. `tokenizer` NULL: the longest tokens of the vocabulary are taken. `at` is the byte at
  * which the text was refused, its length when it was not. A line that cannot be read gives an "error" too; only want of
  * memory is a failure.
  */
