@@ -72,7 +72,7 @@ void cuda_attention(CudaQueue *queue, const CudaBatch *batch, const CudaAttentio
                     const float *q, CudaForms forms, const CudaAct *out)
 {
     const AttendTask task = attend_task(batch, attention, kv, q, forms, out);
-    if (!attention_prompt_fits(task, kv->type) || !attention_decode_fits(task, kv->type)) {
+    if (!attention_prompt_fits(queue, task, kv->type) || !attention_decode_fits(queue, task, kv->type, false)) {
         attention_general(queue, batch, task, kv->type);
         return;
     }
@@ -91,7 +91,7 @@ void cuda_attention_step(CudaQueue *queue, const CudaBatch *batch, const CudaAtt
     const AttendTask task = attend_task(batch, attention, kv, q, forms, out);
     const bool one_row_each = batch->max_sequence_rows == 1 && batch->n_rows == batch->n_sequences;
     if (one_row_each && !queue->deterministic && attention->spec->qk_norm != QK_NORM_ROW &&
-        attention_decode_fits(task, kv->type)) {
+        attention_decode_fits(queue, task, kv->type, true)) {
         const StoreTask store = attention_store_task(batch, attention, kv, q, k, v);
         attention_decode(queue, batch, task, kv->type, 1, &store);
         return;

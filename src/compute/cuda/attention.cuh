@@ -42,13 +42,13 @@ void attention_general(CudaQueue *queue, const CudaBatch *batch, AttendTask task
  * alone. `store`: also does what it asks for, where every sequence has one row and no norm is over all heads; NULL:
  * done already. */
 struct StoreTask;
-bool attention_decode_fits(const AttendTask &task, DType type);
+bool attention_decode_fits(const CudaQueue *queue, const AttendTask &task, DType type, bool with_store);
 size_t attention_decode_workspace(const Attention *spec, int32_t max_rows);
 void attention_decode(CudaQueue *queue, const CudaBatch *batch, AttendTask task, DType type, int32_t most_rows,
                       const StoreTask *store);
 
 /* attention_prompt.cu: sequences of at least `least_rows` rows, a tile of rows a block; the others are left alone. */
-bool attention_prompt_fits(const AttendTask &task, DType type);
+bool attention_prompt_fits(const CudaQueue *queue, const AttendTask &task, DType type);
 void attention_prompt(CudaQueue *queue, const CudaBatch *batch, const AttendTask &task, DType type, int32_t least_rows);
 /* attention_prompt_hopper.cu: the same. */
 void attention_prompt_hopper(CudaQueue *queue, const CudaBatch *batch, const AttendTask &task, DType type,

@@ -26,7 +26,7 @@
 namespace
 {
 
-enum { WARPS = 4, QUERIES = 8, LEAST_PAGES = WARPS };
+enum { WARPS = 4, QUERIES = 8, LEAST_PAGES = WARPS, STORE_PADDING = 8 }; /* padding: rows of heads apart in banks */
 
 /* Bytes of a ring's stage, which is one page of one head, and how many there are. */
 template <int DIM, bool PACKED> struct Ring {
@@ -391,9 +391,21 @@ int32_t parts_of(int32_t at_a_time, int32_t blocks, int32_t context)
 
 } // namespace
 
-bool attention_decode_fits(const AttendTask &task, DType type)
+/* with_store: what rounds and writes keys and values runs in the same kernel. */
+static size_t shared_bytes_of(const AttendTask &task, DType type, bool with_store)
 {
-    return type != DT_F32 && task.head_dim == task.head_dim_v && variant_of(task.head_dim) != NULL;
+    const bool packed = type != DT_F16 && type != DT_BF16;
+    const size_t plane = (size_t)task.head_dim * KV_PAGE_TOKENS * 2, stage = packed ? task.layout.head_bytes : 2 * plane;
+    size_t bytes = WARPS * ((size_t)variant_of(task.head_dim)->stages * stage + (packed ? 2 * plane : 0));
+    if (with_store) bytes += (QUERIES + 2) * (size_t)(task.head_dim + STORE_PADDING) * sizeof(float);
+    const size_t results = (size_t)WARPS * QUERIES * (size_t)(task.head_dim + 2) * sizeof(float);
+    return bytes > results ? bytes : results;
+}
+
+bool attention_decode_fits(const CudaQueue *queue, const AttendTask &task, DType type, bool with_store)
+{
+    return type != DT_F32 && task.head_dim == task.head_dim_v && variant_of(task.head_dim) != NULL &&
+           cuda_shared_fits(queue, shared_bytes_of(task, type, with_store));
 }
 
 size_t attention_decode_workspace(const Attention *spec, int32_t max_rows)
@@ -408,7 +420,7 @@ void attention_decode(CudaQueue *queue, const CudaBatch *batch, AttendTask task,
 {
     StoreTask treat = {};
     if (store != NULL) treat = *store;
-    treat.padded = task.head_dim + 8; /* rows of heads apart in banks */
+    treat.padded = task.head_dim + STORE_PADDING;
     const DecodeVariant *variant = variant_of(task.head_dim);
     const bool packed = type != DT_F16 && type != DT_BF16;
     const int32_t rows = batch->max_sequence_rows < most_rows ? batch->max_sequence_rows : most_rows;
@@ -420,12 +432,7 @@ void attention_decode(CudaQueue *queue, const CudaBatch *batch, AttendTask task,
                                  (size_t)(task.head_dim_v + 2) * sizeof(float);
     while (task.n_parts > 1 && (size_t)task.n_parts * partial_bytes > queue->workspace_bytes) task.n_parts--;
     task.partials = (float *)queue->workspace;
-    const size_t plane = (size_t)task.head_dim * KV_PAGE_TOKENS * 2;
-    const size_t stage = packed ? task.layout.head_bytes : 2 * plane;
-    size_t shared_bytes = WARPS * ((size_t)variant->stages * stage + (packed ? 2 * plane : 0));
-    if (store != NULL) shared_bytes += (QUERIES + 2) * (size_t)treat.padded * sizeof(float);
-    const size_t results = (size_t)WARPS * QUERIES * (size_t)(task.head_dim + 2) * sizeof(float);
-    if (shared_bytes < results) shared_bytes = results;
+    const size_t shared_bytes = shared_bytes_of(task, type, store != NULL);
     const dim3 grid((unsigned)task.n_parts, (unsigned)(task.n_kv_heads * query_blocks), (unsigned)batch->n_sequences);
     cuda_launch(queue,
                 packed            ? variant->packed

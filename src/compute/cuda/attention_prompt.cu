@@ -138,9 +138,17 @@ const PromptVariant *variant_of(int32_t dim)
 
 } // namespace
 
-bool attention_prompt_fits(const AttendTask &task, DType type)
+static size_t shared_bytes_of(const AttendTask &task, DType type)
 {
-    return type != DT_F32 && task.head_dim == task.head_dim_v && variant_of(task.head_dim) != NULL;
+    const size_t planes = 2 * PAGES * (size_t)task.head_dim * KV_PAGE_TOKENS * 2;
+    const bool packed = type != DT_F16 && type != DT_BF16;
+    return packed ? STAGES * PAGES * (size_t)task.layout.head_bytes + planes : STAGES * planes;
+}
+
+bool attention_prompt_fits(const CudaQueue *queue, const AttendTask &task, DType type)
+{
+    return type != DT_F32 && task.head_dim == task.head_dim_v && variant_of(task.head_dim) != NULL &&
+           cuda_shared_fits(queue, shared_bytes_of(task, type));
 }
 
 void attention_prompt(CudaQueue *queue, const CudaBatch *batch, const AttendTask &task, DType type, int32_t least_rows)
@@ -151,12 +159,10 @@ void attention_prompt(CudaQueue *queue, const CudaBatch *batch, const AttendTask
     }
     const PromptVariant *variant = variant_of(task.head_dim);
     const bool packed = type != DT_F16 && type != DT_BF16;
-    const size_t planes = 2 * PAGES * (size_t)task.head_dim * KV_PAGE_TOKENS * 2;
-    const size_t shared_bytes = packed ? STAGES * PAGES * (size_t)task.layout.head_bytes + planes : STAGES * planes;
     cuda_launch(queue,
                 packed            ? variant->packed
                 : type == DT_BF16 ? variant->bf16
                                   : variant->f16,
-                dim3((unsigned)task.n_kv_heads, most_tiles(batch, task, ROWS)), dim3(WARPS * 32), shared_bytes, task,
-                type, least_rows);
+                dim3((unsigned)task.n_kv_heads, most_tiles(batch, task, ROWS)), dim3(WARPS * 32),
+                shared_bytes_of(task, type), task, type, least_rows);
 }

@@ -28,7 +28,7 @@ extern "C" {
 extern "C" {
 #endif
 
-/* Which kernels may run; a tier includes those before it. */
+/* Which kernels may run; Hopper's and Blackwell's tier each include the portable ones. */
 typedef enum CudaTier { CUDA_TIER_PORTABLE, CUDA_TIER_HOPPER, CUDA_TIER_BLACKWELL } CudaTier;
 
 /* How a launcher launches. */

@@ -86,7 +86,7 @@ static void run_up(CudaQueue *queue, const CudaExperts *experts, const float *x,
 static void run_down(CudaQueue *queue, const CudaExperts *experts, const RowScratch *scratch, float *out)
 {
     const Experts *spec = experts->spec;
-    const int32_t at_once = matvec_max_summed(spec->n_ff);
+    const int32_t at_once = matvec_max_summed(queue, spec->n_ff);
     for (int32_t first = 0; first < spec->n_used; first += at_once) {
         MatvecCall call = {};
         call.x = scratch->hidden + (size_t)first * (size_t)spec->n_ff;

@@ -101,7 +101,8 @@ template <DType T, int kRowTiles> struct Stage {
     static constexpr int kScalesAt = kHighAt + 4 * kThreads * kHighBytes,
                          kSuperAt = kScalesAt + kBlockRows * kScaleBytes;
     static constexpr int kBytes = (kSuperAt + kBlockRows * (kSuperBytes > 0 ? 4 : 0) + 15) / 16 * 16;
-    static constexpr int kCount = kBytes > 30 * 1024 ? 3 : kBytes > 16 * 1024 ? 4 : 6;
+    static constexpr int kCount = 4 * kBytes > CUDA_COMMON_SHARED_BYTES ? 3 : kBytes > 16 * 1024 ? 4 : 6;
+    static_assert(kCount * kBytes <= CUDA_COMMON_SHARED_BYTES, "no GPU but a few runs this");
 
     static __device__ __forceinline__ int column(int chunk) { return kTurns ? chunk % 4 : chunk / kLaneChunks; }
     static __device__ __forceinline__ int turn(int chunk) { return kTurns ? chunk / 4 : chunk % kLaneChunks; }

@@ -31,6 +31,14 @@ __device__ __forceinline__ void cuda_let_next_start()
 #endif
 }
 
+/* Shared memory that a block may have on every GPU that imp runs on. Hopper's tier takes up to 227 KB. */
+enum { CUDA_COMMON_SHARED_BYTES = 99 * 1024 };
+
+static inline bool cuda_shared_fits(const CudaQueue *queue, size_t shared_bytes)
+{
+    return queue->tier == CUDA_TIER_HOPPER || shared_bytes <= CUDA_COMMON_SHARED_BYTES;
+}
+
 /* Launches on the queue's stream in clusters of cluster_blocks; the first error is kept in the queue. Shared memory past
  * 48 KB is asked for here. */
 template <typename... Parameters, typename... Arguments>
@@ -38,6 +46,10 @@ static inline void cuda_launch_cluster(CudaQueue *queue, void (*kernel)(Paramete
                                        unsigned cluster_blocks, size_t shared_bytes, const Arguments &...arguments)
 {
     if (queue->error != cudaSuccess || grid.x == 0 || grid.y == 0 || grid.z == 0) return;
+    if (!cuda_shared_fits(queue, shared_bytes)) {
+        queue->error = cudaErrorLaunchOutOfResources;
+        return;
+    }
     if (shared_bytes > 48 * 1024) {
         queue->error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared_bytes);
         if (queue->error != cudaSuccess) return;

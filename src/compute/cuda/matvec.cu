@@ -651,6 +651,14 @@ static int32_t partial_floats(const DeviceCall *call)
     return most;
 }
 
+/* Warps of a block whose rings, x and sums fit where there are 99 KB of shared memory (cuda_shared_fits). */
+enum { COMMON_WARPS = 8, COMMON_PARTIAL_FLOATS = 7 * 512 };
+
+static int32_t most_warps(const CudaQueue *queue)
+{
+    return queue->tier == CUDA_TIER_HOPPER ? (int32_t)MAX_WARPS : (int32_t)COMMON_WARPS;
+}
+
 /* One launch over the columns of slices first_slice … first_slice + n_slices - 1. */
 static void launch_pass(CudaQueue *queue, const MatvecCall *from, int32_t first_slice, int32_t n_slices)
 {
@@ -686,8 +694,11 @@ static void launch_pass(CudaQueue *queue, const MatvecCall *from, int32_t first_
     }
     /* As many teams as a block has warps for; fewer where that would leave multiprocessors without rows. */
     const int32_t blocks = queue->n_sms * tuning->blocks_per_sm;
-    call.n_teams = at_most(at_least(tuning->warps / call.team, 1), divide_up(rows, blocks));
-    const int32_t n_blocks = share_blocks(from, &call, blocks, PARTIAL_FLOATS);
+    const int32_t warps = at_most(tuning->warps, most_warps(queue));
+    call.n_teams = at_most(at_least(warps / call.team, 1), divide_up(rows, blocks));
+    const int32_t n_blocks =
+        share_blocks(from, &call, blocks,
+                     queue->tier == CUDA_TIER_HOPPER ? (int32_t)PARTIAL_FLOATS : (int32_t)COMMON_PARTIAL_FLOATS);
     const int32_t n_warps = call.n_teams * call.team;
     call.route_at = blocked ? call.cols / CODEC_GROUP * call.summed * X_GROUP_BYTES : 0;
     call.partial_at = call.route_at;
@@ -700,19 +711,23 @@ static void launch_pass(CudaQueue *queue, const MatvecCall *from, int32_t first_
                 (size_t)call.ring_at + (size_t)call.ring_bytes * (size_t)n_warps, call);
 }
 
-int32_t matvec_max_summed(int32_t cols) { return at_least(MAX_WARPS / divide_up(cols, SLICE), 1); }
+int32_t matvec_max_summed(const CudaQueue *queue, int32_t cols)
+{
+    return at_least(most_warps(queue) / divide_up(cols, SLICE), 1);
+}
 
 void matvec_launch(CudaQueue *queue, const MatvecCall *call)
 {
     const int32_t slices = divide_up(call->outputs[0].a->cols, SLICE);
     const bool several = call->experts == EXPERTS_SUMMED || call->activated || call->sigmoid_of != NULL;
-    if (slices * (call->experts == EXPERTS_SUMMED ? call->n_ids : 1) <= MAX_WARPS) {
+    const int32_t most = most_warps(queue);
+    if (slices * (call->experts == EXPERTS_SUMMED ? call->n_ids : 1) <= most) {
         launch_pass(queue, call, 0, slices);
     } else if (!several) {
-        for (int32_t first = 0; first < slices; first += MAX_WARPS)
-            launch_pass(queue, call, first, at_most(slices - first, MAX_WARPS));
+        for (int32_t first = 0; first < slices; first += most)
+            launch_pass(queue, call, first, at_most(slices - first, most));
     } else if (queue->error == cudaSuccess) {
-        queue->error = cudaErrorInvalidValue; /* 16,384 columns into an activation: no model has them */
+        queue->error = cudaErrorInvalidValue; /* more columns than a block takes: no model's experts have them */
     }
 }
 
@@ -734,8 +749,8 @@ void cuda_matvec(CudaQueue *queue, const float *x, const CudaOutput *outputs, in
 void matvec_gated(CudaQueue *queue, const float *x, const CudaOutput *gate, const CudaOutput *up, Activation activation,
                   float limit, float *out, float *scratch)
 {
-    const bool has_gate = gate != NULL;
-    if (!has_gate || gate->weight->type == up->weight->type) {
+    const bool has_gate = gate != NULL, in_one_pass = divide_up(up->weight->cols, SLICE) <= most_warps(queue);
+    if (in_one_pass && (!has_gate || gate->weight->type == up->weight->type)) {
         MatvecCall call = {};
         call.x = x;
         call.n_outputs = 1;

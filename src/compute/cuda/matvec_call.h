@@ -63,7 +63,7 @@ extern MatvecTuning matvec_tuning;
 void matvec_launch(CudaQueue *queue, const MatvecCall *call);
 
 /* The most ranks that EXPERTS_SUMMED takes at once. */
-int32_t matvec_max_summed(int32_t cols);
+int32_t matvec_max_summed(const CudaQueue *queue, int32_t cols);
 
 /* Parts of cuda_route: how the experts choose, and the router's product [n_rows][n_experts]. */
 RouteSpec route_spec(const CudaExperts *experts);
