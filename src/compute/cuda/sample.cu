@@ -3,7 +3,8 @@
  * the whole vocabulary.
  *
  * Floor: one read of the logits, which the head has just written: 0.6 MB for a row of 151,936, a microsecond from the
- * second cache; 128 rows are 78 MB, 18 us at 4.3 TB/s.
+ * second cache; 128 rows are 78 MB, 18 us at 4.3 TB/s. Measured on an H200 to the token (tests/gpu/bench_sample.c): greedy
+ * 3.6 and 24 us; top-k 40, top-p and a temperature 14 and 35; a temperature alone, which weighs all, 12 and 76.
  *
  * Schedule, four kernels that follow one another as those of a step do:
  *   adjust  changes the logits of single tokens (bias, penalties, DRY), keeping the old ones; where some row has any.

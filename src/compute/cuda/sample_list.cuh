@@ -82,7 +82,7 @@ __device__ __forceinline__ Reached list_reach(int n, double target, bool above, 
 template <typename Each> __device__ __forceinline__ float kth_highest(int k, const Each &each)
 {
     __shared__ int counts[KTH_DIGITS];
-    __shared__ int found_digit, found_above, found_there;
+    __shared__ int4 found; /* the digit, how many are above it, how many have it; loaded as one */
     const int lane = threadIdx.x % SAMPLE_WARP;
     uint32_t prefix = 0;
     int left = k;
@@ -106,15 +106,14 @@ template <typename Each> __device__ __forceinline__ float kth_highest(int k, con
             if (above < left && upto >= left) {
                 int digit = KTH_DIGITS - 1 - 8 * lane;
                 while (above + counts[digit] < left) above += counts[digit--];
-                found_digit = digit;
-                found_above = above;
-                found_there = counts[digit];
+                found = {digit, above, counts[digit], 0};
             }
         }
         __syncthreads();
-        prefix |= (uint32_t)found_digit << shift;
-        left -= found_above;
-        if (found_there - left <= KTH_MORE) break;
+        const int4 digit = found;
+        prefix |= (uint32_t)digit.x << shift;
+        left -= digit.y;
+        if (digit.z - left <= KTH_MORE) break;
     }
     __syncthreads();
     return fmaxf(from_ascending_bits(max(prefix, 0x00800000u)), -FLT_MAX); /* below that are -infinity and no numbers */
