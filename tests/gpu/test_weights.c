@@ -18,19 +18,8 @@ static void check_type(DType type, int64_t rows, int64_t cols, bool extreme, flo
     cuda_weight_decode_f32(&gpu_queue, &weight.weight, 0, rows, device);
     gpu_read(out, device, n * sizeof *out);
     check_values(type, out, weight.values, n);
-
-    uint16_t *short_device = gpu_alloc(n * sizeof *short_device), *shorts = malloc(n * sizeof *shorts);
-    cuda_weight_decode_bf16(&gpu_queue, &weight.weight, 0, rows, short_device);
-    gpu_read(shorts, short_device, n * sizeof *shorts);
-    for (size_t i = 0; i < n; i++) {
-        out[i] = bf16_to_f32(shorts[i]);
-        weight.values[i] = bf16_to_f32(f32_to_bf16(weight.values[i]));
-    }
-    check_values(type, out, weight.values, n);
     gpu_ok(cudaFree(device));
-    gpu_ok(cudaFree(short_device));
     free(out);
-    free(shorts);
     test_weight_free(&weight);
 }
 

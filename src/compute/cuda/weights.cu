@@ -10,7 +10,7 @@
 #include "compute/cuda/launch.cuh"
 #include "compute/cuda/weights.h"
 
-enum { ALIGN = 256, ROW_ALIGN = 16, THREADS = 128, WARPS = THREADS / 32 };
+enum { ALIGN = 256, ROW_ALIGN = 16, THREADS = 128 };
 
 /* ---- layout ---- */
 
@@ -256,87 +256,48 @@ typedef struct RowChoice {
     int64_t first, count;
 } RowChoice;
 
-static __device__ __forceinline__ void store_group(float *out, const float (&values)[CODEC_GROUP], bool inside)
-{
-    if (!inside) return;
-#pragma unroll
-    for (int i = 0; i < CODEC_GROUP; i += 4)
-        *(float4 *)(out + i) = make_float4(values[i], values[i + 1], values[i + 2], values[i + 3]);
-}
-
-/* Lines of a warp's 32 groups, which lie one after the other from `first` on: through shared memory. */
-static __device__ __forceinline__ void store_group(uint16_t *out, const float (&values)[CODEC_GROUP], bool inside)
-{
-    __shared__ uint4 tile[WARPS][32][5]; /* four used: the fifth spreads the banks */
-    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-#pragma unroll
-    for (int part = 0; part < 4; part++) {
-        uint32_t words[4];
-#pragma unroll
-        for (int i = 0; i < 4; i++) {
-            const __nv_bfloat162 pair = __floats2bfloat162_rn(values[part * 8 + 2 * i], values[part * 8 + 2 * i + 1]);
-            words[i] = *(const uint32_t *)&pair;
-        }
-        tile[warp][lane][part] = make_uint4(words[0], words[1], words[2], words[3]);
-    }
-    const unsigned present = __ballot_sync(0xFFFFFFFFu, inside);
-    __syncwarp();
-    uint16_t *first = out - lane * CODEC_GROUP;
-#pragma unroll
-    for (int i = 0; i < 4; i++) {
-        const int group = i * 8 + lane / 4;
-        if (present >> group & 1) *(uint4 *)(first + group * CODEC_GROUP + lane % 4 * 8) = tile[warp][group][lane % 4];
-    }
-}
-
-static __device__ __forceinline__ void store_one(float *out, float value) { *out = value; }
-static __device__ __forceinline__ void store_one(uint16_t *out, float value)
-{
-    *out = __bfloat16_as_ushort(__float2bfloat16_rn(value));
-}
-
 /* A thread a group; cols of a plain type may end inside one. out: [choice.count][cols]. */
-template <DType T, typename Out>
+template <DType T>
 static __global__ void __launch_bounds__(THREADS)
-    decode_kernel(CudaWeight weight, RowChoice choice, float multiplier, Out *out)
+    decode_kernel(CudaWeight weight, RowChoice choice, float multiplier, float *out)
 {
     cuda_let_next_start();
     cuda_wait_for_inputs();
     const int groups = (weight.cols + CODEC_GROUP - 1) / CODEC_GROUP;
     const int64_t total = choice.count * groups, thread = blockIdx.x * (int64_t)THREADS + threadIdx.x;
-    const bool inside = thread < total;
-    const int64_t at = inside ? thread : total - 1, r = at / groups;
-    const int group = (int)(at % groups);
+    if (thread >= total) return;
+    const int64_t r = thread / groups;
+    const int group = (int)(thread % groups);
     const int64_t row = choice.list != NULL ? choice.list[r] : choice.first + r;
     const float scale = weight.stack_scales != NULL ? weight.stack_scales[row / weight.stack_rows] : weight.scale;
     float values[CODEC_GROUP] = {};
     if (codec_shape(T).scaling != SCALING_NONE || weight.cols % CODEC_GROUP == 0) {
         codec_values<T>(codec_row(weight, row), group, values);
 #pragma unroll
-        for (int e = 0; e < CODEC_GROUP; e++) values[e] = values[e] * scale * multiplier;
-        store_group(out + thread * CODEC_GROUP, values, inside);
+        for (int e = 0; e < CODEC_GROUP; e += 4)
+            *(float4 *)(out + thread * CODEC_GROUP + e) =
+                make_float4(values[e] * scale * multiplier, values[e + 1] * scale * multiplier,
+                            values[e + 2] * scale * multiplier, values[e + 3] * scale * multiplier);
         return;
     }
     if constexpr (codec_shape(T).scaling == SCALING_NONE) {
         constexpr int n = 16 * 8 / codec_shape(T).low_bits;
-        if (!inside) return;
         for (int first = group * CODEC_GROUP; first < weight.cols && first < (group + 1) * CODEC_GROUP; first += n) {
             float part[n];
             codec_plain<T>(((const uint4 *)codec_row(weight, row).low)[first / n], part);
             for (int i = 0; i < n && first + i < weight.cols; i++)
-                store_one(out + r * weight.cols + first + i, part[i] * scale * multiplier);
+                out[r * weight.cols + first + i] = part[i] * scale * multiplier;
         }
     }
 }
 
-template <typename Out>
-static void decode(CudaQueue *queue, const CudaWeight *weight, RowChoice choice, float multiplier, Out *out)
+static void decode(CudaQueue *queue, const CudaWeight *weight, RowChoice choice, float multiplier, float *out)
 {
     const dim3 grid(blocks_for(choice.count * ((weight->cols + CODEC_GROUP - 1) / CODEC_GROUP)));
     switch (weight->type) {
 #define DECODE(type)                                                                                                   \
     case type:                                                                                                         \
-        cuda_launch(queue, decode_kernel<type, Out>, grid, dim3(THREADS), 0, *weight, choice, multiplier, out);        \
+        cuda_launch(queue, decode_kernel<type>, grid, dim3(THREADS), 0, *weight, choice, multiplier, out);             \
         break;
         CODEC_TYPES(DECODE)
 #undef DECODE
@@ -348,12 +309,6 @@ static void decode(CudaQueue *queue, const CudaWeight *weight, RowChoice choice,
 void cuda_embed(CudaQueue *queue, const CudaBatch *batch, const CudaWeight *table, float multiplier, float *x)
 {
     decode(queue, table, RowChoice{batch->tokens, 0, batch->n_rows}, multiplier, x);
-}
-
-void cuda_weight_decode_bf16(CudaQueue *queue, const CudaWeight *weight, int64_t first_row, int64_t n_rows,
-                             uint16_t *out)
-{
-    decode(queue, weight, RowChoice{NULL, first_row, n_rows}, 1.0f, out);
 }
 
 void cuda_weight_decode_f32(CudaQueue *queue, const CudaWeight *weight, int64_t first_row, int64_t n_rows, float *out)

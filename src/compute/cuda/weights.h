@@ -23,10 +23,7 @@ void cuda_weight_relay(CudaQueue *queue, const CudaWeight *weight, const void *r
 /* x[r] = table[tokens[r]] * multiplier, float32 [batch->n_rows][cols]. */
 void cuda_embed(CudaQueue *queue, const CudaBatch *batch, const CudaWeight *table, float multiplier, float *x);
 
-/* Rows of a weight as bfloat16 (times its scale), [n_rows][cols]. */
-void cuda_weight_decode_bf16(CudaQueue *queue, const CudaWeight *weight, int64_t first_row, int64_t n_rows,
-                             uint16_t *out);
-/* The same in float32: what tests compare. */
+/* Rows of a weight in float32 (times its scale), [n_rows][cols]: routers of several rows, and what tests compare. */
 void cuda_weight_decode_f32(CudaQueue *queue, const CudaWeight *weight, int64_t first_row, int64_t n_rows, float *out);
 
 #ifdef __cplusplus
