@@ -8,8 +8,8 @@
  * row has slices form a team, and walk the team's rows, each row once. Nothing but weights moves in the loop.
  *
  * Weights come through a ring in shared memory that belongs to the warp: cp.async, some rows ahead, no barrier but the
- * warp's own. The ring is filled before the kernel waits for its input, and is small enough for two kernels on a
- * multiprocessor: the next kernel's first weights are on their way while the one before it ends.
+ * warp's own. The ring is filled before the kernel waits for its input. A block has a multiprocessor for itself: it starts
+ * when the block before it ends, and asks for its first weights while the slower ones of that kernel still run.
  *
  * Block types meet activations rounded to 16 bits with a scale for every 32 (an error of 2^-16 of their largest), as
  * integers: exact sums of 32, then float32. Plain types are multiplied in float32.
@@ -30,7 +30,7 @@
 #include "compute/cuda/matvec_call.h"
 #include "compute/cuda/rowwise.h"
 
-enum { SLICE = 1024, LANES = 32, MAX_WARPS = 16, PARTIAL_FLOATS = 8 * 1024 };
+enum { SLICE = 1024, LANES = 32, MAX_WARPS = 16, PARTIAL_FLOATS = 8 * 1024, RING_BYTES = 8 * 1024 };
 
 MatvecTuning matvec_tuning = {16, 1};
 
@@ -88,11 +88,9 @@ __host__ __device__ constexpr int plane_at(DType type, int plane)
     return at;
 }
 __host__ __device__ constexpr int stage_bytes(DType type) { return (plane_at(type, CUDA_MAX_PLANES) + 15) / 16 * 16; }
-/* Measured: types of few bits gain more by two kernels on a multiprocessor, the others by more bytes on their way. */
 __host__ __device__ constexpr int ring_depth(DType type)
 {
-    const int bits = codec_shape(type).low_bits + codec_shape(type).high_bits;
-    const int depth = (bits < 8 ? 4608 : 8192) / stage_bytes(type);
+    const int depth = RING_BYTES / stage_bytes(type);
     return depth < 2 ? 2 : depth > 8 ? 8 : depth;
 }
 
@@ -513,7 +511,7 @@ static __device__ __forceinline__ float finish_row(const DeviceCall &call, const
     return total;
 }
 
-static __global__ void __launch_bounds__(MAX_WARPS *LANES, 2) matvec_kernel(const __grid_constant__ DeviceCall call)
+static __global__ void __launch_bounds__(MAX_WARPS *LANES, 1) matvec_kernel(const __grid_constant__ DeviceCall call)
 {
     extern __shared__ __align__(16) uint8_t shared[];
     cuda_let_next_start();
@@ -614,19 +612,22 @@ static DeviceOutput describe(const MatvecOutput *output, bool stacked)
     return out;
 }
 
-/* Gives each output a share of about `blocks` blocks by its bytes, a whole number for each rank, and no more teams than
- * it has rows. Returns the blocks given. */
+/* Gives each output a share of `blocks` blocks by its bytes, a whole number for each rank, and no more teams than it
+ * has rows. Returns the blocks given: no more, but where the sums of a block's rows would not fit. */
 static int32_t share_blocks(const MatvecCall *from, DeviceCall *call, int32_t blocks, int32_t partial_floats)
 {
-    double total = 0.0;
+    double bytes_left = 0.0;
     for (int32_t i = 0; i < from->n_outputs; i++)
-        total += (double)row_bytes_of(from->outputs[i].a) * from->outputs[i].rows;
+        bytes_left += (double)row_bytes_of(from->outputs[i].a) * from->outputs[i].rows;
     int32_t next = 0;
     const int32_t per_row = call->gated ? 2 : 1;
     for (int32_t i = 0; i < from->n_outputs; i++) {
         DeviceOutput *output = &call->outputs[i];
-        const double share = (double)row_bytes_of(from->outputs[i].a) * output->rows / total * blocks / call->spread;
-        int32_t n = at_least((int32_t)(share + 0.5), 1);
+        const double bytes = (double)row_bytes_of(from->outputs[i].a) * output->rows;
+        const int32_t left = at_least(blocks - next, 1), later = from->n_outputs - 1 - i;
+        int32_t n = (int32_t)(bytes / bytes_left * left / call->spread + 0.5);
+        n = at_least(at_most(n, (left - later) / call->spread), 1);
+        bytes_left -= bytes;
         n = at_most(n, divide_up(output->rows, call->n_teams));
         /* The sums of a block's rows must fit. */
         n = at_least(n, divide_up((int64_t)output->rows * per_row * call->team,
@@ -653,6 +654,8 @@ static int32_t partial_floats(const DeviceCall *call)
 
 /* Warps of a block whose rings, x and sums fit where there are 99 KB of shared memory (cuda_shared_fits). */
 enum { COMMON_WARPS = 8, COMMON_PARTIAL_FLOATS = 7 * 512 };
+/* More than half of the shared memory of a Hopper multiprocessor. */
+enum { ALONE_BYTES = 115 * 1024 };
 
 static int32_t most_warps(const CudaQueue *queue)
 {
@@ -707,8 +710,11 @@ static void launch_pass(CudaQueue *queue, const MatvecCall *from, int32_t first_
     call.ring_at = (call.partial_at + partial_floats(&call) * 4 + 15) / 16 * 16;
     for (int32_t i = 0; i < from->n_outputs; i++)
         call.ring_bytes = at_least(call.ring_bytes, ring_bytes_of(call.outputs[i].type));
-    cuda_launch(queue, matvec_kernel, dim3((unsigned)n_blocks), dim3((unsigned)(n_warps * LANES)),
-                (size_t)call.ring_at + (size_t)call.ring_bytes * (size_t)n_warps, call);
+    /* A block for each multiprocessor, and each on one of its own: the next product's blocks are placed while this
+     * one's run, and where two came together they would be the last to finish. Measured: a fifth of a step of Q4_K. */
+    size_t shared_bytes = (size_t)call.ring_at + (size_t)call.ring_bytes * (size_t)n_warps;
+    if (queue->tier == CUDA_TIER_HOPPER && shared_bytes < ALONE_BYTES) shared_bytes = ALONE_BYTES;
+    cuda_launch(queue, matvec_kernel, dim3((unsigned)n_blocks), dim3((unsigned)(n_warps * LANES)), shared_bytes, call);
 }
 
 int32_t matvec_max_summed(const CudaQueue *queue, int32_t cols)
