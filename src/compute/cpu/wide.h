@@ -35,7 +35,6 @@ enum {
 typedef struct WideAct {
     int16_t codes[WIDE_COLS];
     float scale;
-    uint32_t unused[15];
     int8_t high[WIDE_COLS], low[WIDE_COLS]; /* code = 128 * high + low: of a level that multiplies bytes */
 } WideAct;
 

@@ -2,7 +2,8 @@
  * wide_avx512.h - products with panels of 16-bit integers by VNNI: 32 products an instruction.
  *
  * Few activation rows: a panel is read once, in order. Many: tiles of up to 6 activation rows and two panels, 12
- * integer and 12 float sums in registers, pass over the panels in pieces that the first cache holds.
+ * integer and 12 float sums in registers, pass over the panels in pieces, a group of rows at a time: the
+ * second cache holds both.
  */
 #ifndef IMP_COMPUTE_CPU_WIDE_AVX512_H
 #define IMP_COMPUTE_CPU_WIDE_AVX512_H
@@ -12,7 +13,7 @@
 #include <immintrin.h>
 #include <string.h>
 
-enum { WIDE_TILE = 6, WIDE_PIECE = 5 /* blocks */ };
+enum { WIDE_TILE = 6, WIDE_PIECE = 32 /* blocks */, WIDE_GROUP = 11 * WIDE_TILE /* activation rows */ };
 
 KERNEL_INLINE __m512i two_acts(const WideAct *act, int pair)
 {
@@ -131,13 +132,16 @@ static void wide_multiply_avx512(const uint8_t *const panels[PACKED_PANELS], int
         }
         return;
     }
-    for (int64_t first = 0; first < blocks; first += WIDE_PIECE) {
-        const int64_t end = blocks - first < WIDE_PIECE ? blocks : first + WIDE_PIECE;
+    for (int32_t group = 0; group < n_acts; group += WIDE_GROUP) {
+        const int32_t group_end = n_acts - group < WIDE_GROUP ? n_acts : group + WIDE_GROUP;
         for (int p = 0; p < n_panels; p += 2)
-            for (int32_t a = 0; a < n_acts; a += WIDE_TILE) {
-                const int32_t n = n_acts - a < WIDE_TILE ? n_acts - a : WIDE_TILE;
-                wide_tiles[n_panels - p > 1][n - 1](panels + p, cols, first, end, acts + a,
-                                                    out + a * PACKED_ROWS + p * WIDE_ROWS);
+            for (int64_t first = 0; first < blocks; first += WIDE_PIECE) {
+                const int64_t end = blocks - first < WIDE_PIECE ? blocks : first + WIDE_PIECE;
+                for (int32_t a = group; a < group_end; a += WIDE_TILE) {
+                    const int32_t n = group_end - a < WIDE_TILE ? group_end - a : WIDE_TILE;
+                    wide_tiles[n_panels - p > 1][n - 1](panels + p, cols, first, end, acts + a,
+                                                        out + a * PACKED_ROWS + p * WIDE_ROWS);
+                }
             }
     }
 }
