@@ -1,8 +1,8 @@
 /*
  * gemm.cu - which product takes several rows of activations.
  *
- *     a few rows, portable GPUs, odd shapes     gemm_packed.cu: weights decoded in registers for mma.sync
- *     some dozens on Hopper                     gemm_coded.cu: weights decoded in registers for wgmma
+ *     BF16, a few rows; portable GPUs; odd      gemm_packed.cu: weights decoded in registers for mma.sync
+ *     up to some hundred on Hopper              gemm_coded.cu: weights decoded in registers for wgmma
  *     BF16 matrices, many rows on Hopper        gemm_hopper.cu: bfloat16 matrices
  *     NVFP4 and MXFP4 on Blackwell              gemm_block_scaled.cu: as they are, x in 4 and 8 bits
  *
@@ -12,16 +12,15 @@
  */
 #include "compute/cuda/gemm.h"
 #include "compute/cuda/block_scaled.h"
-#include "compute/cuda/codec.cuh"
 #include "compute/cuda/dense.h"
 #include "compute/cuda/packed.h"
 #include "compute/cuda/rowwise.h"
 
 /* Measured on an H200 at 8B shapes: which product is the fastest up to how many rows. */
 enum {
-    PACKED_ROWS = 16,      /* mma.sync, for BF16 and types of 4 bits; of others it never is on Hopper */
+    PACKED_ROWS = 16,      /* mma.sync, for BF16 */
     PACKED_ROWS_MOST = 96, /* for types that gemm_coded.cu does not know, before panels */
-    CODED_ROWS = 256,      /* before panels */
+    CODED_ROWS = 384,      /* before panels */
     PANEL_ALIGN = 256,     /* bytes, and rows of a panel that is not the last */
 };
 
@@ -153,16 +152,10 @@ static bool goes_block_scaled(const CudaQueue *queue, const uint16_t *x, int32_t
            block_scaled_possible(queue, x, outputs, n_outputs);
 }
 
-static bool goes_coded(const CudaQueue *queue, const uint16_t *x, int32_t n_rows, const CudaOutput *outputs,
-                       int32_t n_outputs)
+static bool goes_coded(const CudaQueue *queue, const uint16_t *x, const CudaOutput *outputs, int32_t n_outputs)
 {
-    for (int32_t i = 0; i < n_outputs; i++) {
-        const CudaWeight *weight = outputs[i].weight;
-        const CodecShape shape = codec_shape(weight->type);
-        const bool four_bits = shape.low_bits == 4 && shape.high_bits == 0;
-        if (!coded_possible(queue, x, weight)) return false;
-        if (n_rows <= PACKED_ROWS && four_bits && !queue->deterministic) return false;
-    }
+    for (int32_t i = 0; i < n_outputs; i++)
+        if (!coded_possible(queue, x, outputs[i].weight)) return false;
     return true;
 }
 
@@ -172,7 +165,7 @@ static void product_of_type(CudaQueue *queue, const uint16_t *x, int32_t n_rows,
 {
     if (goes_block_scaled(queue, x, n_rows, outputs, n_outputs))
         block_scaled_product(queue, x, n_rows, outputs, n_outputs, gate);
-    else if (goes_coded(queue, x, n_rows, outputs, n_outputs))
+    else if (goes_coded(queue, x, outputs, n_outputs))
         coded_product(queue, x, n_rows, outputs, n_outputs, gate);
     else
         packed_product(queue, x, n_rows, outputs, n_outputs, gate, NULL);

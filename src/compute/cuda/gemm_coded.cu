@@ -7,11 +7,10 @@
  * the chip issue 30e12 instructions a second and an element takes 3 to 4. A layer of an 8B model in Q4_K at 64 rows:
  * 27, 36 and 29 us.
  *
- * Measured there: 170 us at 64 rows and 207 at 128 (Q8_0 177 and 207, NVFP4 167 and 202, Q6_K 206), 4 us of each
- * product for starting and adding. The loop takes 2.3 us for a span of four warpgroups and scales with their number,
- * though it has instructions for 0.9: what holds it up has not been found.
+ * Measured there: 120 us at 64 rows and 152 at 128 (Q8_0 124 and 162, NVFP4 119 and 148, Q6_K 146 and 189), of which
+ * each of the four products takes about 4 us for starting and adding.
  *
- * Schedule. A block computes block_rows (64 for each warpgroup) rows of w by kN rows of x. One warp fills a ring of
+ * Schedule. A block computes block_rows (64 for each warpgroup) rows of w by kN rows of x. A warpgroup fills a ring of
  * stages, each 128 elements of k: tensor copies bring the planes of w and x, small asynchronous copies the scales. A
  * warp of the others has 16 rows of w: its lanes turn 32 elements of k of them into fragments of wgmma's operand from
  * registers, the rows of x being the other one in shared memory. So a weight is decoded once, whatever the number of
@@ -21,6 +20,7 @@
  * through distributed shared memory.
  */
 #include "compute/cuda/activation.cuh"
+#include "compute/cuda/cluster.cuh"
 #include "compute/cuda/codec_pairs.cuh"
 #include "compute/cuda/hopper.cuh"
 #include "compute/cuda/launch.cuh"
@@ -32,7 +32,8 @@
 enum {
     kSpan = 128,
     kMaxWarpgroups = 4,
-    kMaxThreads = 128 * kMaxWarpgroups + 128,
+    kFillers = 128, /* threads that fill the ring */
+    kMaxThreads = 128 * kMaxWarpgroups + kFillers,
     kRegisters = 112, /* of a thread that multiplies */
     kMaxStages = 8,
     kPadding = 4, /* floats between rows of sums: spreads the banks */
@@ -131,7 +132,7 @@ struct Turn {
     }
 };
 
-/* ---- the warp that fills the ring ---- */
+/* ---- the warps that fill the ring ---- */
 
 /* Arrives at the barrier when this thread's copies so far are there. */
 __device__ __forceinline__ void copies_arrive(uint64_t *barrier)
@@ -139,15 +140,34 @@ __device__ __forceinline__ void copies_arrive(uint64_t *barrier)
     asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(shared_address(barrier)) : "memory");
 }
 
+/* The rows whose scales a thread copies: its number and kFillers more. */
+struct ScaleRows {
+    static constexpr int n = 64 * kMaxWarpgroups / kFillers;
+    const uint8_t *scales[n], *super[n];
+
+    __device__ __forceinline__ ScaleRows(const CodedArguments &a, const Task &task, int filler)
+    {
+        const int box_rows = a.out != nullptr ? a.block_rows / 2 : a.block_rows;
+#pragma unroll
+        for (int i = 0; i < n; i++) {
+            const int r = min(filler + i * kFillers, a.block_rows - 1), box = r / box_rows;
+            const CodedMatrix &part = a.parts[a.out != nullptr ? box : task.part];
+            const CodecRow row = codec_row(part.weight, min(task.first + r - box * box_rows, part.rows - 1));
+            scales[i] = row.scales;
+            super[i] = row.super;
+        }
+    }
+};
+
 template <DType T, int kN>
-__device__ __forceinline__ void fill_w(const CodedArguments &a, const Ring<T, kN> &ring, const Task &task, int span,
-                                       int index)
+__device__ __forceinline__ void fill_w(const CodedArguments &a, const Ring<T, kN> &ring, const Task &task,
+                                       const ScaleRows &rows, int filler, int span, int index)
 {
     using S = Stage<T, kN>;
-    const int lane = threadIdx.x % 32, n_boxes = a.out != nullptr ? 2 : 1, box_rows = ring.rows / n_boxes;
     uint8_t *stage = ring.stage(index);
     uint64_t *full = &ring.full[index];
-    if (lane == 0) {
+    if (filler == 0) {
+        const int n_boxes = a.out != nullptr ? 2 : 1, box_rows = ring.rows / n_boxes;
         barrier_expect(full, (uint32_t)S::copied(ring.rows));
         for (int box = 0; box < n_boxes; box++) {
             const CodedMatrix &part = a.parts[a.out != nullptr ? box : task.part];
@@ -158,21 +178,19 @@ __device__ __forceinline__ void fill_w(const CodedArguments &a, const Ring<T, kN
                             span * S::kHighBytes, task.first);
         }
     }
-    if constexpr (S::kScaleBytes > 0) {
-        for (int r = lane; r < ring.rows; r += 32) {
-            const int box = r / box_rows;
-            const CodedMatrix &part = a.parts[a.out != nullptr ? box : task.part];
-            const CodecRow row = codec_row(part.weight, min(task.first + r - box * box_rows, part.rows - 1));
-            uint8_t *to = stage + S::scales(ring.rows) + r * S::kScaleBytes;
-            const uint8_t *from = row.scales + SpanScales<T>::at(span);
-            if constexpr (S::kScaleBytes == 12) { /* rows of 12 bytes: no better alignment than 4 */
-                for (int i = 0; i < 12; i += 4) copy_async<4>(to + i, from + i);
-            } else {
-                copy_async<S::kScaleBytes>(to, from);
-            }
-            if constexpr (S::kSuperBytes > 0)
-                copy_async<4>(stage + S::super(ring.rows) + r * 4, row.super + SpanScales<T>::super_at(span));
+#pragma unroll
+    for (int i = 0; i < ScaleRows::n; i++) {
+        const int r = filler + i * kFillers;
+        if (r >= ring.rows) continue;
+        uint8_t *to = stage + S::scales(ring.rows) + r * S::kScaleBytes;
+        const uint8_t *from = rows.scales[i] + SpanScales<T>::at(span);
+        if constexpr (S::kScaleBytes == 12) { /* rows of 12 bytes: no better alignment than 4 */
+            for (int at = 0; at < 12; at += 4) copy_async<4>(to + at, from + at);
+        } else if constexpr (S::kScaleBytes > 0) {
+            copy_async<S::kScaleBytes>(to, from);
         }
+        if constexpr (S::kSuperBytes > 0)
+            copy_async<4>(stage + S::super(ring.rows) + r * 4, rows.super[i] + SpanScales<T>::super_at(span));
     }
     copies_arrive(full);
 }
@@ -181,24 +199,24 @@ template <DType T, int kN>
 __device__ __forceinline__ void fill_x(const CodedArguments &a, const Ring<T, kN> &ring, const Task &task, int span,
                                        int index)
 {
-    if (threadIdx.x % 32 != 0) return;
     for (int slice = 0; slice < 2; slice++)
         tensor_load(ring.stage(index) + slice * Stage<T, kN>::kSliceBytes, &a.x, &ring.full[index],
                     span * kSpan + slice * TENSOR_MAP_SLICE, task.row);
 }
 
 template <DType T, int kN>
-__device__ __forceinline__ void fill(const CodedArguments &a, const Ring<T, kN> &ring, const Task &task)
+__device__ __forceinline__ void fill(const CodedArguments &a, const Ring<T, kN> &ring, const Task &task, int filler)
 {
-    const int early = min(ring.n_stages, task.n_spans);
-    for (int i = 0; i < early; i++) fill_w<T, kN>(a, ring, task, task.first_span + i, i); /* need no earlier kernel */
+    const ScaleRows rows(a, task, filler);
+    const int early = min(ring.n_stages, task.n_spans); /* whose w needs no earlier kernel */
+    for (int i = 0; i < early; i++) fill_w<T, kN>(a, ring, task, rows, filler, task.first_span + i, i);
     cuda_wait_for_inputs();
-    for (int i = 0; i < early; i++) fill_x<T, kN>(a, ring, task, task.first_span + i, i);
+    for (int i = 0; i < early && filler == 0; i++) fill_x<T, kN>(a, ring, task, task.first_span + i, i);
     Turn turn = {0, 0};
     for (int i = early; i < task.n_spans; i++) {
         barrier_wait(&ring.empty[turn.stage], turn.phase);
-        fill_w<T, kN>(a, ring, task, task.first_span + i, turn.stage);
-        fill_x<T, kN>(a, ring, task, task.first_span + i, turn.stage);
+        fill_w<T, kN>(a, ring, task, rows, filler, task.first_span + i, turn.stage);
+        if (filler == 0) fill_x<T, kN>(a, ring, task, task.first_span + i, turn.stage);
         turn.next(ring.n_stages);
     }
 }
@@ -359,7 +377,7 @@ __device__ __forceinline__ void consume(const CodedArguments &a, const Ring<T, k
         for (int i = 0; i < 4; i++) all[(tile * 8 + 2 * t + i % 2) * stride + row + i / 2 * 8] = sums[tile][i];
     meet(a);
     write_results(a, task, all);
-    if (a.n_ranks > 1) cluster_sync(); /* others may still read these sums */
+    if (a.n_ranks > 1) cluster_leave(); /* others may still read these sums */
 }
 #endif
 
@@ -373,7 +391,7 @@ __global__ void __launch_bounds__(kMaxThreads, 1) coded_kernel(const __grid_cons
     cuda_let_next_start();
     if (threadIdx.x == 0) {
         for (int i = 0; i < ring.n_stages; i++) {
-            barrier_init(&ring.full[i], 33); /* the bytes expected, and the copies of every lane */
+            barrier_init(&ring.full[i], 1 + kFillers); /* the bytes expected, and every filler's copies */
             barrier_init(&ring.empty[i], (uint32_t)n_warps);
         }
         barrier_init_fence();
@@ -382,7 +400,7 @@ __global__ void __launch_bounds__(kMaxThreads, 1) coded_kernel(const __grid_cons
     const Task task = task_of_block(a, kN);
     if (warp >= n_warps) {
         registers_release<32>();
-        if (warp == n_warps) fill<T, kN>(a, ring, task);
+        fill<T, kN>(a, ring, task, (int)threadIdx.x - 32 * n_warps);
     } else {
         registers_take<kRegisters>();
         cuda_wait_for_inputs();
@@ -397,31 +415,6 @@ __global__ void __launch_bounds__(kMaxThreads, 1) coded_kernel(const __grid_cons
 typedef struct Cut {
     int32_t block_rows, n_ranks;
 } Cut;
-
-/* Blocks that run at once in clusters of `ranks`, each with a multiprocessor of its own: the driver knows how many of
- * those share a cluster's part of the chip. */
-static int32_t blocks_at_once(CudaQueue *queue, int32_t ranks)
-{
-    static int32_t known[MAX_RANKS + 1]; /* the same for every thread that asks */
-    if (ranks == 1) return queue->n_sms;
-    if (known[ranks] > 0) return known[ranks];
-    const auto kernel = coded_kernel<DT_Q8_0, 16>;
-    cudaLaunchAttribute attribute = {};
-    attribute.id = cudaLaunchAttributeClusterDimension;
-    attribute.val.clusterDim.x = (unsigned)ranks;
-    attribute.val.clusterDim.y = attribute.val.clusterDim.z = 1;
-    cudaLaunchConfig_t config = {};
-    config.gridDim = dim3((unsigned)(queue->n_sms / ranks * ranks));
-    config.blockDim = dim3(kMaxThreads);
-    config.dynamicSmemBytes = SHARED_BYTES;
-    config.attrs = &attribute;
-    config.numAttrs = 1;
-    int clusters = 0;
-    queue->error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)SHARED_BYTES);
-    if (queue->error == cudaSuccess) queue->error = cudaOccupancyMaxActiveClusters(&clusters, kernel, &config);
-    known[ranks] = clusters * ranks;
-    return known[ranks];
-}
 
 static int32_t count_blocks(const CudaOutput *outputs, int32_t n_outputs, bool gated, int32_t block_rows)
 {
@@ -441,7 +434,8 @@ static Cut cut_for(CudaQueue *queue, const CudaOutput *outputs, int32_t n_output
     for (int32_t warpgroups = 2; warpgroups <= kMaxWarpgroups; warpgroups++) {
         const int32_t n_blocks = count_blocks(outputs, n_outputs, gated, 64 * warpgroups);
         for (int32_t ranks = 1; ranks <= MAX_RANKS && (ranks == 1 || ranks * 2 <= n_spans); ranks++) {
-            const int32_t at_once = blocks_at_once(queue, ranks);
+            const int32_t at_once =
+                ranks * clusters_at_once(queue, coded_kernel<DT_Q8_0, 16>, kMaxThreads, SHARED_BYTES, ranks);
             if (at_once == 0) continue;
             const int32_t waves = (n_blocks * ranks + at_once - 1) / at_once;
             const int32_t spans = (n_spans + ranks - 1) / ranks;
@@ -463,7 +457,7 @@ template <DType T, int kN> static void launch_coded(CudaQueue *queue, CodedArgum
     arguments->n_stages = n_stages < kMaxStages ? n_stages : kMaxStages;
     const int32_t n_tiles = (arguments->n_rows + kN - 1) / kN;
     cuda_launch_cluster(queue, coded_kernel<T, kN>, dim3((unsigned)(n_tiles * arguments->n_ranks), (unsigned)n_blocks),
-                        dim3((unsigned)(2 * rows + 128)), (unsigned)arguments->n_ranks, SHARED_BYTES, *arguments);
+                        dim3((unsigned)(2 * rows + kFillers)), (unsigned)arguments->n_ranks, SHARED_BYTES, *arguments);
 }
 
 template <DType T>

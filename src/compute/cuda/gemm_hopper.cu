@@ -4,7 +4,7 @@
  * Floor: 2 n_rows rows cols operations at 770 TFLOP/s (what a library reaches on an H200 with random data).
  *
  * Measured at 4,096 rows, shapes of an 8B model: q k v 708, o 702, gate up with activation 730, down 783 TFLOP/s. At
- * 128 rows, where w must come from memory: 2.5 TB/s over a layer (gate up 3.4, the smaller matrices less).
+ * 128 rows, where w must come from memory: 2.9 TB/s over a layer (gate up 3.3, the smaller matrices less).
  *
  * Schedule. Blocks stay and walk over tiles of 128 rows of x by 256 rows of w (the "columns" of y). One thread copies
  * 64-wide slices of both to a ring of kStages buffers with the bulk copy engine; two warpgroups each multiply 64 rows
@@ -21,6 +21,7 @@
  * Tiles run in bands of kBand row tiles, so that what is read again comes from L2.
  */
 #include "compute/cuda/activation.cuh"
+#include "compute/cuda/cluster.cuh"
 #include "compute/cuda/dense.h"
 #include "compute/cuda/hopper.cuh"
 #include "compute/cuda/launch.cuh"
@@ -35,6 +36,8 @@ enum {
     kBand = 8,
     kThreads = 384,
 };
+
+static const size_t SHARED_BYTES = kStages * (size_t)(kRows + 2 * kHalf) * kSlice * 2 + 2 * kStages * sizeof(uint64_t);
 
 typedef struct DenseMatrix {
     CUtensorMap map;
@@ -396,11 +399,10 @@ bool dense_possible(const CudaQueue *queue, const void *rows, int32_t cols, size
 template <bool kPaired, bool kGated>
 static void launch_dense(CudaQueue *queue, const DenseArguments *arguments, int32_t max_tiles)
 {
-    const size_t bytes = kStages * (size_t)(kRows + 2 * kHalf) * kSlice * 2 + 2 * kStages * sizeof(uint64_t);
     const int32_t blocks = kPaired ? 2 : arguments->n_splits;
     const int32_t clusters = max_tiles < queue->n_sms / blocks ? max_tiles : queue->n_sms / blocks;
     cuda_launch_cluster(queue, dense_kernel<kPaired, kGated>, dim3((unsigned)(clusters * blocks)), dim3(kThreads),
-                        (unsigned)blocks, bytes, *arguments);
+                        (unsigned)blocks, SHARED_BYTES, *arguments);
 }
 
 template <bool kGated>
@@ -410,9 +412,9 @@ static void choose_dense(CudaQueue *queue, DenseArguments *arguments, int32_t n_
     const int32_t tiles = row_tiles * arguments->n_column_tiles;
     arguments->n_splits = 1;
     if (groups == NULL)
-        while (arguments->n_splits < kMaxSplits && 2 * arguments->n_splits * tiles <= queue->n_sms &&
-               arguments->n_slices / (2 * arguments->n_splits) >= kStages)
-            arguments->n_splits *= 2;
+        for (int32_t n = 2; n <= kMaxSplits && arguments->n_slices / n >= kStages; n++)
+            if (tiles <= clusters_at_once(queue, dense_kernel<false, kGated>, kThreads, SHARED_BYTES, n))
+                arguments->n_splits = n;
     if (groups == NULL && row_tiles > 1 && arguments->n_splits == 1)
         launch_dense<true, kGated>(queue, arguments, (row_tiles + 1) / 2 * arguments->n_column_tiles);
     else

@@ -75,6 +75,12 @@ __device__ __forceinline__ void cluster_sync()
     asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
 }
 
+/* The same where nothing was written since the last: what each block has read of the others it has used. */
+__device__ __forceinline__ void cluster_leave()
+{
+    asm volatile("barrier.cluster.arrive.relaxed.aligned;\nbarrier.cluster.wait.aligned;" ::: "memory");
+}
+
 /* What lies at `address` of this block's shared memory, in block `rank` of the cluster. */
 __device__ __forceinline__ float4 shared_read_at(uint32_t address, uint32_t rank)
 {
