@@ -1,5 +1,6 @@
 /*
- * bench_sample.c - how long draws take, by rows, vocabulary and chain: medians of one call's time in a recording of many.
+ * bench_sample.c - how long draws take, by rows, vocabulary and chain: medians of one call's time in a recording of
+ * many.
  */
 #include "compute/cuda/sample.h"
 
@@ -34,7 +35,9 @@ static const BenchChain chains[] = {
     {"top-k 40, masked", {.kind = SAMPLE_DRAW, .n_links = 1, .links = {SAMPLE_TOP_K}}, true},
     {"temperature, min-p", {.kind = SAMPLE_DRAW, .n_links = 2, .links = {SAMPLE_TEMPERATURE, SAMPLE_MIN_P}}, false},
     {"temperature, top-p", {.kind = SAMPLE_DRAW, .n_links = 2, .links = {SAMPLE_TEMPERATURE, SAMPLE_TOP_P}}, false},
-    {"typical, temperature", {.kind = SAMPLE_DRAW, .n_links = 2, .links = {SAMPLE_TYPICAL_P, SAMPLE_TEMPERATURE}}, false},
+    {"typical, temperature",
+     {.kind = SAMPLE_DRAW, .n_links = 2, .links = {SAMPLE_TYPICAL_P, SAMPLE_TEMPERATURE}},
+     false},
     {"temperature alone", {.kind = SAMPLE_DRAW, .n_links = 1, .links = {SAMPLE_TEMPERATURE}}, false},
     {"mirostat", {.kind = SAMPLE_DRAW, .n_links = 1, .links = {SAMPLE_MIROSTAT}}, false},
 };
@@ -94,10 +97,12 @@ static void run(const BenchChain *chain, CudaSample *sample, const uint32_t *all
         results[r].token = SAMPLE_UNDONE;
     }
     need(cudaMemcpy(device_rows, rows, (size_t)sample->n_rows * sizeof *rows, cudaMemcpyHostToDevice), "rows");
-    need(cudaMemcpy(sample->results, results, (size_t)sample->n_rows * sizeof *results, cudaMemcpyHostToDevice), "rows");
+    need(cudaMemcpy(sample->results, results, (size_t)sample->n_rows * sizeof *results, cudaMemcpyHostToDevice),
+         "rows");
     sample->needs = cuda_sample_needs(&rows[0]);
     const float microseconds = time_calls(sample);
-    need(cudaMemcpy(results, sample->results, (size_t)sample->n_rows * sizeof *results, cudaMemcpyDeviceToHost), "tokens");
+    need(cudaMemcpy(results, sample->results, (size_t)sample->n_rows * sizeof *results, cudaMemcpyDeviceToHost),
+         "tokens");
     for (int32_t r = 0; r < sample->n_rows; r++) undone += results[r].token == SAMPLE_UNDONE;
     printf("%-30s %8d %5d %9.1f us", chain->name, (int)sample->stride, (int)sample->n_rows, (double)microseconds);
     printf(undone > 0 ? "  %d left to the host\n" : "\n", undone);
@@ -135,7 +140,8 @@ int main(void)
                 memcpy(logits + (size_t)r * (size_t)sample.stride, logits + (size_t)(r % 8) * (size_t)sample.stride,
                        (size_t)sample.stride * sizeof *logits);
         need(cudaMemcpy(sample.logits, logits, (size_t)MAX_ROWS * (size_t)sample.stride * sizeof *logits,
-                        cudaMemcpyHostToDevice), "logits");
+                        cudaMemcpyHostToDevice),
+             "logits");
         for (size_t c = 0; c < sizeof chains / sizeof chains[0]; c++) {
             for (size_t k = 0; k < sizeof counts / sizeof counts[0]; k++) {
                 sample.n_rows = counts[k];

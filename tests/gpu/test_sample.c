@@ -160,17 +160,46 @@ static const TestChain chains[] = {
     {.name = "typical", .temperature = 1.0f, .typical_p = 0.8f},
     {.name = "typical behind a temperature", .temperature = 0.5f, .typical_p = 0.95f, .order = "TY"},
     {.name = "default", .temperature = 0.7f, .top_k = 40, .top_p = 0.9f},
-    {.name = "default with all", .temperature = 0.7f, .top_k = 100, .top_p = 0.95f, .min_p = 0.01f, .typical_p = 0.9f,
-     .repeat = 1.2f, .frequency = 0.3f, .presence = 0.2f, .dry = 0.8f, .n_bias = 30, .masked = true},
+    {.name = "default with all",
+     .temperature = 0.7f,
+     .top_k = 100,
+     .top_p = 0.95f,
+     .min_p = 0.01f,
+     .typical_p = 0.9f,
+     .repeat = 1.2f,
+     .frequency = 0.3f,
+     .presence = 0.2f,
+     .dry = 0.8f,
+     .n_bias = 30,
+     .masked = true},
     {.name = "typical first", .temperature = 1.2f, .top_k = 30, .top_p = 0.8f, .typical_p = 0.9f, .order = "YPKT"},
     {.name = "penalties", .temperature = 1.0f, .top_k = 200, .repeat = 1.5f, .frequency = 0.5f, .presence = 0.5f},
-    {.name = "penalties behind top-k", .temperature = 1.0f, .top_k = 60, .repeat = 0.7f, .presence = -2.0f, .dry = 1.0f,
-     .order = "KRDTPM", .top_p = 0.95f, .min_p = 0.01f},
+    {.name = "penalties behind top-k",
+     .temperature = 1.0f,
+     .top_k = 60,
+     .repeat = 0.7f,
+     .presence = -2.0f,
+     .dry = 1.0f,
+     .order = "KRDTPM",
+     .top_p = 0.95f,
+     .min_p = 0.01f},
     {.name = "temperature twice", .temperature = 0.3f, .top_p = 0.95f, .top_k = 20, .order = "PTK"},
     {.name = "bias", .temperature = 1.0f, .n_bias = 200},
     {.name = "mirostat", .temperature = 1.0f, .mirostat = 2},
-    {.name = "mirostat, all", .temperature = 0.8f, .mirostat = 2, .repeat = 1.3f, .n_bias = 5, .dry = 0.5f, .masked = true},
-    {.name = "greedy", .temperature = 0.0f, .repeat = 1.3f, .presence = 1.0f, .dry = 0.8f, .n_bias = 10, .masked = true},
+    {.name = "mirostat, all",
+     .temperature = 0.8f,
+     .mirostat = 2,
+     .repeat = 1.3f,
+     .n_bias = 5,
+     .dry = 0.5f,
+     .masked = true},
+    {.name = "greedy",
+     .temperature = 0.0f,
+     .repeat = 1.3f,
+     .presence = 1.0f,
+     .dry = 0.8f,
+     .n_bias = 10,
+     .masked = true},
     {.name = "cold", .temperature = 1e-30f, .top_k = 10},
     {.name = "hot", .temperature = 9e29f, .top_k = 10},
 };
@@ -193,7 +222,8 @@ static SamplerParams chain_params(const TestChain *chain, LogitBias *bias, int32
     params.mirostat = chain->mirostat;
     params.seed = random_u32();
     for (int32_t i = 0; i < chain->n_bias; i++)
-        bias[i] = (LogitBias){(int32_t)(random_u32() % (uint32_t)n_vocab), i % 9 == 8 ? -INFINITY : 2.0f * random_normal()};
+        bias[i] =
+            (LogitBias){(int32_t)(random_u32() % (uint32_t)n_vocab), i % 9 == 8 ? -INFINITY : 2.0f * random_normal()};
     for (int32_t i = 1; i < chain->n_bias; i += 4) bias[i].token = bias[i - 1].token; /* twice the same */
     params.logit_bias = bias;
     params.n_logit_bias = chain->n_bias;
@@ -256,7 +286,8 @@ static Tally compare_chain(const TestChain *chain, int32_t n, int32_t kind)
             const int32_t here = sampler_draw(samplers[r], row, chain->masked ? allowed : NULL, r * 1000 + n);
             tally.drawn++;
             tally.equal += here == there->token;
-            if (here != there->token) print_message("%s of %d, kind %d: %d, not %d\n", chain->name, n, kind, there->token, here);
+            if (here != there->token)
+                print_message("%s of %d, kind %d: %d, not %d\n", chain->name, n, kind, there->token, here);
         }
         sampler_free(samplers[r]);
     }
@@ -346,8 +377,10 @@ static void test_distribution(void **state)
         double chi = 0.0;
         for (int32_t i = 0; i < VOCAB; i++) {
             const double expected = n * weights[i] / total;
-            if (expected < 1e-3) assert_int_equal(counts[cut][i], 0);
-            else chi += (counts[cut][i] - expected) * (counts[cut][i] - expected) / expected;
+            if (expected < 1e-3)
+                assert_int_equal(counts[cut][i], 0);
+            else
+                chi += (counts[cut][i] - expected) * (counts[cut][i] - expected) / expected;
         }
         print_message("chi-square %.1f with %d degrees of freedom\n", chi, LIKELY - 1);
         assert_true(chi < 43.8); /* one in a thousand is above */

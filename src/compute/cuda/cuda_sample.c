@@ -1,6 +1,6 @@
 /*
- * cuda_sample.c - the host's part of drawing: what the rows ask for goes over in one copy while the model computes, and the
- * kernels are queued behind the step.
+ * cuda_sample.c - the host's part of drawing: what the rows ask for goes over in one copy while the model computes, and
+ * the kernels are queued behind the step.
  *
  * They stand behind the step's recording, not in it: masks are made while the model computes, and which kernels are
  * needed changes with the rows. Their launches cost no time of the device's, which is at work meanwhile. Tokens are
@@ -73,7 +73,8 @@ static SampleRow device_row(CudaSampling *sampling, const SampleRow *given)
 {
     SampleRow row = *given;
     bool good = row.kind >= SAMPLE_GREEDY;
-    if (good) good = put_list(sampling, &row.bias) && put_list(sampling, &row.penalties) && put_list(sampling, &row.dry);
+    if (good)
+        good = put_list(sampling, &row.bias) && put_list(sampling, &row.penalties) && put_list(sampling, &row.dry);
     if (good && row.allowed != NULL) {
         row.allowed = put(sampling, row.allowed, ((size_t)row.n_vocab + 31) / 32 * sizeof *row.allowed);
         good = row.allowed != NULL;
@@ -114,9 +115,9 @@ static void copy_rows(CudaCompute *compute, const SampleRow *rows, int32_t n)
         end = i + 1;
         if (rows[i].kind != SAMPLE_LOGITS) continue;
         while (end < n && rows[end].kind == SAMPLE_LOGITS && rows[end].logits == rows[end - 1].logits + width) end++;
-        compute->queue.error = cudaMemcpyAsync(rows[i].logits, compute->device_logits + (size_t)i * width,
-                                               (size_t)(end - i) * width * sizeof(float), cudaMemcpyDeviceToHost,
-                                               compute->queue.stream);
+        compute->queue.error =
+            cudaMemcpyAsync(rows[i].logits, compute->device_logits + (size_t)i * width,
+                            (size_t)(end - i) * width * sizeof(float), cudaMemcpyDeviceToHost, compute->queue.stream);
     }
 }
 

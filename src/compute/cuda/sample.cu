@@ -3,16 +3,16 @@
  * the whole vocabulary.
  *
  * Floor: one read of the logits, which the head has just written: 0.6 MB for a row of 151,936, a microsecond from the
- * second cache; 128 rows are 78 MB, 18 us at 4.3 TB/s. Measured on an H200 to the token (tests/gpu/bench_sample.c): greedy
- * 3.6 and 24 us; top-k 40, top-p and a temperature 14 and 35; a temperature alone, which weighs all, 12 and 76.
+ * second cache; 128 rows are 78 MB, 18 us at 4.3 TB/s. Measured on an H200 to the token (tests/gpu/bench_sample.c):
+ * greedy 3.6 and 24 us; top-k 40, top-p and a temperature 14 and 35; a temperature alone, which weighs all, 12 and 76.
  *
  * Schedule, four kernels that follow one another as those of a step do:
  *   adjust  changes the logits of single tokens (bias, penalties, DRY), keeping the old ones; where some row has any.
  *   survey  takes the maximum of every 128 logits.
- *   weigh   takes the mass of every 128 logits, against the row's maximum; where a chain begins with a link that needs it.
- *   finish  (sample_finish.cu) is a block a row: with the maxima it knows which few of the 128s to read again.
- * Masks and a temperature are applied wherever a logit is read. A row's result depends on its own logits alone: sums have
- * one order, whatever else is in the batch.
+ *   weigh   takes the mass of every 128 logits, against the row's maximum; where a chain begins with a link that needs
+ * it. finish  (sample_finish.cu) is a block a row: with the maxima it knows which few of the 128s to read again. Masks
+ * and a temperature are applied wherever a logit is read. A row's result depends on its own logits alone: sums have one
+ * order, whatever else is in the batch.
  */
 #include "compute/cuda/sample.cuh"
 
@@ -84,9 +84,11 @@ __device__ __forceinline__ float maximum_of(float4 four)
 }
 
 /* Calls f(block, four of its logits) for `per_warp` blocks from the warp's first on, several loads ahead. */
-template <typename Each> __device__ __forceinline__ void each_block(const View &view, int n_blocks, int per_warp, const Each &f)
+template <typename Each>
+__device__ __forceinline__ void each_block(const View &view, int n_blocks, int per_warp, const Each &f)
 {
-    const int first = (blockIdx.x * WARPS + threadIdx.x / SAMPLE_WARP) * per_warp, end = min(first + per_warp, n_blocks);
+    const int first = (blockIdx.x * WARPS + threadIdx.x / SAMPLE_WARP) * per_warp,
+              end = min(first + per_warp, n_blocks);
     const int lane = threadIdx.x % SAMPLE_WARP;
     for (int block = first; block < end; block += LOADS) {
         float4 fours[LOADS];
@@ -123,8 +125,8 @@ __device__ float row_max(const float *maxima, int n)
     return warp_max(lane < WARPS ? of_warps[lane] : -INFINITY);
 }
 
-/* The mass of a block of logits and, where the mean is wanted, its share of that; by a warp: lanes first, then a tree over
- * them. */
+/* The mass of a block of logits and, where the mean is wanted, its share of that; by a warp: lanes first, then a tree
+ * over them. */
 __device__ __forceinline__ double2 weigh_block(float4 four, const Scale &scale, float max, bool centers)
 {
     const float shifts[4] = {scaled(scale, four.x) - max, scaled(scale, four.y) - max, scaled(scale, four.z) - max,
@@ -168,7 +170,8 @@ extern "C" CudaSampleNeeds cuda_sample_needs(const SampleRow *row)
 
 extern "C" void cuda_sample_draw(CudaQueue *queue, const CudaSample *sample)
 {
-    /* Few rows are spread thin; with many a block's start is worth more work. What a block of logits gives is the same. */
+    /* Few rows are spread thin; with many a block's start is worth more work. What a block of logits gives is the same.
+     */
     const int per_warp = sample->n_rows >= 32 ? 8 : sample->n_rows >= 8 ? 4 : 2;
     const int per_block = per_warp * WARPS;
     const dim3 all((sample->n_blocks + per_block - 1) / per_block, sample->n_rows);

@@ -1,6 +1,6 @@
 /*
- * sample.cuh - what the kernels that draw share: a row as it is looked at, the exponential of the runtime's sampler, and
- * what a row's chain asks of the whole vocabulary.
+ * sample.cuh - what the kernels that draw share: a row as it is looked at, the exponential of the runtime's sampler,
+ * and what a row's chain asks of the whole vocabulary.
  */
 #ifndef IMP_COMPUTE_CUDA_SAMPLE_CUH
 #define IMP_COMPUTE_CUDA_SAMPLE_CUH

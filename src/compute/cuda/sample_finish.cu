@@ -1,16 +1,17 @@
 /*
  * sample_finish.cu - the last kernel of a draw, a block a row: from the maxima of the vocabulary's blocks to one token.
  *
- * Floor: latency. The row's parameters and maxima, a selection among the maxima, the few blocks that reach it, a sort of what
- * they hold, and two sums a link: 10 us for top-k 40, top-p and a temperature. Calls in place of inlined code were 4 us slower.
+ * Floor: latency. The row's parameters and maxima, a selection among the maxima, the few blocks that reach it, a sort
+ * of what they hold, and two sums a link: 10 us for top-k 40, top-p and a temperature. Calls in place of inlined code
+ * were 4 us slower.
  *
- * Schedule: the k-th highest maximum is a lower bound of the k-th highest logit, since k blocks have one as high. So top-k
- * gathers what reaches it and sorts that; a threshold (min-p, mirostat) gathers what reaches the threshold; top-p and
- * typical-p, which know the mass of all, gather the 64 best in this way, and eight times as many where they do not hold
- * enough, and at last as many as fit. Where there are fewer blocks than tokens are wanted, the bound comes from the logits
- * themselves. Later links work on the sorted list in shared memory. Without any the token is found in the
- * order of ids: first its block by the blocks' masses, then itself. What does not fit into the list is left to the host,
- * with the logits as they were.
+ * Schedule: the k-th highest maximum is a lower bound of the k-th highest logit, since k blocks have one as high. So
+ * top-k gathers what reaches it and sorts that; a threshold (min-p, mirostat) gathers what reaches the threshold; top-p
+ * and typical-p, which know the mass of all, gather the 64 best in this way, and eight times as many where they do not
+ * hold enough, and at last as many as fit. Where there are fewer blocks than tokens are wanted, the bound comes from
+ * the logits themselves. Later links work on the sorted list in shared memory. Without any the token is found in the
+ * order of ids: first its block by the blocks' masses, then itself. What does not fit into the list is left to the
+ * host, with the logits as they were.
  */
 #include "compute/cuda/sample_list.cuh"
 
@@ -189,7 +190,8 @@ __device__ void apply_temperature(Chain &chain)
     if (chain.whole) {
         chain.scale = scale;
     } else {
-        for (int i = threadIdx.x; i < chain.n; i += LIST_THREADS) chain.list.keys[i] = scaled(scale, chain.list.keys[i]);
+        for (int i = threadIdx.x; i < chain.n; i += LIST_THREADS)
+            chain.list.keys[i] = scaled(scale, chain.list.keys[i]);
         __syncthreads();
     }
     chain.max = 0.0f;
@@ -228,8 +230,8 @@ __device__ float bound_of_tokens(const Chain &chain, int k)
     });
 }
 
-/* What the k most probable tokens reach, and not many more, as candidates are compared; -infinity where the list has room
- * for all, or has none for k. */
+/* What the k most probable tokens reach, and not many more, as candidates are compared; -infinity where the list has
+ * room for all, or has none for k. */
 __device__ float bound_of_rank(const Chain &chain, int k)
 {
     if (k <= chain.n_blocks) return scaled(chain.scale, bound_of_blocks(chain, k));
@@ -272,8 +274,8 @@ __device__ double find_shift(const Chain &chain)
     });
 }
 
-/* Gathers more and more of the whole vocabulary; each time `keep` says whether that is enough, given the lowest key that is
- * surely there (-infinity: all that have a weight are). False: more do not fit. */
+/* Gathers more and more of the whole vocabulary; each time `keep` says whether that is enough, given the lowest key
+ * that is surely there (-infinity: all that have a weight are). False: more do not fit. */
 template <typename Keep> __device__ bool gather_until(Chain &chain, const Keep &keep)
 {
     for (int rank = FIRST_RANK;; rank = min(rank * MORE_RANKS, (int)MOST_LISTED)) {
@@ -337,8 +339,8 @@ __device__ void keep_marked(Chain &chain, int n)
     take_max(chain);
 }
 
-/* Tokens by how near their logit is to the mean logit (Meister et al., Locally Typical Sampling, 2023), until they hold p
- * of the mass. */
+/* Tokens by how near their logit is to the mean logit (Meister et al., Locally Typical Sampling, 2023), until they hold
+ * p of the mass. */
 __device__ bool apply_typical_p(Chain &chain)
 {
     const double mass = find_mass(chain), wanted = (double)chain.row.typical_p * mass;
@@ -435,11 +437,17 @@ __device__ bool draw_mirostat(Chain &chain, SampleResult *result)
 __device__ bool apply(Chain &chain, int link)
 {
     switch (link) {
-    case SAMPLE_TOP_K: return apply_top_k(chain);
-    case SAMPLE_TYPICAL_P: return apply_typical_p(chain);
-    case SAMPLE_TOP_P: return apply_top_p(chain);
-    case SAMPLE_MIN_P: return apply_threshold(chain, chain.max + chain.row.min_p_log);
-    case SAMPLE_TEMPERATURE: apply_temperature(chain); return true;
+    case SAMPLE_TOP_K:
+        return apply_top_k(chain);
+    case SAMPLE_TYPICAL_P:
+        return apply_typical_p(chain);
+    case SAMPLE_TOP_P:
+        return apply_top_p(chain);
+    case SAMPLE_MIN_P:
+        return apply_threshold(chain, chain.max + chain.row.min_p_log);
+    case SAMPLE_TEMPERATURE:
+        apply_temperature(chain);
+        return true;
     default: /* `adjust` has changed single logits of the whole vocabulary */
         if (!chain.whole) penalize_list(chain, link == SAMPLE_DRY);
         return true;

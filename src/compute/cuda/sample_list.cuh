@@ -1,5 +1,6 @@
 /*
- * sample_list.cuh - what one block of threads does with numbers side by side: sums in one order, the k-th highest, a sort.
+ * sample_list.cuh - what one block of threads does with numbers side by side: sums in one order, the k-th highest, a
+ * sort.
  *
  * All threads of the block call each of these together and with the same arguments, and get the same answer.
  */
@@ -77,8 +78,8 @@ __device__ __forceinline__ Reached list_reach(int n, double target, bool above, 
     return {n, sum};
 }
 
-/* A lower bound of the k-th highest number, which few others reach; there are k numbers or more. each(f) calls f with the
- * ascending_bits of those that are this thread's. Digit by digit of the bits, from the highest. */
+/* A lower bound of the k-th highest number, which few others reach; there are k numbers or more. each(f) calls f with
+ * the ascending_bits of those that are this thread's. Digit by digit of the bits, from the highest. */
 template <typename Each> __device__ __forceinline__ float kth_highest(int k, const Each &each)
 {
     __shared__ int counts[KTH_DIGITS];
@@ -119,8 +120,8 @@ template <typename Each> __device__ __forceinline__ float kth_highest(int k, con
     return fmaxf(from_ascending_bits(max(prefix, 0x00800000u)), -FLT_MAX); /* below that are -infinity and no numbers */
 }
 
-/* Sorts items[n] in shared memory, which has room for the next power of two, the smallest first. A bitonic network: up to
- * a distance of 32 a warp's pairs lie within its own 64 items, and only it has to wait. */
+/* Sorts items[n] in shared memory, which has room for the next power of two, the smallest first. A bitonic network: up
+ * to a distance of 32 a warp's pairs lie within its own 64 items, and only it has to wait. */
 __device__ inline void list_sort(uint64_t *items, int n)
 {
     int size = 2 * SAMPLE_WARP;
