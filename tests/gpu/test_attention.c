@@ -425,7 +425,7 @@ static void fill_rows(const Step *step, float *out, int32_t width, float range, 
     }
 }
 
-static StepResult run_step_by(const Fixture *f, const Step *step, bool with_keys, bool at_once)
+static StepResult run_step(const Fixture *f, const Step *step, bool with_keys)
 {
     const size_t rows = (size_t)step->n_rows;
     const size_t sizes[] = {rows * (size_t)f->q_width * 4, rows * (size_t)f->k_width * 4, rows * (size_t)f->v_width * 4,
@@ -448,12 +448,8 @@ static StepResult run_step_by(const Fixture *f, const Step *step, bool with_keys
     DeviceStep device = upload_step(step);
     const CudaAct out = {gpu_alloc(sizes[3]), gpu_alloc(sizes[3] / 2)};
     const CudaForms forms = CUDA_FORM_F32 | CUDA_FORM_BF16;
-    if (at_once) {
-        cuda_attention_step(&gpu_queue, &device.batch, &f->attention, &f->kv, q, k, v, forms, &out);
-    } else {
-        cuda_attention_store(&gpu_queue, &device.batch, &f->attention, &f->kv, q, k, v);
-        cuda_attention(&gpu_queue, &device.batch, &f->attention, &f->kv, q, forms, &out);
-    }
+    cuda_attention_store(&gpu_queue, &device.batch, &f->attention, &f->kv, q, k, v);
+    cuda_attention(&gpu_queue, &device.batch, &f->attention, &f->kv, q, forms, &out);
     gpu_read(r.q, q, sizes[0]);
     gpu_read(r.out, out.f32, sizes[3]);
     uint16_t *halves = malloc(sizes[3] / 2);
@@ -462,11 +458,6 @@ static StepResult run_step_by(const Fixture *f, const Step *step, bool with_keys
     free(halves);
     cudaFree(q), cudaFree(k), cudaFree(v), cudaFree(out.f32), cudaFree(out.bf16), cudaFree(device.memory);
     return r;
-}
-
-static StepResult run_step(const Fixture *f, const Step *step, bool with_keys)
-{
-    return run_step_by(f, step, with_keys, false);
 }
 
 /* 16-bit and smaller types may be multiplied on tensor cores when there are several rows. */
@@ -485,35 +476,10 @@ static uint8_t *read_pool(const Fixture *f)
 
 static int checks, failures;
 
-/* Store and attention at once give the same pages and the same results. */
-static void check_at_once(const Fixture *f, const Step *step, const uint8_t *before, const uint8_t *after,
-                          const StepResult *expected, const char *what)
-{
-    gpu_ok(cudaMemcpy(f->kv.pages, before, f->kv.page_bytes * POOL, cudaMemcpyHostToDevice));
-    StepResult r = run_step_by(f, step, true, true);
-    uint8_t *pool = read_pool(f);
-    Errors errors = {0};
-    for (size_t i = 0; i < (size_t)step->n_rows * (size_t)f->out_width; i++)
-        add_error(&errors, (double)r.out[i], (double)expected->out[i]);
-    const bool same_pages = memcmp(pool, after, f->kv.page_bytes * POOL) == 0;
-    checks++;
-    if (!(error_of(&errors) < 1e-5) || !same_pages) {
-        failures++;
-        print_error("%s %s %s at once: error %.2e, %s pages\n", f->test->name, dtype_info(f->type)->name, what,
-                    error_of(&errors), same_pages ? "the same" : "other");
-    }
-    free(pool);
-    free_result(&r);
-}
-
 static void check_step(const Fixture *f, const Step *step, const char *what)
 {
-    const bool one_row_each = step->n_rows == step->n_sequences;
-    uint8_t *before = one_row_each ? read_pool(f) : NULL;
     StepResult r = run_step(f, step, true);
     uint8_t *pool = read_pool(f);
-    if (one_row_each) check_at_once(f, step, before, pool, &r, what);
-    free(before);
     check_stored(f, step, pool, r.q_in, r.q, r.k, r.v);
     const double error = check_attention(f, step, pool, r.q, r.out);
     const size_t n = (size_t)step->n_rows * (size_t)f->out_width;

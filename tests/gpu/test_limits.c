@@ -89,8 +89,6 @@ static void attention(void **state)
                     check("keys and values", types[t], row_counts[r], dims[d]);
                     cuda_attention(&gpu_queue, &batch, &layer, &kv, q, CUDA_FORM_F32, &out);
                     check("attention", types[t], row_counts[r], dims[d]);
-                    cuda_attention_step(&gpu_queue, &batch, &layer, &kv, q, q, q, CUDA_FORM_F32, &out);
-                    check("both", types[t], row_counts[r], dims[d]);
                 }
     assert_int_equal(refused, 0);
 }

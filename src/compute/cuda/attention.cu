@@ -1,7 +1,7 @@
 /*
  * attention.cu - which attention kernel runs, what workspace it needs, and pages as a whole.
  */
-#include "compute/cuda/attention_store.cuh"
+#include "compute/cuda/attention.cuh"
 
 namespace
 {
@@ -72,7 +72,7 @@ void cuda_attention(CudaQueue *queue, const CudaBatch *batch, const CudaAttentio
                     const float *q, CudaForms forms, const CudaAct *out)
 {
     const AttendTask task = attend_task(batch, attention, kv, q, forms, out);
-    if (!attention_prompt_fits(queue, task, kv->type) || !attention_decode_fits(queue, task, kv->type, false)) {
+    if (!attention_prompt_fits(queue, task, kv->type) || !attention_decode_fits(queue, task, kv->type)) {
         attention_general(queue, batch, task, kv->type);
         return;
     }
@@ -81,23 +81,8 @@ void cuda_attention(CudaQueue *queue, const CudaBatch *batch, const CudaAttentio
         return;
     }
     if (batch->n_sequences > 1 || batch->n_rows <= FEW_ROWS)
-        attention_decode(queue, batch, task, kv->type, FEW_ROWS, NULL);
+        attention_decode(queue, batch, task, kv->type, FEW_ROWS);
     if (batch->max_sequence_rows > FEW_ROWS) attention_prompt(queue, batch, task, kv->type, FEW_ROWS + 1);
-}
-
-void cuda_attention_step(CudaQueue *queue, const CudaBatch *batch, const CudaAttention *attention, const CudaKv *kv,
-                         float *q, const float *k, const float *v, CudaForms forms, const CudaAct *out)
-{
-    const AttendTask task = attend_task(batch, attention, kv, q, forms, out);
-    const bool one_row_each = batch->max_sequence_rows == 1 && batch->n_rows == batch->n_sequences;
-    if (one_row_each && !queue->deterministic && attention->spec->qk_norm != QK_NORM_ROW &&
-        attention_decode_fits(queue, task, kv->type, true)) {
-        const StoreTask store = attention_store_task(batch, attention, kv, q, k, v);
-        attention_decode(queue, batch, task, kv->type, 1, &store);
-        return;
-    }
-    cuda_attention_store(queue, batch, attention, kv, q, k, v);
-    cuda_attention(queue, batch, attention, kv, q, forms, out);
 }
 
 void cuda_page_copy(CudaQueue *queue, const CudaKv *kv, int32_t from_page, int32_t to_page)

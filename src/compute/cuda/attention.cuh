@@ -39,13 +39,10 @@ size_t attention_general_workspace(const Attention *spec, int32_t max_rows, int3
 void attention_general(CudaQueue *queue, const CudaBatch *batch, AttendTask task, DType type);
 
 /* attention_decode.cu: sequences of at most `most_rows` rows, the context split over the chip; the others are left
- * alone. `store`: also does what it asks for, where every sequence has one row and no norm is over all heads; NULL:
- * done already. */
-struct StoreTask;
-bool attention_decode_fits(const CudaQueue *queue, const AttendTask &task, DType type, bool with_store);
+ * * alone. */
+bool attention_decode_fits(const CudaQueue *queue, const AttendTask &task, DType type);
 size_t attention_decode_workspace(const Attention *spec, int32_t max_rows);
-void attention_decode(CudaQueue *queue, const CudaBatch *batch, AttendTask task, DType type, int32_t most_rows,
-                      const StoreTask *store);
+void attention_decode(CudaQueue *queue, const CudaBatch *batch, AttendTask task, DType type, int32_t most_rows);
 
 /* attention_prompt.cu: sequences of at least `least_rows` rows, a tile of rows a block; the others are left alone. */
 bool attention_prompt_fits(const CudaQueue *queue, const AttendTask &task, DType type);

@@ -38,11 +38,6 @@ size_t cuda_attention_workspace(const Attention *spec, int32_t max_rows, int32_t
 void cuda_attention(CudaQueue *queue, const CudaBatch *batch, const CudaAttention *attention, const CudaKv *kv,
                     const float *q, CudaForms forms, const CudaAct *out);
 
-/* Both at once, in fewer kernels where every sequence has one row: q may or may not be treated in place. k NULL: kv is
- * another layer's. */
-void cuda_attention_step(CudaQueue *queue, const CudaBatch *batch, const CudaAttention *attention, const CudaKv *kv,
-                         float *q, const float *k, const float *v, CudaForms forms, const CudaAct *out);
-
 /* pages[to] = pages[from]. */
 void cuda_page_copy(CudaQueue *queue, const CudaKv *kv, int32_t from_page, int32_t to_page);
 

@@ -14,19 +14,14 @@
  * likewise for the weights: row g the rounded numbers, row g + 8 the rest. So the products keep 22 bits (float16) or 16
  * (bfloat16) at no cost, and a single row sees the fidelity of its float32 queries.
  *
- * Where every sequence has one row the kernel also does what attention_store.cu does, into shared memory: each block
- * treats its queries, and the blocks that hold the last page treat the new key and value, store them, and then ask for
- * that page as for any other.
- *
  * Merging: warps through shared memory, runs of pages through the workspace by a second kernel.
  */
-#include "compute/cuda/attention_store.cuh"
 #include "compute/cuda/attention_tiles.cuh"
 
 namespace
 {
 
-enum { WARPS = 4, QUERIES = 8, LEAST_PAGES = WARPS, STORE_PADDING = 8 }; /* padding: rows of heads apart in banks */
+enum { WARPS = 4, QUERIES = 8, LEAST_PAGES = WARPS };
 
 /* Bytes of a ring's stage, which is one page of one head, and how many there are. */
 template <int DIM, bool PACKED> struct Ring {
@@ -80,56 +75,10 @@ __device__ __forceinline__ void ask_for_page(const AttendTask &task, const int32
     }
 }
 
-/* The types that this instance of the kernel serves. */
-template <bool BF16, bool PACKED>
-__device__ __forceinline__ void store_row(DType type, uint8_t *plane, const KvPlane &shape, int32_t token,
-                                          const float *row)
-{
-    if constexpr (PACKED) {
-        switch (type) {
-        case DT_F8_E4M3: kv_store_row<DT_F8_E4M3>(plane, shape, token, row); break;
-        case DT_I8: kv_store_row<DT_I8>(plane, shape, token, row); break;
-        case DT_Q4_0: kv_store_row<DT_Q4_0>(plane, shape, token, row); break;
-        default: kv_store_row<DT_NVFP4>(plane, shape, token, row); break;
-        }
-    } else {
-        kv_store_row<BF16 ? DT_BF16 : DT_F16>(plane, shape, token, row);
-    }
-}
-
-/* Queries first … first + n - 1 of the row's KV head into `heads`; with_keys: its new key and value into their page. */
-template <bool BF16, bool PACKED>
-__device__ __forceinline__ void treat_block(const StoreTask &store, const AttendTask &task, const Turn &turn,
-                                            DType type, int32_t sequence, int32_t kv_head, int32_t first, int32_t n,
-                                            int32_t page, bool with_keys, float *heads)
-{
-    const int32_t row = task.first_row[sequence], position = task.n_past[sequence];
-    for (int32_t i = (int32_t)(threadIdx.x / 32); i < n + (with_keys && store.k != NULL ? 2 : 0); i += WARPS) {
-        /* Key and value first: the page waits for them. */
-        const int32_t q = store.k != NULL && with_keys ? i - 2 : i;
-        const Item item = {q >= 0   ? ITEM_QUERY
-                           : i == 0 ? ITEM_KEY
-                                    : ITEM_VALUE,
-                           q >= 0 ? kv_head * task.group + first + q : kv_head,
-                           heads + (q >= 0 ? q : QUERIES + i) * store.padded};
-        load_item(store, row, item);
-        treat_item(store, turn, position, item);
-        if (item.kind == ITEM_QUERY) {
-            scale_head(item.x, store.head_dim, query_temperature(store, position), NULL);
-            continue;
-        }
-        if (page < 0) continue;
-        uint8_t *plane = store.pages + (size_t)page * store.page_bytes + (size_t)kv_head * store.layout.head_bytes;
-        const bool key = item.kind == ITEM_KEY;
-        store_row<BF16, PACKED>(type, plane + (key ? 0 : store.layout.keys.bytes),
-                                key ? store.layout.keys : store.layout.values, position % KV_PAGE_TOKENS, item.x);
-    }
-}
-
 /* grid: parts of the context, KV heads times blocks of queries, sequences. */
 template <int DIM, bool BF16, bool PACKED>
 __global__ void __launch_bounds__(WARPS * 32)
-    decode_kernel(const AttendTask task, const StoreTask store, DType type, int32_t query_blocks, int32_t most_rows)
+    decode_kernel(const AttendTask task, DType type, int32_t query_blocks, int32_t most_rows)
 {
     extern __shared__ __align__(128) uint8_t shared[];
     using R = Ring<DIM, PACKED>;
@@ -157,20 +106,7 @@ __global__ void __launch_bounds__(WARPS * 32)
         commit_copies();
     }
     uint8_t *expanded = shared + (size_t)WARPS * R::stages * stage_bytes + (size_t)warp * R::stage; /* where PACKED */
-    float *heads =
-        reinterpret_cast<float *>(shared + (size_t)WARPS * (R::stages * stage_bytes + (PACKED ? R::stage : 0)));
-    const bool fused = store.q != NULL;
-    if (fused) {
-        const Turn turn = turn_of(store, past);
-        cuda_wait_for_inputs();
-        const int32_t last = past / KV_PAGE_TOKENS;
-        treat_block<BF16, PACKED>(store, task, turn, type, sequence, kv_head, first_query,
-                                  min(n_queries - first_query, (int32_t)QUERIES), pages[last],
-                                  run.first <= last && last < run.end, heads);
-        __syncthreads();
-    } else {
-        cuda_wait_for_inputs();
-    }
+    cuda_wait_for_inputs();
     for (; stage < R::stages - 1; stage++, asked += WARPS) {
         if (asked < run.end)
             ask_for_page<DIM, PACKED>(task, pages, asked, length, kv_head,
@@ -186,7 +122,6 @@ __global__ void __launch_bounds__(WARPS * 32)
     float factor = task.scale;
     {
         const float *from = task.q + ((size_t)row * (size_t)task.n_heads + (size_t)head) * (size_t)task.q_stride;
-        if (fused) from = heads + (query - first_query) * store.padded;
         float2 x[DIM / 8];
         float largest = 0.0f;
 #pragma unroll
@@ -356,7 +291,7 @@ __global__ void merge_runs_kernel(const AttendTask task, int32_t most_rows)
     write_result(task, row, head, d, total, shared_weights);
 }
 
-typedef void DecodeKernel(const AttendTask, const StoreTask, DType, int32_t, int32_t);
+typedef void DecodeKernel(const AttendTask, DType, int32_t, int32_t);
 
 struct DecodeVariant {
     int32_t dim;
@@ -391,21 +326,19 @@ int32_t parts_of(int32_t at_a_time, int32_t blocks, int32_t context)
 
 } // namespace
 
-/* with_store: what rounds and writes keys and values runs in the same kernel. */
-static size_t shared_bytes_of(const AttendTask &task, DType type, bool with_store)
+static size_t shared_bytes_of(const AttendTask &task, DType type)
 {
     const bool packed = type != DT_F16 && type != DT_BF16;
     const size_t plane = (size_t)task.head_dim * KV_PAGE_TOKENS * 2, stage = packed ? task.layout.head_bytes : 2 * plane;
-    size_t bytes = WARPS * ((size_t)variant_of(task.head_dim)->stages * stage + (packed ? 2 * plane : 0));
-    if (with_store) bytes += (QUERIES + 2) * (size_t)(task.head_dim + STORE_PADDING) * sizeof(float);
+    const size_t bytes = WARPS * ((size_t)variant_of(task.head_dim)->stages * stage + (packed ? 2 * plane : 0));
     const size_t results = (size_t)WARPS * QUERIES * (size_t)(task.head_dim + 2) * sizeof(float);
     return bytes > results ? bytes : results;
 }
 
-bool attention_decode_fits(const CudaQueue *queue, const AttendTask &task, DType type, bool with_store)
+bool attention_decode_fits(const CudaQueue *queue, const AttendTask &task, DType type)
 {
     return type != DT_F32 && task.head_dim == task.head_dim_v && variant_of(task.head_dim) != NULL &&
-           cuda_shared_fits(queue, shared_bytes_of(task, type, with_store));
+           cuda_shared_fits(queue, shared_bytes_of(task, type));
 }
 
 size_t attention_decode_workspace(const Attention *spec, int32_t max_rows)
@@ -415,12 +348,8 @@ size_t attention_decode_workspace(const Attention *spec, int32_t max_rows)
     return parts * (size_t)spec->n_heads * (size_t)(spec->head_dim_v + 2) * sizeof(float);
 }
 
-void attention_decode(CudaQueue *queue, const CudaBatch *batch, AttendTask task, DType type, int32_t most_rows,
-                      const StoreTask *store)
+void attention_decode(CudaQueue *queue, const CudaBatch *batch, AttendTask task, DType type, int32_t most_rows)
 {
-    StoreTask treat = {};
-    if (store != NULL) treat = *store;
-    treat.padded = task.head_dim + STORE_PADDING;
     const DecodeVariant *variant = variant_of(task.head_dim);
     const bool packed = type != DT_F16 && type != DT_BF16;
     const int32_t rows = batch->max_sequence_rows < most_rows ? batch->max_sequence_rows : most_rows;
@@ -432,13 +361,13 @@ void attention_decode(CudaQueue *queue, const CudaBatch *batch, AttendTask task,
                                  (size_t)(task.head_dim_v + 2) * sizeof(float);
     while (task.n_parts > 1 && (size_t)task.n_parts * partial_bytes > queue->workspace_bytes) task.n_parts--;
     task.partials = (float *)queue->workspace;
-    const size_t shared_bytes = shared_bytes_of(task, type, store != NULL);
+    const size_t shared_bytes = shared_bytes_of(task, type);
     const dim3 grid((unsigned)task.n_parts, (unsigned)(task.n_kv_heads * query_blocks), (unsigned)batch->n_sequences);
     cuda_launch(queue,
                 packed            ? variant->packed
                 : type == DT_BF16 ? variant->bf16
                                   : variant->f16,
-                grid, dim3(WARPS * 32), shared_bytes, task, treat, type, query_blocks, most_rows);
+                grid, dim3(WARPS * 32), shared_bytes, task, type, query_blocks, most_rows);
     if (task.n_parts > 1)
         cuda_launch(queue, merge_runs_kernel, dim3((unsigned)batch->n_rows, (unsigned)task.n_heads),
                     dim3((unsigned)task.head_dim_v), 0, task, most_rows);

@@ -232,10 +232,9 @@ void (*store_row_kernel_of(const StoreTask &task, DType type))(const StoreTask)
     }
 }
 
-} // namespace
-
-StoreTask attention_store_task(const CudaBatch *batch, const CudaAttention *attention, const CudaKv *kv, float *q,
-                               const float *k, const float *v)
+/* Everything of a layer and a step; k NULL: queries alone. */
+StoreTask store_task(const CudaBatch *batch, const CudaAttention *attention, const CudaKv *kv, float *q,
+                     const float *k, const float *v)
 {
     const Attention *spec = attention->spec;
     StoreTask task = {};
@@ -274,10 +273,12 @@ StoreTask attention_store_task(const CudaBatch *batch, const CudaAttention *atte
     return task;
 }
 
+} // namespace
+
 void cuda_attention_store(CudaQueue *queue, const CudaBatch *batch, const CudaAttention *attention, const CudaKv *kv,
                           float *q, const float *k, const float *v)
 {
-    const StoreTask task = attention_store_task(batch, attention, kv, q, k, v);
+    const StoreTask task = store_task(batch, attention, kv, q, k, v);
     const auto row_kernel = batch->n_rows >= MANY_ROWS ? store_row_kernel_of(task, kv->type) : NULL;
     if (row_kernel != NULL) {
         cuda_launch(queue, row_kernel, dim3((unsigned)batch->n_rows), dim3(ROW_WARPS * 32), 0, task);

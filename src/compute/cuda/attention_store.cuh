@@ -40,12 +40,6 @@ struct Item {
     float *x; /* shared, `padded` floats */
 };
 
-__device__ __forceinline__ float warp_sum(float value)
-{
-    for (int distance = 16; distance > 0; distance /= 2) value += __shfl_xor_sync(~0u, value, distance);
-    return value;
-}
-
 __device__ __forceinline__ float sum_of_squares(const float *x, int32_t n)
 {
     const int32_t each = (n + 31) / 32, first = (int32_t)(threadIdx.x % 32) * each;
@@ -192,9 +186,5 @@ __device__ __forceinline__ void store_item(const StoreTask &task, int32_t row, i
     else
         kv_store_row<TYPE>(plane + task.layout.keys.bytes, task.layout.values, position % KV_PAGE_TOKENS, item.x);
 }
-
-/* Everything of a layer and a step; k NULL: queries alone. */
-StoreTask attention_store_task(const CudaBatch *batch, const CudaAttention *attention, const CudaKv *kv, float *q,
-                               const float *k, const float *v);
 
 #endif

@@ -102,6 +102,12 @@ __device__ __forceinline__ float warp_max(float value)
     return value;
 }
 
+__device__ __forceinline__ float warp_sum(float value)
+{
+    for (int distance = 16; distance > 0; distance /= 2) value += __shfl_xor_sync(~0u, value, distance);
+    return value;
+}
+
 __device__ __forceinline__ float largest_of_eight(const float x[8])
 {
     float largest = 0.0f;
