@@ -113,7 +113,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static Server server = {.info = {.n_vocab = 1000}};
     server.defaults = imp_generate_params_default();
-    server.tags = reasoning_tags(NULL);
+    imp_reasoning_tags(NULL, &server.tags.open, &server.tags.close);
     if (json_excess((const char *)data, size) != NULL) return 0;
     json_t *body = json_loadb((const char *)data, size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
     if (json_is_object(body)) {
