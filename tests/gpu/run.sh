@@ -20,22 +20,38 @@ while [ $# -gt 0 ]; do
     shift
 done
 passed=0 failed=0
-failures=()
+at_once=$(($(nproc) > 8 ? 8 : $(nproc)))
+logs=$(mktemp -d)
+trap 'rm -rf "$logs"' EXIT
+names=() failures=()
 
-# check NAME COMMAND…: one test; 77 is a skip.
+# check NAME COMMAND…: one test, beside others: what they wait for is mostly their references on the processor.
 check() {
-    local name=$1 status
+    local name=$1 number=${#names[@]}
     shift
-    "$@" >"/tmp/imp-gpu-test.log" 2>&1
-    status=$?
-    if [ $status -eq 0 ]; then
-        passed=$((passed + 1))
-    elif [ $status -ne 77 ]; then
-        failed=$((failed + 1))
-        failures+=("$name")
-        tail -n 25 /tmp/imp-gpu-test.log
-    fi
-    echo "$name: $([ $status -eq 0 ] && echo passed || { [ $status -eq 77 ] && echo "skipped: no GPU" || echo FAILED; })"
+    names+=("$name")
+    while [ "$(jobs -rp | wc -l)" -ge "$at_once" ]; do wait -n; done
+    { timeout 300 "$@" >"$logs/$number.log" 2>&1; echo $? >"$logs/$number.status"; } &
+}
+
+# report: waits for all tests and says what became of each; 77 is a skip.
+report() {
+    local number status
+    wait
+    for number in "${!names[@]}"; do
+        read -r status <"$logs/$number.status"
+        case $status in
+        0) passed=$((passed + 1)) && echo "${names[number]}: passed" ;;
+        77) echo "${names[number]}: skipped: no GPU" ;;
+        *)
+            failed=$((failed + 1))
+            failures+=("${names[number]}")
+            tail -n 25 "$logs/$number.log"
+            echo "${names[number]}: $([ "$status" -eq 124 ] && echo "FAILED: not done after 300 s" || echo FAILED)"
+            ;;
+        esac
+    done
+    echo "tests took $SECONDS s"
 }
 
 if $make; then
@@ -66,6 +82,7 @@ if command -v compute-sanitizer >/dev/null; then
         done
     done
 fi
+report
 if $timings; then
     python3 bench/measure_gpu.py --imp-bench "$build/bin/imp-bench" --models "${TMPDIR:-/tmp}/imp-models" --discard \
         --out "${results:-$build/results.json}" || failed=$((failed + 1))

@@ -19,8 +19,8 @@
  * warps of a team (down), whose sums meet in order of rank.
  *
  * Last measured on an H200, whose memory reads 4,540 GB/s at most (tests/gpu/bench_matvec.c): matrices of an output
- * head 4,400 in BF16, 4,280 in Q8_0, 3,840 in Q6_K; all matrices of a step of an 8B model one after the other 4,070 in
- * BF16, 3,430 in Q8_0, 2,550 in NVFP4, 2,600 in Q4_K with some Q6_K. What is missing there is what a kernel's border
+ * head 4,100 in BF16, 3,900 in Q8_0, 3,300 in Q6_K; all matrices of a step of an 8B model one after the other 3,750 in
+ * BF16, 3,390 in Q8_0, 2,370 in NVFP4, 2,590 in Q4_K with some Q6_K. What is missing there is what a kernel's border
  * costs, 2 to 4 microseconds: the wait, reading and rounding the input behind the next kernel's weights, the last sums.
  */
 #include "compute/cuda/activation.cuh"
