@@ -11,7 +11,8 @@
 
 enum { CLUSTER_MOST = 8 };
 
-/* Clusters of `blocks` blocks (1 … CLUSTER_MOST) of this kernel that fit on the chip. */
+/* Clusters of `blocks` blocks (1 … CLUSTER_MOST) of this kernel that fit on the chip. Asked once for all kernels of a file
+ * that have the same parameters: they must fill a multiprocessor alike, with threads and shared_bytes the same. */
 template <typename... Parameters>
 static inline int32_t clusters_at_once(CudaQueue *queue, void (*kernel)(Parameters...), unsigned threads,
                                        size_t shared_bytes, int32_t blocks)
