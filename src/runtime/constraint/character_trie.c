@@ -136,13 +136,6 @@ void character_trie_free(CharacterTrie *trie)
 /*
  * The walk.
  */
-/* Allows the tokens order[from … to). */
-static void allow(const CharacterWalk *walk, uint32_t from, uint32_t to)
-{
-    const int32_t *order = walk->trie->order;
-    for (uint32_t i = from; i < to; i++) walk->bits[order[i] / 32] |= 1U << order[i] % 32;
-}
-
 /* Those of them that have at most `longest` characters. */
 static void allow_short(const CharacterWalk *walk, uint32_t from, uint32_t to, uint32_t longest)
 {
@@ -175,13 +168,13 @@ static bool take_branch(const CharacterWalk *walk, const CharacterNode *node, ui
         const uint32_t shortest = walk->classes->dfa->shortest[state];
         const uint32_t end = walk->trie->nodes[node->end].first;
         if (cursor->most == DFA_UNBOUNDED || characters + node->height + shortest <= cursor->most)
-            allow(walk, node->first, end);
+            character_walk_allow(walk, walk->trie->order, node->first, end);
         else
             allow_short(walk, node->first, end, cursor->most - shortest);
         return true;
     }
     if (!branch_survives(walk, survival, node, characters)) return false;
-    allow(walk, node->first, walk->trie->nodes[node->end].first);
+    character_walk_allow(walk, walk->trie->order, node->first, walk->trie->nodes[node->end].first);
     return true;
 }
 
@@ -223,7 +216,7 @@ static void walk_nodes(const CharacterWalk *walk, uint64_t first)
         }
         states[depth] = state;
         ends[depth] = node->end;
-        allow(walk, node->first, node[1].first);
+        character_walk_allow(walk, walk->trie->order, node->first, node[1].first);
         i = depth < walk->cursor->most ? i + 1 : node->end;
     }
 }

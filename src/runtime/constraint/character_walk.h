@@ -74,6 +74,12 @@ static inline bool character_walk_lasts(const CharacterWalk *walk, uint32_t stat
     return height <= dfa->lasting[state] && (kinds & walk->line_ends) == 0 && cursor->least == 0;
 }
 
+/* Allows the tokens order[from … to). */
+static inline void character_walk_allow(const CharacterWalk *walk, const int32_t *order, uint32_t from, uint32_t to)
+{
+    for (uint32_t i = from; i < to; i++) walk->bits[order[i] / 32] |= 1U << order[i] % 32;
+}
+
 /* Class of a character of the trie. */
 static inline uint32_t character_walk_class(const CharacterWalk *walk, uint32_t character)
 {

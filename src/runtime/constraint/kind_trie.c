@@ -173,13 +173,6 @@ void kind_trie_free(KindTrie *trie)
  * The walk.
  */
 
-/* Allows the tokens order[from … to). */
-static void allow(const CharacterWalk *walk, uint32_t from, uint32_t to)
-{
-    const int32_t *order = walk->trie->by_kind.order;
-    for (uint32_t i = from; i < to; i++) walk->bits[order[i] / 32] |= 1U << order[i] % 32;
-}
-
 /* Those of them that have at most `longest` characters. */
 static void allow_short(const CharacterWalk *walk, uint32_t from, uint32_t to, uint32_t longest)
 {
@@ -198,13 +191,13 @@ static bool take_branch(const CharacterWalk *walk, const KindSteps *steps, const
     const uint32_t end = walk->trie->by_kind.nodes[node->end].first;
     const bool endless = cursor->most == DFA_UNBOUNDED;
     if (character_walk_lasts(walk, steps->state, characters, node->height, node->kinds)) {
-        allow(walk, node->first, end);
+        character_walk_allow(walk, walk->trie->by_kind.order, node->first, end);
         return true;
     }
     if ((node->kinds & ~steps->forever) != 0 || cursor->least > characters) return false;
     const uint32_t shortest = dfa->shortest[steps->state];
     if (endless || characters + node->height + shortest <= cursor->most)
-        allow(walk, node->first, end);
+        character_walk_allow(walk, walk->trie->by_kind.order, node->first, end);
     else
         allow_short(walk, node->first, end, cursor->most - shortest);
     return true;
@@ -237,7 +230,7 @@ static void read_tokens(const CharacterWalk *walk, uint32_t from, uint32_t to, u
             if (refused) break;
             states[++known] = next;
         }
-        if (!refused) allow(walk, t, t + 1);
+        if (!refused) character_walk_allow(walk, walk->trie->by_kind.order, t, t + 1);
     }
 }
 
@@ -252,7 +245,7 @@ static void read_branch(const CharacterWalk *walk, const KindNode *node, uint32_
         const uint32_t branch_end = nodes[at->end].first;
         const bool line_end = (1ULL << at->kind & walk->line_ends) != 0;
         if (character_walk_lasts(walk, state, top, at->depth + at->height - 1U - top, at->kinds)) {
-            allow(walk, at->first, branch_end);
+            character_walk_allow(walk, walk->trie->by_kind.order, at->first, branch_end);
             i = at->end;
         } else if (line_end || at->end - i == 1) {
             read_tokens(walk, at->first, branch_end, state, top, line_end ? walk->line_ends : at->kinds);
@@ -282,7 +275,7 @@ void kind_trie_walk(const CharacterWalk *walk, uint64_t *mixed)
             read_branch(walk, node, states[node->depth - 1]);
         if (state == KIND_MIXED || (walk->counted && !character_walk_fits(walk, state, node->depth))) continue;
         states[node->depth] = state;
-        allow(walk, node->first, node[1].first);
+        character_walk_allow(walk, walk->trie->by_kind.order, node->first, node[1].first);
         if (node->depth < walk->cursor->most) i = (size_t)(node - trie->nodes) + 1;
     }
 }
