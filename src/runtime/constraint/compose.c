@@ -137,6 +137,23 @@ ImpStatus constraint_add_pattern(ConstraintBuilder *builder, const char *pattern
     return keep(builder, add_pattern(builder, pattern, length, out));
 }
 
+static ImpStatus add_machine(ConstraintBuilder *builder, const DfaMachine *machine, ConstraintPart *out)
+{
+    const Dfa *dfa = NULL;
+    IMP_TRY(dfa_from_machine(&builder->scratch, machine, MAX_FREE_STATES, &dfa));
+    note(builder, 'd', dfa->next, (size_t)dfa->n_states * dfa->n_classes * sizeof *dfa->next);
+    note(builder, 'l', dfa->label, dfa->n_states * sizeof *dfa->label);
+    note(builder, 'b', dfa->bounds, dfa->n_bounds * sizeof *dfa->bounds);
+    note(builder, 'c', dfa->bound_class, dfa->n_bounds * sizeof *dfa->bound_class);
+    return grammar_add_automaton(builder->grammar, dfa, out);
+}
+
+ImpStatus constraint_add_machine(ConstraintBuilder *builder, const DfaMachine *machine, ConstraintPart *out)
+{
+    IMP_TRY(builder->status);
+    return keep(builder, add_machine(builder, machine, out));
+}
+
 /* The pattern "any text, one of the markers, `tail`". */
 static ImpStatus marker_automaton(ConstraintBuilder *builder, const char *const *markers, size_t n_markers, const char *tail,
                                   const Dfa **out)

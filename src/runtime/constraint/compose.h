@@ -9,6 +9,7 @@
 #define IMP_RUNTIME_CONSTRAINT_COMPOSE_H
 
 #include "runtime/constraint/constraint.h"
+#include "runtime/constraint/dfa.h"
 
 typedef struct ConstraintBuilder ConstraintBuilder;
 typedef uint32_t ConstraintPart;
@@ -26,6 +27,8 @@ ImpStatus constraint_add_token(ConstraintBuilder *builder, int32_t token, Constr
 ImpStatus constraint_add_schema(ConstraintBuilder *builder, const json_t *schema, ConstraintPart *out);
 /* Text that the pattern matches from end to end. */
 ImpStatus constraint_add_pattern(ConstraintBuilder *builder, const char *pattern, size_t length, ConstraintPart *out);
+/* Text that the machine reads to where it may end. */
+ImpStatus constraint_add_machine(ConstraintBuilder *builder, const DfaMachine *machine, ConstraintPart *out);
 /* Any text in which none of the markers occurs (none given: any text at all). */
 ImpStatus constraint_add_text_without(ConstraintBuilder *builder, const char *const *markers, size_t n_markers,
                                       ConstraintPart *out);

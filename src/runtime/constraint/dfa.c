@@ -156,6 +156,49 @@ ImpStatus dfa_combine(Arena *arena, const Dfa *const *required, size_t n_require
     return dfa_product(arena, parts, n_required + n_refused, label_required, &wanted, max_states, out);
 }
 
+/* The states that a machine reaches, numbered by what it calls them; DFA_DEAD where it refuses. */
+static ImpStatus follow_machine(DfaBuilder *builder, const DfaMachine *machine, const uint8_t *contains, uint32_t start)
+{
+    static const uint32_t refused[2] = {0, 1};
+    for (uint32_t s = start; s < builder->n_states; s++) {
+        for (uint32_t c = 0; c < builder->n_classes; c++) {
+            size_t count = 0, letter = 0;
+            uint32_t key[1] = {0}, target = DFA_DEAD;
+            const uint32_t from = dfa_builder_key(builder, s, &count)[0];
+            const bool is_dead = count == 2;
+            while (letter < machine->n_letters && contains[letter * builder->n_classes + c] == 0) letter++;
+            const uint32_t seen = letter < machine->n_letters ? machine->letters[letter] : 0;
+            if (is_dead || !machine->step(machine->context, from, seen, key))
+                IMP_TRY(dfa_builder_state(builder, refused, 2, 0, &target));
+            else IMP_TRY(dfa_builder_state(builder, key, 1, machine->may_end(machine->context, key[0]), &target));
+            builder->next[(size_t)s * builder->n_classes + c] = target;
+        }
+    }
+    return IMP_OK;
+}
+
+ImpStatus dfa_from_machine(Arena *arena, const DfaMachine *machine, uint32_t max_states, const Dfa **out)
+{
+    const uint32_t first[1] = {0};
+    const CharSet none = {0};
+    uint8_t *contains = NULL;
+    uint32_t start = 0;
+    DfaBuilder builder = {0};
+    CharSet *sets = arena_alloc(arena, machine->n_letters, sizeof *sets);
+    ImpStatus status = sets != NULL ? dfa_builder_init(&builder, arena, max_states) : imp_fail_memory(machine->n_letters * sizeof *sets);
+    for (size_t i = 0; i < machine->n_letters && status == IMP_OK; i++) {
+        status = charset_add(arena, &sets[i], machine->letters[i], machine->letters[i]);
+        charset_finish(&sets[i]);
+    }
+    if (status == IMP_OK) status = dfa_builder_classes(&builder, sets, machine->n_letters, &none, &contains);
+    if (status == IMP_OK) status = dfa_builder_state(&builder, first, 1, machine->may_end(machine->context, 0), &start);
+    if (status == IMP_OK) status = follow_machine(&builder, machine, contains, start);
+    if (status == IMP_OK) status = dfa_builder_finish(&builder, start, out);
+    free(contains);
+    dfa_builder_free(&builder);
+    return status;
+}
+
 /* Adds the characters of one string as a chain that ends in `accept`. */
 static ImpStatus add_string(Nfa *nfa, const char *text, size_t length, uint32_t accept, uint32_t *entry)
 {

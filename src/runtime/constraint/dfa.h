@@ -131,6 +131,16 @@ ImpStatus dfa_product(Arena *arena, const Dfa *const *parts, size_t n_parts, Dfa
 /* Texts that all of required[] and none of refused[] accept. */
 ImpStatus dfa_combine(Arena *arena, const Dfa *const *required, size_t n_required, const Dfa *const *refused,
                       size_t n_refused, uint32_t max_states, const Dfa **out);
+/* A machine that reads texts a character at a time, its states numbers of its own (0 comes first). Characters other than its letters are
+ * alike to it: it sees 0 for them. */
+typedef struct DfaMachine {
+    const uint32_t *letters; /* [n_letters] code points */
+    size_t n_letters;
+    bool (*step)(const void *context, uint32_t state, uint32_t letter, uint32_t *next); /* false: none may follow */
+    bool (*may_end)(const void *context, uint32_t state);
+    const void *context;
+} DfaMachine;
+ImpStatus dfa_from_machine(Arena *arena, const DfaMachine *machine, uint32_t max_states, const Dfa **out);
 /* Exactly the texts strings[n] (valid UTF-8). */
 ImpStatus dfa_from_strings(Arena *arena, const char *const *strings, const size_t *lengths, size_t n, const Dfa **out);
 /* Texts of min … max characters (max DFA_UNBOUNDED: no end). */

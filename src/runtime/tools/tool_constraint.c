@@ -8,6 +8,7 @@
 #include "runtime/tools/tool_constraint.h"
 
 #include "runtime/constraint/compose.h"
+#include "runtime/tools/tool_text.h"
 
 #include <string.h>
 
@@ -476,28 +477,10 @@ static ImpStatus reasoning_part(Composer *composer, const ToolRules *rules, Cons
     return sequence(composer, parts, 2, out);
 }
 
-/* The marks by which the format's calls begin, up to their first white space: an answer holds none of them but as a call. */
-static size_t call_marks(const ToolFormat *format, char texts[TOOL_MAX_FORMS][MAX_MARK], const char *marks[])
-{
-    size_t n = 0;
-    for (size_t i = 0; i < TOOL_MAX_FORMS && format->forms[i].call != NULL; i++) {
-        const ToolForm *form = &format->forms[i];
-        const char *mark = form->open[0] != '\0' ? form->open : form->call;
-        if (mark[0] == '\0' || form->only_at_start) continue;
-        (void)snprintf(texts[n], MAX_MARK, "%.*s", (int)strcspn(mark, " \n"), mark);
-        marks[n] = texts[n];
-        n++;
-    }
-    return n;
-}
-
 /* Text without calls, or with calls at its end. */
 static ImpStatus text_or_calls(Composer *composer, const json_t *answer, ConstraintPart calls, ConstraintPart *out)
 {
-    const char *marks[TOOL_MAX_FORMS];
-    char texts[TOOL_MAX_FORMS][MAX_MARK];
-    const size_t n = call_marks(composer->format, texts, marks);
-    ConstraintPart text, parts[2];
+    ConstraintPart text, before, parts[2];
     if (composer->format->channels || answer != NULL) {
         IMP_TRY(literal(composer, composer->format->channels ? "<|channel|>final<|message|>" : "", &parts[0]));
         if (answer != NULL) IMP_TRY(constraint_add_schema(composer->builder, answer, &parts[1]));
@@ -505,14 +488,9 @@ static ImpStatus text_or_calls(Composer *composer, const json_t *answer, Constra
         IMP_TRY(sequence(composer, parts, 2, &text));
         return either(composer, text, calls, out);
     }
-    if (composer->format->forms[0].only_at_start) {
-        /* What begins like a call is one. */
-        static const char pattern[] = "(?:[^{\\[\\s][\\s\\S]*)?";
-        IMP_TRY(constraint_add_pattern(composer->builder, pattern, sizeof pattern - 1, &text));
-        return either(composer, text, calls, out);
-    }
-    IMP_TRY(constraint_add_text_without(composer->builder, marks, n, &text));
-    IMP_TRY(sequence(composer, (const ConstraintPart[]){text, calls}, 2, &parts[0]));
+    IMP_TRY(tool_text_add(composer->builder, composer->format, &text, &before));
+    if (composer->format->forms[0].only_at_start) return either(composer, text, calls, out);
+    IMP_TRY(sequence(composer, (const ConstraintPart[]){before, calls}, 2, &parts[0]));
     return either(composer, text, parts[0], out);
 }
 

@@ -83,24 +83,6 @@ static LiteralMatch match_think(ToolParser *parser, const char *text, size_t len
     return match == LITERAL_MORE && (parser->last || length > THINK_MAX_BYTES) ? LITERAL_NO : match;
 }
 
-/* Follows text through the lines that begin and end code blocks. */
-static void follow_fences(CodeFence *fence, const char *text, size_t length)
-{
-    enum { FENCE_TICKS = 3 };
-    for (size_t i = 0; i < length; i++) {
-        if (text[i] == '\n') {
-            *fence = (CodeFence){.inside = fence->inside};
-        } else if (text[i] != '`') {
-            fence->line_begun = fence->line_begun || !argument_is_space(text[i]) || fence->n_ticks > 0;
-        } else if (fence->line_begun) {
-            if (fence->opened_here) fence->inside = false; /* ```code``` in a line */
-        } else if (fence->n_ticks < FENCE_TICKS && ++fence->n_ticks == FENCE_TICKS) {
-            fence->inside = !fence->inside;
-            fence->opened_here = fence->inside;
-        }
-    }
-}
-
 /* Whether a call or reasoning begins at text[0], which is no white space. */
 static LiteralMatch match_beginning(ToolParser *parser, const char *text, size_t length, bool at_start, ToolHeader *header,
                                     size_t *think_used)
@@ -142,11 +124,12 @@ static void enter_call(ToolParser *parser, const ToolHeader *header)
     }
     parser->used += header->length;
     parser->answered = true;
+    parser->fence = (CodeFence){0}; /* what follows is on a line of its own */
 }
 
 static void send_text(ToolParser *parser, size_t length)
 {
-    follow_fences(&parser->fence, rest(parser), length);
+    code_fence_follow(&parser->fence, rest(parser), length);
     parser->answered = parser->answered || leading_space(rest(parser), length) < length;
     parser_emit_text(parser, IMP_TOOL_TEXT, rest(parser), length);
     parser->used += length;
@@ -188,7 +171,7 @@ static bool step_text(ToolParser *parser)
         ToolHeader header;
         size_t think_used = 0;
         const size_t space = leading_space(text + at, length - at);
-        follow_fences(&fence, text + at, space);
+        code_fence_follow(&fence, text + at, space);
         const bool is_long = space > MAX_SPACE || (at == 0 && space > 0 && parser->long_space);
         at += space;
         if (is_long) plain = at;
@@ -198,7 +181,7 @@ static bool step_text(ToolParser *parser)
         const LiteralMatch match =
             example ? LITERAL_NO : match_beginning(parser, text + at, length - at, at_start, &header, &think_used);
         if (match == LITERAL_NO) {
-            follow_fences(&fence, text + at, 1);
+            code_fence_follow(&fence, text + at, 1);
             plain = at + 1;
             continue;
         }

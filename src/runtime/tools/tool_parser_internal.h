@@ -4,6 +4,7 @@
 #ifndef IMP_RUNTIME_TOOL_PARSER_INTERNAL_H
 #define IMP_RUNTIME_TOOL_PARSER_INTERNAL_H
 
+#include "runtime/tools/code_fence.h"
 #include "runtime/tools/tool_parser.h"
 
 typedef enum ParserPhase {
@@ -16,14 +17,6 @@ typedef enum ParserPhase {
     PHASE_MESSAGE_HEAD, /* channels: up to <|message|> */
     PHASE_MESSAGE
 } ParserPhase;
-
-/* Where text is with respect to Markdown's blocks of code. */
-typedef struct CodeFence {
-    bool inside;
-    bool opened_here; /* by this line */
-    bool line_begun;  /* with something other than white space and ticks */
-    uint8_t n_ticks;  /* at the line's beginning */
-} CodeFence;
 
 struct ToolParser {
     const ToolFormat *format;

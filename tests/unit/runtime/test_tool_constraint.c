@@ -292,6 +292,106 @@ static void test_beyond_parameters(void **state)
     tool_list_free(&tools);
 }
 
+/* Whether the constraint lets the text stand as a whole answer. */
+static bool allows(const Constraint *constraint, ConstraintVocab *vocab, const char *text)
+{
+    ConstraintState *state = NULL;
+    bool good = true;
+    assert_int_equal(constraint_state_create(constraint, vocab, &state), IMP_OK);
+    for (size_t i = 0; text[i] != '\0' && good; i++) good = constraint_advance(state, (unsigned char)text[i]);
+    good = good && constraint_complete(state);
+    constraint_state_free(state);
+    return good;
+}
+
+static char *joined(const char *a, const char *b, const char *c)
+{
+    StrBuf all = {0};
+    strbuf_printf(&all, "%s%s%s", a, b, c);
+    assert_int_equal(strbuf_check(&all), IMP_OK);
+    return all.data;
+}
+
+/* No call of the transcripts is valid for these tools: text that stands all the same is read as one without calls. */
+static void test_text_is_read_as_text(void **state)
+{
+    static const char *const around[][2] = {
+        {"", ""}, {"Sure. ", ""}, {"Like this:\n```xml\n", "\n```\n"}, {"```", ""}, {"```\nx\n```\n", ""}, {"    ```\n", "```"},
+        {"\n\n\n\n\n\n", "\n"}, {"`` ", " ```"}, {"```a``` ", ""}, {"a ```\n", "\n```\n"}, {"[THINK]", "[/THINK]"},
+        {"<|channel>thought\n", "<channel|>"}, {"````\n```\n", "\n```\n"}, {"[THINK]x[/THINK]```\n", ""}};
+    ConstraintVocab *vocab = make_vocab(false);
+    json_t *all = json_load_file(IMP_TEST_DATA "/unit/runtime/tool_transcripts.json", 0, NULL);
+    json_t *transcripts = json_object_get(all, "transcripts"), *entry;
+    json_t *never = json_pack("{s:s, s:{s:{s:s}}, s:[s], s:b}", "type", "object", "properties", "never", "type", "integer", "required",
+                              "never", "additionalProperties", 0);
+    size_t index, n_allowed = 0;
+    ToolList tools;
+    (void)state;
+    json_array_foreach(json_object_get(all, "tools"), index, entry)
+        (void)json_object_set(json_object_get(entry, "function"), "parameters", never);
+    char *json = json_dumps(json_object_get(all, "tools"), 0);
+    assert_int_equal(tool_list_parse(json, strlen(json), &tools), IMP_OK);
+    for (size_t f = 0; tool_format_at(f) != NULL; f++) {
+        Constraint *constraint = NULL;
+        assert_int_equal(tool_constraint_create(tool_format_at(f), &tools, &(ToolRules){0}, NULL, &constraint), IMP_OK);
+        json_array_foreach(transcripts, index, entry)
+        {
+            for (size_t i = (index + f) % 3; i < sizeof around / sizeof around[0]; i += 3) {
+                char *text = joined(around[i][0], json_string_value(json_object_get(entry, "text")), around[i][1]);
+                const bool allowed = allows(constraint, vocab, text);
+                n_allowed += allowed;
+                if (allowed && read_back(tool_format_at(f), &tools, text, vocab, false) > 0)
+                    fail_msg("%s: \"%s\" may stand as text but is read as a call", tool_format_at(f)->name, text);
+                free(text);
+            }
+        }
+        constraint_free(constraint);
+    }
+    assert_true(n_allowed > 500);
+    free(json);
+    json_decref(never);
+    json_decref(all);
+    tool_list_free(&tools);
+    constraint_vocab_free(vocab);
+}
+
+/* Examples in blocks of code are text, whose marks force nothing; a call is a call in front of them and behind them. */
+static void test_examples_in_code(void **state)
+{
+    static const char call[] = "<tool_call>\n{\"name\": \"ping\", \"arguments\": {}}\n</tool_call>";
+    static const struct {
+        const char *before, *behind;
+        bool allowed;
+        int32_t n_calls;
+    } expected[] = {
+        {"", "", true, 1},
+        {"Sure:\n", "", true, 1},
+        {"```\n", "\n```\nThat is how.", true, 0},
+        {"```\n", "", true, 0},
+        {"A call has a tag:\n```xml\n<tool_call>\n```\nNow:\n", "", true, 1},
+        {"```tag``` here: ", "", true, 1},
+        {"A <tool_call> in words. ", "", false, 0},
+        {"```\ncode\n```\n<tool_call> in words ", "", false, 0},
+        {"", "\nand then text", false, 0},
+    };
+    ToolList tools;
+    ConstraintVocab *vocab = make_vocab(false);
+    (void)state;
+    assert_int_equal(tool_list_parse(tools_json, sizeof tools_json - 1, &tools), IMP_OK);
+    for (size_t i = 0; i < sizeof expected / sizeof expected[0]; i++) {
+        Constraint *constraint = NULL;
+        char *text = joined(expected[i].before, call, expected[i].behind);
+        assert_int_equal(tool_constraint_create(tool_format_find("hermes"), &tools, &(ToolRules){0}, NULL, &constraint), IMP_OK);
+        if (allows(constraint, vocab, text) != expected[i].allowed) fail_msg("\"%s\" is taken wrongly", text);
+        if (expected[i].allowed)
+            assert_int_equal(read_back(tool_format_find("hermes"), &tools, text, vocab, false), expected[i].n_calls);
+        constraint_free(constraint);
+        free(text);
+    }
+    tool_list_free(&tools);
+    constraint_vocab_free(vocab);
+}
+
 /* What is written for a history is read back. */
 static void test_written_calls(void **state)
 {
@@ -317,6 +417,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_required), cmocka_unit_test(test_required_once),    cmocka_unit_test(test_auto),
         cmocka_unit_test(test_named),    cmocka_unit_test(test_beyond_parameters), cmocka_unit_test(test_written_calls),
+        cmocka_unit_test(test_text_is_read_as_text), cmocka_unit_test(test_examples_in_code),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
