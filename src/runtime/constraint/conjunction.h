@@ -164,7 +164,7 @@ ImpStatus keyword_atoms(KeywordContext *context, const SchemaNode *node, AtomLis
 ImpStatus keyword_const_atoms(KeywordContext *context, const JsonValue *value, const char *place, AtomList *out);
 void keyword_context_free(KeywordContext *context);
 
-/* The pattern behind a `format`; NULL for names that assert nothing. */
-const char *format_pattern(const char *name);
+/* The pattern behind a `format`; NULL for names that assert nothing in this draft. */
+const char *format_pattern(const char *name, SchemaDraft draft);
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * format.c - the formats of JSON Schema as patterns (RFC 3339, 3986, 4122, 5321, 6570, 6901, 1123, 4291). Names that the drafts do
- * not define assert nothing, as the drafts say. What nests without end is cut off: a "regex" has groups three deep, what
+ * format.c - the formats of JSON Schema as patterns (RFC 3339, 3986, 4122, 5321, 6570, 6901, 1123, 4291). Names that a schema's draft
+ * does not define assert nothing, as the drafts say. What nests without end is cut off: a "regex" has groups three deep, what
  * all dialects understand, and ranges that start or end where letters or digits do.
  */
 #include "runtime/constraint/conjunction.h"
@@ -69,37 +69,42 @@
 #define REGEX_AROUND(inner) "(?:" REGEX_ATOM REGEX_TIMES "|[$^|]|\\((?:\\?[:=!])?" inner "\\)" REGEX_TIMES ")*"
 
 typedef struct Format {
-    const char *name, *pattern;
+    const char *name;
+    SchemaDraft first; /* that knows it: "regex" and "idn-email" are of draft 7, but Python's jsonschema asserts them before */
+    const char *pattern;
 } Format;
 
 static const Format formats[] = {
-    {"date", DATE},
-    {"time", TIME},
-    {"date-time", DATE "[Tt]" TIME},
-    {"duration", "P(?:" DURATION_DATE "|" WHOLE("Y") WHOLE("M") WHOLE("D") "T(?:" DURATION_TIME "))"},
-    {"email", "(?:" EMAIL_ATOM "(?:\\." EMAIL_ATOM ")*|" EMAIL_QUOTED ")@(?:" HOSTNAME "|\\[(?:" IPV4 "|IPv6:" IPV6 ")\\])"},
-    {"idn-email", "[^\\s@\"(),:;<>\\[\\]\\\\]+@" IDN_HOSTNAME},
-    {"hostname", HOSTNAME},
-    {"idn-hostname", IDN_HOSTNAME},
-    {"ipv4", IPV4},
-    {"ipv6", IPV6},
-    {"uri", URI("")},
-    {"uri-reference", "(?:" URI("") "|" RELATIVE("") ")"},
-    {"iri", URI(IRI_MORE)},
-    {"iri-reference", "(?:" URI(IRI_MORE) "|" RELATIVE(IRI_MORE) ")"},
-    {"uuid", "[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}"},
-    {"uri-template", "(?:[^\\x00-\\x20\"'%<>\\\\^`{|}]|" PERCENT "|\\{[+#./;?&=,!@|]?[A-Za-z0-9_%.]+(?::[1-9][0-9]{0,3}|\\*)?"
-                     "(?:,[A-Za-z0-9_%.]+(?::[1-9][0-9]{0,3}|\\*)?)*\\})*"},
-    {"regex", REGEX_AROUND(REGEX_AROUND(REGEX_AROUND(REGEX_0)))},
-    {"json-pointer", POINTER},
+    {"date", SCHEMA_DRAFT_7, DATE},
+    {"time", SCHEMA_DRAFT_7, TIME},
+    {"date-time", SCHEMA_DRAFT_4, DATE "[Tt]" TIME},
+    {"duration", SCHEMA_DRAFT_2019,
+     "P(?:" DURATION_DATE "|" WHOLE("Y") WHOLE("M") WHOLE("D") "T(?:" DURATION_TIME "))"},
+    {"email", SCHEMA_DRAFT_4,
+     "(?:" EMAIL_ATOM "(?:\\." EMAIL_ATOM ")*|" EMAIL_QUOTED ")@(?:" HOSTNAME "|\\[(?:" IPV4 "|IPv6:" IPV6 ")\\])"},
+    {"idn-email", SCHEMA_DRAFT_4, "[^\\s@\"(),:;<>\\[\\]\\\\]+@" IDN_HOSTNAME},
+    {"hostname", SCHEMA_DRAFT_4, HOSTNAME},
+    {"idn-hostname", SCHEMA_DRAFT_7, IDN_HOSTNAME},
+    {"ipv4", SCHEMA_DRAFT_4, IPV4},
+    {"ipv6", SCHEMA_DRAFT_4, IPV6},
+    {"uri", SCHEMA_DRAFT_4, URI("")},
+    {"uri-reference", SCHEMA_DRAFT_6, "(?:" URI("") "|" RELATIVE("") ")"},
+    {"iri", SCHEMA_DRAFT_7, URI(IRI_MORE)},
+    {"iri-reference", SCHEMA_DRAFT_7, "(?:" URI(IRI_MORE) "|" RELATIVE(IRI_MORE) ")"},
+    {"uuid", SCHEMA_DRAFT_2019, "[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}"},
+    {"uri-template", SCHEMA_DRAFT_6,
+     "(?:[^\\x00-\\x20\"'%<>\\\\^`{|}]|" PERCENT "|\\{[+#./;?&=,!@|]?[A-Za-z0-9_%.]+(?::[1-9][0-9]{0,3}|\\*)?"
+     "(?:,[A-Za-z0-9_%.]+(?::[1-9][0-9]{0,3}|\\*)?)*\\})*"},
+    {"regex", SCHEMA_DRAFT_4, REGEX_AROUND(REGEX_AROUND(REGEX_AROUND(REGEX_0)))},
+    {"json-pointer", SCHEMA_DRAFT_6, POINTER},
     /* No digit behind a 0: Python's jsonschema reads "101#" as having a leading zero. */
-    {"relative-json-pointer", "(?:0|[1-9]+0?)(?:#|" POINTER ")"},
+    {"relative-json-pointer", SCHEMA_DRAFT_7, "(?:0|[1-9]+0?)(?:#|" POINTER ")"},
 };
 
-const char *format_pattern(const char *name)
+const char *format_pattern(const char *name, SchemaDraft draft)
 {
     for (size_t i = 0; i < sizeof formats / sizeof formats[0]; i++) {
-        if (strcmp(formats[i].name, name) == 0) return formats[i].pattern;
+        if (strcmp(formats[i].name, name) == 0) return draft >= formats[i].first ? formats[i].pattern : NULL;
     }
     return NULL;
 }

@@ -270,7 +270,7 @@ static ImpStatus keyword_pattern(const KeywordUse *use)
 static ImpStatus keyword_format(const KeywordUse *use)
 {
     if (use->value->type != JSON_VALUE_STRING) return bad_value(use, "a string");
-    const char *pattern = format_pattern(use->value->as.string);
+    const char *pattern = format_pattern(use->value->as.string, schema_draft(use->context->document));
     if (pattern == NULL) return IMP_OK;
     Atom atom = {.kind = ATOM_PATTERN};
     IMP_TRY(compile_pattern(use, pattern, strlen(pattern), EXPRESSION_WHOLE, &atom.as.dfa));
