@@ -289,15 +289,20 @@ METHOD(float_is_integer)
     return true;
 }
 
-static const JinjaBuiltin int_methods[] = {
-    {.name = "conjugate", .python_name = "int.conjugate", .style = JINJA_C_STYLE, .call = number_conjugate},
-    {.name = "bit_length", .python_name = "int.bit_length", .style = JINJA_C_STYLE, .call = int_bit_length},
-    {.name = "bit_count", .python_name = "int.bit_count", .style = JINJA_C_STYLE, .call = int_bit_count},
-    {.name = "as_integer_ratio",
-     .python_name = "int.as_integer_ratio",
-     .style = JINJA_C_STYLE,
-     .call = int_as_integer_ratio},
-};
+/* A bool has what an int has, and messages call it by its own type. */
+#define INTEGER_METHOD(type, method, function)                                                                         \
+    {                                                                                                                  \
+        .name = method, .python_name = type "." method, .style = JINJA_C_STYLE, .call = function                       \
+    }
+#define INTEGER_METHODS(type)                                                                                          \
+    {                                                                                                                  \
+        INTEGER_METHOD(type, "conjugate", number_conjugate), INTEGER_METHOD(type, "bit_length", int_bit_length),       \
+            INTEGER_METHOD(type, "bit_count", int_bit_count),                                                          \
+            INTEGER_METHOD(type, "as_integer_ratio", int_as_integer_ratio),                                            \
+    }
+
+static const JinjaBuiltin int_methods[] = INTEGER_METHODS("int");
+static const JinjaBuiltin bool_methods[] = INTEGER_METHODS("bool");
 
 static const JinjaBuiltin float_methods[] = {
     {.name = "conjugate", .python_name = "float.conjugate", .style = JINJA_C_STYLE, .call = number_conjugate},
@@ -308,7 +313,8 @@ const JinjaBuiltin *jinja_find_number_method(const JinjaString *name, JinjaKind 
 {
     static const JinjaBuiltinTable ints = {int_methods, sizeof int_methods / sizeof *int_methods};
     static const JinjaBuiltinTable floats = {float_methods, sizeof float_methods / sizeof *float_methods};
-    return jinja_find_in(kind == JINJA_FLOAT ? &floats : &ints, name);
+    static const JinjaBuiltinTable bools = {bool_methods, sizeof bool_methods / sizeof *bool_methods};
+    return jinja_find_in(kind == JINJA_FLOAT ? &floats : kind == JINJA_BOOL ? &bools : &ints, name);
 }
 
 /* ---- cyclers ---- */

@@ -5,6 +5,7 @@
  * an item when it is asked for, can be walked once, are always true and have no length.
  */
 #include "text/template/builtins.h"
+#include "text/template/operators.h"
 #include "text/template/sort.h"
 #include "text/template/unicode.h"
 
@@ -348,17 +349,11 @@ static JinjaNext next_slice(JinjaState *state, JinjaIterator *iterator, JinjaVal
         iterator->started = true;
         if (!jinja_collect(state, &chunk->source, &chunk->items)) return JINJA_NEXT_FAILED;
     }
-    if (!jinja_is_number(&chunk->count) && chunk->count.kind != JINJA_UNDEFINED) {
-        (void)jinja_raise(state, "unsupported operand type(s) for //: 'int' and '%s'", jinja_type_name(&chunk->count));
-        return JINJA_NEXT_FAILED;
-    }
-    if (chunk->count.kind == JINJA_UNDEFINED) {
-        (void)jinja_fail_undefined(state, &chunk->count);
-        return JINJA_NEXT_FAILED;
-    }
-    if (!jinja_index(state, &chunk->count, &slices)) return JINJA_NEXT_FAILED;
-    if (slices == 0) {
-        (void)jinja_raise(state, "integer division or modulo by zero");
+    /* Python divides first, whatever the count is, and asks for an integer then. */
+    const JinjaValue n_items = jinja_int((int64_t)chunk->items.n);
+    JinjaValue quotient;
+    if (!jinja_operate(state, OPERATOR_FLOOR_DIVIDE, &n_items, &chunk->count, &quotient) ||
+        !jinja_index(state, &chunk->count, &slices)) {
         return JINJA_NEXT_FAILED;
     }
     if (chunk->at >= slices) return JINJA_NEXT_END;

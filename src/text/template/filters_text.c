@@ -47,7 +47,7 @@ static bool starts_word(uint32_t c)
     return c == '-' || c == '(' || c == '{' || c == '[' || c == '<' || unicode_is_space(c);
 }
 
-/* Words begin after white space and opening signs only, unlike str.title's. */
+/* Words begin after white space and opening signs only, unlike str.title's; what is joined is no Markup. */
 FILTER(filter_title)
 {
     (void)arguments;
@@ -75,9 +75,7 @@ FILTER(filter_title)
         jinja_str(state, result, &upper);
         jinja_str(state, result, &lower);
     }
-    if (!jinja_capture_finish(state, result, out)) return false;
-    out->string->markup = text.string->markup;
-    return true;
+    return jinja_capture_finish(state, result, out);
 }
 
 FILTER(filter_trim)
