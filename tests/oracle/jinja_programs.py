@@ -68,7 +68,12 @@ PROGRAMS = [
     "{{ {'items': 5}.items() }} {{ {'items': 5}['items'] }} {{ {'get': 1}.get('get') }}", "{{ x.__class__ }}|{{ x.__class__.__mro__ }}", "{{ x._private }}|{{ {'_a': 1}._a }}{{ {'_a': 1}['_a'] }}", "{{ user.__init__ }}|{{ user.__nope__ }}|{{ ''.__len__ }}",
     "{{ items.append(4) }}", "{{ user.update({}) }}", "{{ items.append }}|{{ items.append is defined }}", "{{ user.pop('name') }}", "{{ user.setdefault('a', 1) }}", "{{ items.sort() }}", "{{ (1).real }} {{ n.numerator }} {{ f.imag }} {{ f.is_integer() }} {{ n.bit_length() }}",
     "{{ no.bit_length(zz=1) }}", "{{ html|safe|title is escaped }} {{ (html|safe|title) + '<' }}", "{{ items|slice(-0.0)|list }}",
-    "{{ items|slice(2.5)|list }}", "{{ items|slice('a')|list }}",
+    "{{ ('a <{}>'|safe).format('<') }} {{ ('{!r:>5}|{:>3}'|safe).format('<', '&') }}", "{{ ('{:>9}'|safe).format('<'|safe) }}",
+    "{{ ('a < {}'|safe).replace('a', '<') is escaped }} {{ ('a'|safe).replace('a', '<') }} {{ ('a'|safe).replace('a', 1) }}",
+    "{{ ('a'|safe).center(9, '<') }}", "{{ ('%s %r'|safe) % ('<', '<') }}", "{{ ('a bc <i> d'|safe)|truncate(7, true, '<') }}",
+    "{{ ('{a}'|safe).format_map({'a': '<'}) }}", "{{ items|slice(2.5)|list }}", "{{ items|batch(2.5, 'x')|list }}", "{{ items|batch('a', 'x')|list }}", "{{ items|batch(2.5)|list }}",
+    "{{ [1, 2]|batch(1.5, 'x')|list }}", "{{ 2|map(1)|list }}", "{{ items|map(1)|list }}", "{{ 2|select(1)|list }}",
+    "{{ 1|nope }}{% block a %}{% block b %}{% endblock %}{% endblock %}{% block b %}{% endblock %}", "{{ items|slice('a')|list }}",
     # strings' methods
     "{{ x.upper() }} {{ x.lower() }} {{ x.title() }} {{ x.capitalize() }} {{ x.swapcase() }}", "{{ uni.upper() }} {{ uni.lower() }} {{ uni.title() }} {{ uni.casefold() }} {{ 'ΑΣ ΑΣΑ'.lower() }} {{ 'ǆ'.title() }}", "{{ \"they're bill's\".title() }} {{ 'a-b c'.title() }}",
     "[{{ '  a b '.strip() }}] [{{ '  a '.lstrip() }}] [{{ ' a  '.rstrip() }}] {{ 'xxaxx'.strip('x') }} {{ 'abcba'.strip('ab') }} {{ 'é1é'.strip('é') }} [{{ '\\u3000a\\x1f'.strip() }}]", "{{ 'a,b,c'.split(',') }} {{ 'a,b,c'.split(',', 1) }} {{ ' a  b '.split() }} {{ ' a  b  c '.split(none, 1) }} {{ ''.split() }} {{ ''.split(',') }}",

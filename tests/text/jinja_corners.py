@@ -4,7 +4,7 @@ calls; white space control; chains of undefined values.
 """
 
 TEXTS = ["''", "'a'", "'abc'", "' a b '", "'Hello World foo'", "x", "uni", "text", "html", "'1'", "'-2.5e3'", "'0x1f'", "'a,b,,c'", "'ß'", "'ǆ ŉ'", "'éa\\u0301'", "'%'",
-         "'line one\\nline two\\r\\nthree'", "'<b>x</b>  <i>'", "'a\\tb'", "'日本語 text'", "'_x1'", "'ABC def'", "'{}'", "'😀'", "words[1]", "('<a>'|safe)", "'x' * 70", "'/a?b=c&d=é'"]
+         "'line one\\nline two\\r\\nthree'", "'<b>x</b>  <i>'", "'a\\tb'", "'日本語 text'", "'_x1'", "'ABC def'", "'{}'", "'😀'", "words[1]", "('<a>'|safe)", "('a <b> {} %s'|safe)", "('<i>'|e)", "'x' * 70", "'/a?b=c&d=é'"]
 INTEGERS = ["0", "1", "2", "3", "5", "-1", "-2", "7", "10", "100", "-7", "n", "true", "false", "255", "-100"]
 FLOATS = ["0.0", "1.5", "-2.5", "0.1", "2.675", "1e16", "1e15", "123456.789", "1e-5", "0.0001", "f", "1e22", "3.0", "-0.0", "1e300", "0.5", "1.5e-7", "99.99"]
 LISTS = ["[]", "items", "words", "users", "[1, 2, 3, 4, 5]", "['b', 'a', 'B', 'A']", "[1, 1.0, true]", "[[1, 2], [0, 3]]", "(3, 1)", "range(7)", "'hello'", "[none, 1]", "user", "user.items()",

@@ -96,7 +96,7 @@ typedef struct MapState {
     JinjaArguments arguments;
     JinjaArguments rest; /* for the filter or test */
     Path path;
-    const JinjaString *name;
+    JinjaValue name; /* of the filter or test; missing: none */
     bool by_attribute, negate, is_select, is_attribute_select;
 } MapState;
 
@@ -142,24 +142,31 @@ static bool prepare_attribute_map(JinjaState *state, MapState *map)
 }
 
 /* The name of a filter or test, from argument number `at`. */
-static bool take_name(JinjaState *state, MapState *map, size_t at)
+static void take_name(MapState *map, size_t at)
 {
-    const JinjaValue *name = &map->arguments.positional[at];
-    if (name->kind != JINJA_STRING) {
-        const JinjaDict empty = {0};
-        (void)jinja_dict_find(state, &empty, name); /* Jinja2 looks it up, so that it must be hashable */
-        const char *kind = map->is_select ? "test" : "filter";
-        if (name->kind == JINJA_UNDEFINED) {
-            return jinja_raise(state, "No %s named Undefined. (%s; did you forget to quote the callable name?)", kind,
-                               jinja_undefined_message(state, name));
-        }
-        return jinja_raise(state, "No %s named %s.", kind, jinja_repr_text(state, name));
-    }
-    map->name = name->string;
+    map->name = map->arguments.positional[at];
     map->rest = map->arguments;
     map->rest.positional += at + 1;
     map->rest.n_positional -= at + 1;
-    return true;
+}
+
+/* Jinja2 looks for a name in its tables, of any kind as long as it is hashable, when it has the first item. */
+static bool raise_unknown(JinjaState *state, const MapState *map)
+{
+    const JinjaDict empty = {0};
+    (void)jinja_dict_find(state, &empty, &map->name);
+    const char *kind = map->is_select ? "test" : "filter";
+    if (map->name.kind == JINJA_UNDEFINED) {
+        return jinja_raise(state, "No %s named Undefined. (%s; did you forget to quote the callable name?)", kind,
+                           jinja_undefined_message(state, &map->name));
+    }
+    return jinja_raise(state, "No %s named %s.", kind, jinja_repr_text(state, &map->name));
+}
+
+static bool apply_named(JinjaState *state, const MapState *map, const JinjaValue *item, JinjaValue *out)
+{
+    if (map->name.kind != JINJA_STRING) return raise_unknown(state, map);
+    return jinja_apply(state, map->is_select, map->name.string, item, &map->rest, out);
 }
 
 static bool prepare_map(JinjaState *state, MapState *map)
@@ -168,7 +175,8 @@ static bool prepare_map(JinjaState *state, MapState *map)
         if (is_named(&map->arguments.named[i], "attribute")) return prepare_attribute_map(state, map);
     }
     if (map->arguments.n_positional == 0) return jinja_raise(state, "map requires a filter argument");
-    return take_name(state, map, 0);
+    take_name(map, 0);
+    return true;
 }
 
 static bool prepare_select(JinjaState *state, MapState *map)
@@ -179,7 +187,8 @@ static bool prepare_select(JinjaState *state, MapState *map)
         if (!make_path(state, &map->arguments.positional[0], false, &map->path)) return false;
         at = 1;
     }
-    return map->arguments.n_positional <= at || take_name(state, map, at);
+    if (map->arguments.n_positional > at) take_name(map, at);
+    return true;
 }
 
 /* What Jinja2's generators do before their first item: nothing at all for a false value. */
@@ -199,7 +208,7 @@ static JinjaNext next_mapped(JinjaState *state, JinjaIterator *iterator, JinjaVa
     if (next == JINJA_NEXT_ITEM) next = jinja_next(state, &iterator->source, &item);
     if (next != JINJA_NEXT_ITEM) return next;
     const bool ok = map->by_attribute ? follow_path(state, &map->path, &item, out)
-                                      : jinja_apply(state, false, map->name, &item, &map->rest, out);
+                                      : apply_named(state, map, &item, out);
     return ok ? JINJA_NEXT_ITEM : JINJA_NEXT_FAILED;
 }
 
@@ -213,8 +222,7 @@ static JinjaNext next_selected(JinjaState *state, JinjaIterator *iterator, Jinja
         if (next != JINJA_NEXT_ITEM) break;
         if (!follow_path(state, &map->path, out, &tested)) return JINJA_NEXT_FAILED;
         verdict = tested;
-        if (map->name != NULL && !jinja_apply(state, true, map->name, &tested, &map->rest, &verdict))
-            return JINJA_NEXT_FAILED;
+        if (map->name.kind != JINJA_MISSING && !apply_named(state, map, &tested, &verdict)) return JINJA_NEXT_FAILED;
         if (jinja_truthy(state, &verdict) != map->negate) return JINJA_NEXT_ITEM;
     }
     return next;
@@ -227,6 +235,7 @@ static bool make_map(JinjaState *state, const JinjaValue *value, const JinjaArgu
     if (map == NULL) return false;
     *map = kind;
     map->source = *value;
+    map->name = jinja_missing();
     if (!copy_arguments(state, arguments, &map->arguments)) return false;
     return jinja_iterator(state, "generator", kind.is_select ? next_selected : next_mapped, map, out);
 }
@@ -301,6 +310,25 @@ static bool list_of(JinjaState *state, const JinjaItems *items, JinjaValue *out)
     return true;
 }
 
+/* The last batch, filled up to its count: Python compares and subtracts with whatever the count is. */
+static bool fill_batch(JinjaState *state, const ChunkState *chunk, JinjaItems *items)
+{
+    if (chunk->fill.kind == JINJA_MISSING || chunk->fill.kind == JINJA_NONE) return true;
+    const JinjaValue n_items = jinja_int((int64_t)items->n);
+    JinjaValue lacking;
+    bool short_of = false;
+    int64_t n = 0;
+    if (!jinja_compare(state, OPERATOR_LESS, &n_items, &chunk->count, &short_of)) return false;
+    if (!short_of) return true;
+    if (!jinja_operate(state, OPERATOR_SUBTRACT, &chunk->count, &n_items, &lacking)) return false;
+    if (lacking.kind == JINJA_FLOAT) return jinja_raise(state, "can't multiply sequence by non-int of type 'float'");
+    if (!jinja_index(state, &lacking, &n)) return false;
+    for (int64_t i = 0; i < n; i++) {
+        if (!jinja_charge(state, 1) || !jinja_push(state, items, chunk->fill)) return false;
+    }
+    return true;
+}
+
 static JinjaNext next_batch(JinjaState *state, JinjaIterator *iterator, JinjaValue *out)
 {
     ChunkState *chunk = iterator->private_data;
@@ -328,12 +356,7 @@ static JinjaNext next_batch(JinjaState *state, JinjaIterator *iterator, JinjaVal
         const JinjaNext next = jinja_next(state, &iterator->source, &item);
         if (next == JINJA_NEXT_FAILED || (next == JINJA_NEXT_END && items.n == 0)) return next;
         if (next == JINJA_NEXT_END) {
-            int64_t wanted = 0;
-            if (chunk->fill.kind != JINJA_MISSING && !jinja_index(state, &chunk->count, &wanted))
-                return JINJA_NEXT_FAILED;
-            while ((int64_t)items.n < wanted && chunk->fill.kind != JINJA_NONE) {
-                if (!jinja_charge(state, 1) || !push_fill(state, &items, &chunk->fill)) return JINJA_NEXT_FAILED;
-            }
+            if (!fill_batch(state, chunk, &items)) return JINJA_NEXT_FAILED;
             break;
         }
         if (!jinja_push(state, &items, item)) return JINJA_NEXT_FAILED;

@@ -211,6 +211,7 @@ FILTER(filter_truncate)
     const char *space = kill_words ? NULL : memrchr(head.string->data, ' ', head.string->length);
     if (space != NULL && !jinja_view(state, head.string->data, (size_t)(space - head.string->data), &head))
         return false;
+    head.string->markup = value->string->markup;
     return jinja_add(state, &head, &end, out);
 }
 

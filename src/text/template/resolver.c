@@ -669,6 +669,13 @@ static bool note_block(Resolver *resolver, JinjaNode *node)
     return true;
 }
 
+/* All blocks in the order of the text: one that is defined twice is the first thing that Jinja2 refuses. */
+static bool note_blocks(void *context, JinjaNode *node)
+{
+    if (node->type == NODE_BLOCK && !note_block(context, node)) return false;
+    return each_descendant(node, note_blocks, context);
+}
+
 /* Blocks are functions of their own that see the context, not the scopes around. */
 static bool bind_block(Resolver *resolver, JinjaNode *node)
 {
@@ -744,8 +751,8 @@ static bool bind(void *context, JinjaNode *node)
         return bind_call_block(resolver, node);
     case NODE_AUTOESCAPE:
         return bind_autoescape(resolver, node);
-    case NODE_BLOCK:
-        return note_block(resolver, node);
+    case NODE_BLOCK: /* bind_block */
+        return true;
     case NODE_BREAK:
     case NODE_CONTINUE:
         return bind_jump(resolver, node);
@@ -777,8 +784,7 @@ static bool bind_template(Resolver *resolver)
 bool jinja_resolve(JinjaCompiler *compiler)
 {
     Resolver resolver = {.compiler = compiler};
-    bool ok = bind_template(&resolver);
-    /* A block may hold blocks, which join the list while it is walked. */
+    bool ok = each(&compiler->chat_template->body, note_blocks, &resolver) && bind_template(&resolver);
     for (size_t i = 0; ok && i < resolver.n_blocks; i++) ok = bind_block(&resolver, resolver.blocks[i]);
     JinjaNodes *blocks = &compiler->chat_template->blocks;
     blocks->at = jinja_compile_alloc(compiler, resolver.n_blocks, sizeof(JinjaNode *));

@@ -374,15 +374,24 @@ METHOD(method_rpartition) { return partition(state, self, arguments, true, out);
 
 METHOD(method_join) { return jinja_join(state, self->string, &arguments[0], false, out); }
 
+/* A value that Markup's methods escape before str's see it. */
+static bool escape_for(JinjaState *state, const JinjaValue *self, const JinjaValue *value, JinjaValue *out)
+{
+    *out = *value;
+    return !self->string->markup || value->kind == JINJA_MISSING || jinja_escape(state, value, out);
+}
+
 METHOD(method_replace)
 {
     int64_t count = -1;
+    JinjaValue texts[2] = {arguments[0]};
+    if (!escape_for(state, self, &arguments[1], &texts[1])) return false;
     for (int i = 0; i < 2; i++) {
-        if (arguments[i].kind == JINJA_STRING) continue;
-        return jinja_raise(state, "replace() argument %d must be str, not %s", i + 1, jinja_type_name(&arguments[i]));
+        if (texts[i].kind == JINJA_STRING) continue;
+        return jinja_raise(state, "replace() argument %d must be str, not %s", i + 1, jinja_type_name(&texts[i]));
     }
     if (arguments[2].kind != JINJA_MISSING && !jinja_index(state, &arguments[2], &count)) return false;
-    return jinja_replace(state, self->string, arguments[0].string, arguments[1].string, count, out);
+    return jinja_replace(state, self->string, texts[0].string, texts[1].string, count, out);
 }
 
 /* ---- padding ---- */
@@ -401,8 +410,10 @@ static bool fill_character(JinjaState *state, const JinjaValue *value, JinjaStri
 static bool pad(JinjaState *state, const JinjaValue *self, const JinjaValue *arguments, char where, JinjaValue *out)
 {
     int64_t width;
+    JinjaValue filler;
     JinjaString fill;
-    if (!jinja_index(state, &arguments[0], &width) || !fill_character(state, &arguments[1], &fill)) return false;
+    if (!escape_for(state, self, &arguments[1], &filler)) return false;
+    if (!jinja_index(state, &arguments[0], &width) || !fill_character(state, &filler, &fill)) return false;
     const int64_t n = (int64_t)jinja_n_chars(self->string), total = width > n ? width - n : 0;
     /* CPython's rounding: an odd space goes left when the width is odd. */
     const int64_t left = where == 'r' ? total : where == 'l' ? 0 : total / 2 + (total & width & 1);
