@@ -11,27 +11,39 @@
 
 static bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
-DecimalDigits decimal_power(int32_t power)
-{
-    DecimalDigits result = 1;
-    for (int32_t i = 0; i < power; i++) result *= 10;
-    return result;
-}
+/* 10^0 … 10^38: no literal is that long, but products of two are. */
+#define POWER(first, second) ((DecimalDigits)(uint64_t)1e##first * (uint64_t)1e##second)
+static const DecimalDigits powers[] = {
+    POWER(0, 0), POWER(1, 0), POWER(2, 0), POWER(3, 0), POWER(4, 0),
+    POWER(5, 0), POWER(6, 0), POWER(7, 0), POWER(8, 0), POWER(9, 0),
+    POWER(10, 0), POWER(11, 0), POWER(12, 0), POWER(13, 0), POWER(14, 0),
+    POWER(15, 0), POWER(16, 0), POWER(17, 0), POWER(18, 0), POWER(19, 0),
+    POWER(19, 1), POWER(19, 2), POWER(19, 3), POWER(19, 4), POWER(19, 5),
+    POWER(19, 6), POWER(19, 7), POWER(19, 8), POWER(19, 9), POWER(19, 10),
+    POWER(19, 11), POWER(19, 12), POWER(19, 13), POWER(19, 14), POWER(19, 15),
+    POWER(19, 16), POWER(19, 17), POWER(19, 18), POWER(19, 19),
+};
+
+DecimalDigits decimal_power(int32_t power) { return powers[power]; }
 
 int32_t decimal_digit_count(DecimalDigits digits)
 {
-    int32_t count = 0;
-    for (; digits != 0; digits /= 10) count++;
-    return count;
+    const uint64_t high = (uint64_t)(digits >> 64);
+    const uint64_t low = (uint64_t)digits;
+    if (digits == 0) return 0;
+    const int32_t bits = high != 0 ? 128 - __builtin_clzll(high) : 64 - __builtin_clzll(low);
+    const int32_t count = bits * 1233 >> 12; /* logarithm of 2: one too few at most */
+    return count + (digits >= powers[count]);
 }
 
 Decimal decimal_normalize(Decimal value)
 {
     if (value.digits == 0) return (Decimal){0};
-    while (value.digits % 10 == 0) {
-        value.digits /= 10;
-        value.exponent++;
-    }
+    for (; value.digits > UINT64_MAX && value.digits % 10 == 0; value.exponent++) value.digits /= 10;
+    if (value.digits > UINT64_MAX) return value;
+    uint64_t digits = (uint64_t)value.digits;
+    for (; digits % 10 == 0; value.exponent++) digits /= 10;
+    value.digits = digits;
     return value;
 }
 
@@ -106,11 +118,11 @@ Decimal decimal_from_integer(int64_t value)
 double decimal_to_double(Decimal value)
 {
     /* Both are doubles themselves, so one operation rounds once. */
-    static const double powers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
-                                    1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+    static const double exact[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
+                                   1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
     if (value.digits <= (DecimalDigits)1 << 53 && value.exponent >= -22 && value.exponent <= 22) {
         const double number = value.negative ? -(double)(uint64_t)value.digits : (double)(uint64_t)value.digits;
-        return value.exponent < 0 ? number / powers[-value.exponent] : number * powers[value.exponent];
+        return value.exponent < 0 ? number / exact[-value.exponent] : number * exact[value.exponent];
     }
     char digits[48];
     size_t at = sizeof digits;

@@ -404,12 +404,12 @@ static uint32_t end_number(const JsonMachine *machine, uint32_t offset)
     }
     machine->tape->top = top;
     if (!any) return 0;
+    if (!keeps_values(machine, offset)) return json_finish_value(machine, offset, (bool *)(tape->memory + flags), NULL);
     JsonSeen seen = {.type = JSON_VALUE_NUMBER, .number = number_value(&number)};
     /* Numbers with a point or exponent are doubles to those who compare. */
     if (number.phase > NUMBER_DIGITS) seen.number = decimal_normalize(decimal_from_double(decimal_to_double(seen.number)));
     seen.hash = json_mix((uint64_t)seen.number.digits, (uint64_t)(seen.number.exponent * 2 + seen.number.negative));
-    const bool kept = keeps_values(machine, offset);
-    return json_finish_value(machine, offset, (bool *)(tape->memory + flags), kept ? &seen : NULL);
+    return json_finish_value(machine, offset, (bool *)(tape->memory + flags), &seen);
 }
 
 uint32_t json_number_byte(const JsonMachine *machine, uint32_t offset, unsigned char byte)
