@@ -9,12 +9,22 @@
 #include <string.h>
 
 enum { N_AUTOMATA = 8, N_SURVIVALS = 256, N_STEPS = 256, MAX_FRONTIER = 24, MAX_SURVIVAL_WORK = 6000 };
+enum { MAX_REACHED = 512, MAX_STAMPS = 4096, MAX_SAFE_WORK = 30000 };
+
+/* States that characters of some kinds lead to, and the kinds of the last of these. */
+typedef struct Reached {
+    uint32_t states[MAX_REACHED];
+    uint64_t by[MAX_REACHED];
+    size_t count;
+    uint16_t places[MAX_STAMPS]; /* 1 + the place of each state of the automaton; 0: not reached */
+} Reached;
 
 struct CharacterMemo {
     AutomatonClasses automata[N_AUTOMATA];
     size_t oldest;
     Survival survivals[N_SURVIVALS];
     KindSteps steps[N_STEPS];
+    Reached reached; /* empty between searches */
 };
 
 CharacterMemo *character_memo_create(void) { return calloc(1, sizeof(CharacterMemo)); }
@@ -78,7 +88,7 @@ const AutomatonClasses *character_memo_classes(CharacterMemo *memo, const Charac
     return classes;
 }
 
-/* States that some characters lead to, and the kinds of the last of these. */
+/* The same behind a certain number of characters. */
 typedef struct Frontier {
     uint32_t states[MAX_FRONTIER];
     uint64_t by[MAX_FRONTIER];
@@ -204,10 +214,73 @@ static void find_steps(const AutomatonClasses *classes, uint32_t state, KindStep
     for (size_t k = 0; k < N_KINDS; k++) out->forever |= (uint64_t)(out->to[k] == state) << k;
 }
 
+static size_t steps_slot(const AutomatonClasses *classes, uint32_t state)
+{
+    return (state * 31U + (uint32_t)((uintptr_t)classes->dfa >> 5)) % N_STEPS;
+}
+
 const KindSteps *character_memo_steps(CharacterMemo *memo, const AutomatonClasses *classes, uint32_t state)
 {
-    const size_t slot = (state * 31U + (uint32_t)((uintptr_t)classes->dfa >> 5)) % N_STEPS;
-    KindSteps *steps = &memo->steps[slot];
+    KindSteps *steps = &memo->steps[steps_slot(classes, state)];
     if (steps->dfa != classes->dfa || steps->state != state) find_steps(classes, state, steps);
     return steps;
+}
+
+static bool reach(Reached *reached, uint32_t state, uint64_t by)
+{
+    if (reached->places[state] == 0) {
+        if (reached->count == MAX_REACHED) return false;
+        reached->states[reached->count] = state;
+        reached->by[reached->count] = 0;
+        reached->places[state] = (uint16_t)++reached->count;
+    }
+    reached->by[reached->places[state] - 1] |= by;
+    return true;
+}
+
+/* Goes from `state` wherever characters of `kinds` lead. *out: the kinds to be taken out before it is tried again, as advance()
+ * does it; 0 when there are none. False: too much work. */
+static bool spread(const AutomatonClasses *classes, uint32_t state, Reached *reached, uint64_t kinds, size_t *work, uint64_t *out)
+{
+    const Dfa *dfa = classes->dfa;
+    *out = 0;
+    if (!reach(reached, state, 0)) return false;
+    for (size_t i = 0; i < reached->count && *out == 0; i++) {
+        const uint32_t *next = dfa->next + (size_t)reached->states[i] * dfa->n_classes;
+        const uint64_t into = reached->by[i];
+        uint64_t dead = 0;
+        for (uint32_t c = 0; c < dfa->n_classes; c++) {
+            const uint64_t by = classes->class_kinds[c] & kinds;
+            if (by != 0 && next[c] == DFA_DEAD) dead |= by;
+            else if (by != 0 && !reach(reached, next[c], by)) return false;
+        }
+        *out = into != 0 && __builtin_popcountll(into) < __builtin_popcountll(dead) ? into : dead;
+        *work += dfa->n_classes;
+        if (*work > MAX_SAFE_WORK) return false;
+    }
+    return true;
+}
+
+static uint64_t find_safe(const AutomatonClasses *classes, uint32_t state, Reached *reached)
+{
+    uint64_t kinds = UINT64_MAX;
+    uint64_t out = UINT64_MAX;
+    size_t work = 0;
+    if (classes->dfa->n_states > MAX_STAMPS) return 0;
+    while (out != 0) {
+        const bool whole = spread(classes, state, reached, kinds, &work, &out);
+        while (reached->count > 0) reached->places[reached->states[--reached->count]] = 0;
+        if (!whole) return 0;
+        kinds &= ~out;
+    }
+    return kinds;
+}
+
+uint64_t character_memo_safe(CharacterMemo *memo, const AutomatonClasses *classes, uint32_t state)
+{
+    (void)character_memo_steps(memo, classes, state);
+    KindSteps *steps = &memo->steps[steps_slot(classes, state)];
+    if (!steps->safe_known) steps->safe = find_safe(classes, state, &memo->reached);
+    steps->safe_known = true;
+    return steps->safe;
 }

@@ -33,6 +33,8 @@ typedef struct KindSteps {
     const Dfa *dfa;
     uint32_t state;
     uint64_t forever; /* kinds that lead back to the state */
+    uint64_t safe;    /* whatever is made of these kinds leads somewhere */
+    bool safe_known;
     uint32_t to[N_KINDS];
 } KindSteps;
 
@@ -51,6 +53,8 @@ const AutomatonClasses *character_memo_classes(CharacterMemo *memo, const Charac
 /* Valid until another state is asked for. */
 const Survival *character_memo_survival(CharacterMemo *memo, const AutomatonClasses *classes, uint32_t state);
 const KindSteps *character_memo_steps(CharacterMemo *memo, const AutomatonClasses *classes, uint32_t state);
+/* KindSteps.safe: costs more than the steps themselves. */
+uint64_t character_memo_safe(CharacterMemo *memo, const AutomatonClasses *classes, uint32_t state);
 
 /* The text can end well when it is in `state` behind `characters`. */
 static inline bool character_walk_fits(const CharacterWalk *walk, uint32_t state, uint32_t characters)
@@ -71,7 +75,15 @@ static inline bool character_walk_lasts(const CharacterWalk *walk, uint32_t stat
     const uint64_t farthest = (uint64_t)characters + height + dfa->farthest_end; /* which may be DFA_UNBOUNDED */
     if (cursor->most != DFA_UNBOUNDED && farthest > cursor->most) return false;
     if (dfa->immortal[state]) return true;
-    return height <= dfa->lasting[state] && (kinds & walk->line_ends) == 0 && cursor->least == 0;
+    return height <= dfa->lasting[state] && (kinds & walk->line_ends) == 0 && cursor->least <= characters + 1;
+}
+
+/* The same, where these kinds are safe in the state. */
+static inline bool character_walk_has_room(const CharacterWalk *walk, uint32_t characters, uint32_t height)
+{
+    const StringCursor *cursor = walk->cursor;
+    const uint64_t farthest = (uint64_t)characters + height + walk->classes->dfa->farthest_end;
+    return cursor->least <= characters + 1 && (cursor->most == DFA_UNBOUNDED || farthest <= cursor->most);
 }
 
 /* Allows the tokens order[from … to). */

@@ -182,6 +182,17 @@ static void allow_short(const CharacterWalk *walk, uint32_t from, uint32_t to, u
                                            << trie->order[i] % 32;
 }
 
+/* Tokens of a branch for which it is worth finding out what is safe. */
+enum { LEAST_SAFE = 256 };
+
+/* Whatever is below the node leads somewhere from `state`, which comes before it, as far as that can be told by kinds. */
+static bool branch_is_safe(const CharacterWalk *walk, const KindNode *node, uint32_t state)
+{
+    const uint32_t end = walk->trie->by_kind.nodes[node->end].first;
+    return end - node->first >= LEAST_SAFE && character_walk_has_room(walk, node->depth - 1U, node->height) &&
+           (node->kinds & ~character_memo_safe(walk->memo, walk->classes, state)) == 0;
+}
+
 /* Decides about a whole branch at once, if that is possible: where nothing dies, or nothing moves. */
 static bool take_branch(const CharacterWalk *walk, const KindSteps *steps, const KindNode *node)
 {
@@ -190,7 +201,8 @@ static bool take_branch(const CharacterWalk *walk, const KindSteps *steps, const
     const uint32_t characters = node->depth - 1U;
     const uint32_t end = walk->trie->by_kind.nodes[node->end].first;
     const bool endless = cursor->most == DFA_UNBOUNDED;
-    if (character_walk_lasts(walk, steps->state, characters, node->height, node->kinds)) {
+    if (character_walk_lasts(walk, steps->state, characters, node->height, node->kinds) ||
+        branch_is_safe(walk, node, steps->state)) {
         character_walk_allow(walk, walk->trie->by_kind.order, node->first, end);
         return true;
     }
@@ -234,27 +246,50 @@ static void read_tokens(const CharacterWalk *walk, uint32_t from, uint32_t to, u
     }
 }
 
-/* The tokens of a branch, whose first characters lead to different states. As far as `state` before it lasts, that does
- * not matter. */
+/* The tokens of a branch, whose first characters lead to different states. As far as `state` before it lasts, or all that came
+ * since is safe, that does not matter. */
 static void read_branch(const CharacterWalk *walk, const KindNode *node, uint32_t state)
 {
     const KindNode *nodes = walk->trie->by_kind.nodes;
     const uint32_t top = node->depth - 1U;
+    uint64_t safe = 0;
+    uint64_t way[CHARACTER_MAX_DEPTH + 1]; /* kinds from the top down to the node at each depth */
+    if (nodes[node->end].first - node->first >= LEAST_SAFE) safe = character_memo_safe(walk->memo, walk->classes, state);
+    way[top] = 0;
     for (uint32_t i = (uint32_t)(node - nodes), end = node->end; i < end;) {
         const KindNode *at = &nodes[i];
+        const uint32_t height = at->depth + at->height - 1U - top;
         const uint32_t branch_end = nodes[at->end].first;
         const bool line_end = (1ULL << at->kind & walk->line_ends) != 0;
-        if (character_walk_lasts(walk, state, top, at->depth + at->height - 1U - top, at->kinds)) {
+        way[at->depth] = way[at->depth - 1] | 1ULL << at->kind;
+        const bool is_safe = (way[at->depth] & ~safe) == 0;
+        if (is_safe && (at->kinds & ~safe) == 0 && character_walk_has_room(walk, top, height)) {
             character_walk_allow(walk, walk->trie->by_kind.order, at->first, branch_end);
             i = at->end;
-        } else if (line_end || at->end - i == 1) {
-            read_tokens(walk, at->first, branch_end, state, top, line_end ? walk->line_ends : at->kinds);
+        } else if (character_walk_lasts(walk, state, top, height, at->kinds)) {
+            character_walk_allow(walk, walk->trie->by_kind.order, at->first, branch_end);
+            i = at->end;
+        } else if (line_end) {
+            read_tokens(walk, at->first, branch_end, state, top, walk->line_ends);
             i = at->end;
         } else {
-            read_tokens(walk, at->first, at[1].first, state, top, at->kinds);
+            if (is_safe && character_walk_has_room(walk, top, at->depth - top))
+                character_walk_allow(walk, walk->trie->by_kind.order, at->first, at[1].first);
+            else read_tokens(walk, at->first, at[1].first, state, top, at->kinds);
             i++;
         }
     }
+}
+
+/* Of a branch at the top whose first characters lead to different states: so many tokens are better read along the trie of
+ * characters, unless most of them are safe. */
+enum { MANY_TOKENS = 1024 };
+
+static bool is_for_characters(const CharacterWalk *walk, const KindNode *node)
+{
+    const size_t tokens = walk->trie->by_kind.nodes[node->end].first - node->first;
+    if (node->depth > 1 || tokens < MANY_TOKENS) return false;
+    return (1ULL << node->kind & ~character_memo_safe(walk->memo, walk->classes, walk->cursor->state)) != 0;
 }
 
 void kind_trie_walk(const CharacterWalk *walk, uint64_t *mixed)
@@ -269,10 +304,8 @@ void kind_trie_walk(const CharacterWalk *walk, uint64_t *mixed)
         const uint32_t state = steps->to[node->kind];
         i = node->end;
         if (state == DFA_DEAD || take_branch(walk, steps, node)) continue;
-        if (state == KIND_MIXED && node->depth == 1)
-            *mixed |= 1ULL << node->kind;
-        else if (state == KIND_MIXED)
-            read_branch(walk, node, states[node->depth - 1]);
+        if (state == KIND_MIXED && is_for_characters(walk, node)) *mixed |= 1ULL << node->kind;
+        else if (state == KIND_MIXED) read_branch(walk, node, states[node->depth - 1]);
         if (state == KIND_MIXED || (walk->counted && !character_walk_fits(walk, state, node->depth))) continue;
         states[node->depth] = state;
         character_walk_allow(walk, walk->trie->by_kind.order, node->first, node[1].first);
