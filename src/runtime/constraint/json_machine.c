@@ -374,26 +374,60 @@ bool json_may_meet(const Tape *tape, uint32_t offset)
     return (state->mode != MODE_KEY_STRING || state->nameless) && (state->frame == 0 || !json_frame(tape, state->frame)->keeps);
 }
 
-static bool string_takes(const StringShape *shape, uint32_t automaton, uint32_t characters, uint32_t n)
+/* The way of a leaf of a string; false when there is none. */
+static bool string_way(const JsonState *state, const StringShape *shape, uint32_t automaton, StringCursor *way)
 {
-    const uint64_t farthest = (uint64_t)characters + n + (shape->dfa == NULL ? 0 : shape->dfa->farthest_end);
-    if (shape->listed || (shape->max_length != DFA_UNBOUNDED && farthest > shape->max_length)) return false;
-    return shape->dfa == NULL || (shape->dfa->lasting[automaton] >= n && shape->min_length <= characters);
+    if (shape->listed) return false;
+    *way = (StringCursor){.dfa = shape->dfa, .state = automaton, .most = DFA_UNBOUNDED};
+    if (shape->dfa != NULL && shape->min_length > state->characters) way->least = shape->min_length - state->characters;
+    if (shape->max_length != DFA_UNBOUNDED) way->most = shape->max_length - state->characters;
+    /* A text of the greatest length is this one only, which may have been there. */
+    if (state->kept && shape->dfa == NULL && shape->max_length != DFA_UNBOUNDED) return way->most-- > 0;
+    return true;
 }
 
-bool json_takes_plain(const Tape *tape, uint32_t offset, uint32_t n)
+/* The way of a free key. */
+static bool key_way(const JsonLeaf *leaf, StringCursor *way)
+{
+    *way = (StringCursor){.dfa = ((const ObjectShape *)leaf->shape)->free_keys, .state = leaf->a, .most = DFA_UNBOUNDED};
+    return leaf->b != 0;
+}
+
+static bool same_way(const StringCursor *a, const StringCursor *b)
+{
+    return a->dfa == b->dfa && a->state == b->state && a->least == b->least && a->most == b->most;
+}
+
+static void add_way(JsonWays *out, const StringCursor *way)
+{
+    for (size_t i = 0; i < out->n; i++) {
+        if (same_way(&out->ways[i], way)) return;
+    }
+    if (out->n < JSON_MAX_WAYS) out->ways[out->n++] = *way;
+    else out->only = false;
+}
+
+void json_ways(const Tape *tape, uint32_t offset, JsonWays *out)
 {
     const JsonState *state = json_state(tape, offset);
-    const JsonLeaf *leaves = json_leaves(tape, offset);
     const bool key = state->mode == MODE_KEY_STRING;
-    if ((!key && state->mode != MODE_STRING) || state->escape != JSON_PLAIN) return false;
-    if (state->frame != 0 && json_frame(tape, state->frame)->keeps) return false;
+    out->n = 0;
+    if ((!key && state->mode != MODE_STRING) || state->escape != JSON_PLAIN) return;
+    out->endless = key || state->kept;
+    out->only = !key || state->names_low == state->names_high;
     for (uint32_t i = 0; i < state->n_leaves; i++) {
-        if (key ? leaves[i].b != 0 && ((const ObjectShape *)leaves[i].shape)->free_keys == NULL
-                : string_takes(leaves[i].shape, leaves[i].a, state->characters, n))
-            return true;
+        const JsonLeaf *leaf = &json_leaves(tape, offset)[i];
+        StringCursor way;
+        const bool there = key ? key_way(leaf, &way) : string_way(state, leaf->shape, leaf->a, &way);
+        if (there && way.dfa == NULL && way.most == DFA_UNBOUNDED) { /* no other can do more */
+            out->ways[0] = way;
+            out->n = 1;
+            return;
+        }
+        /* Where the longest texts, or the last few, are left out there are others. */
+        if (!there || (out->endless && (way.dfa == NULL || way.dfa->some_finite))) out->only = false;
+        if (there) add_way(out, &way);
     }
-    return false;
 }
 
 /* What is left of `seen` behind the string's beginning, if it begins so. The tape may move while `found` works. */

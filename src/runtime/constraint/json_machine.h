@@ -43,8 +43,17 @@ size_t json_cursors(const ShapeSet *shapes, Tape *tape, uint32_t state, StringCu
 /* Other ways may lead to an equal state. Not so inside a key, and not inside an array whose items must differ: what was read there
  * has to be remembered. */
 bool json_may_meet(const Tape *tape, uint32_t state);
-/* Inside a string or key that any `n` characters of ASCII, or fewer, can go on with: none that ends it, escapes or controls. */
-bool json_takes_plain(const Tape *tape, uint32_t state, uint32_t n);
+/* Some ways to go on with ordinary characters (of ASCII; none that ends the string or key, escapes or controls), along automata or
+ * anyhow. What one of them goes on with may come. */
+enum { JSON_MAX_WAYS = 4 };
+typedef struct JsonWays {
+    StringCursor ways[JSON_MAX_WAYS];
+    size_t n;
+    bool only;    /* nothing else may come */
+    bool endless; /* an automaton counts only where endlessly many texts are left: one that has to differ from others is among them */
+} JsonWays;
+/* Inside a string or key: its ways; without any in other places. */
+void json_ways(const Tape *tape, uint32_t state, JsonWays *out);
 /* Inside a string that must perhaps not become equal to others, or inside a key: calls `found` with what would make it one of those
  * others, or a name. Where a token is the beginning of that, cursors do not tell whether it may come. */
 typedef void JsonOtherText(void *context, const char *text, size_t length);

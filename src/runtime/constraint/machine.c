@@ -113,11 +113,12 @@ bool machine_may_meet(const Machine *machine, const Tape *tape, uint32_t state)
     return machine->kind != MACHINE_GRAMMAR || grammar_may_meet(tape, state);
 }
 
-bool machine_takes_plain(const Machine *machine, const Tape *tape, uint32_t state, uint32_t n)
+void machine_ways(const Machine *machine, const Tape *tape, uint32_t state, JsonWays *out)
 {
-    if (machine->kind == MACHINE_REGEX) return false;
-    const uint32_t json = machine->kind == MACHINE_JSON ? state : grammar_json_state(tape, state);
-    return json != 0 && json_takes_plain(tape, json, n);
+    uint32_t json = machine->kind == MACHINE_JSON ? state : 0;
+    if (machine->kind == MACHINE_GRAMMAR) json = grammar_json_state(tape, state);
+    out->n = 0;
+    if (json != 0) json_ways(tape, json, out);
 }
 
 void machine_other_texts(const Machine *machine, const Tape *tape, uint32_t state, JsonOtherText *found, void *context)

@@ -29,8 +29,8 @@ uint64_t machine_hash(const Machine *machine, const Tape *tape, uint32_t state);
 /* After the text of a token: moves the state down the tape over what only led to it, where that is cheap to see. `before` is the
  * state that the token came after and `top` the tape's length then. Returns the state's new place. */
 uint32_t machine_squeeze(const Machine *machine, Tape *tape, size_t top, uint32_t before, uint32_t state);
-/* json_takes_plain() wherever it applies. */
-bool machine_takes_plain(const Machine *machine, const Tape *tape, uint32_t state, uint32_t n);
+/* json_ways() wherever it applies. */
+void machine_ways(const Machine *machine, const Tape *tape, uint32_t state, JsonWays *out);
 /* json_other_texts() wherever it applies. */
 void machine_other_texts(const Machine *machine, const Tape *tape, uint32_t state, JsonOtherText *found, void *context);
 /* Other ways may lead to an equal state (json_may_meet). */

@@ -82,6 +82,8 @@ void walk_memo_free(WalkMemo *memo);
 /* Sets the bits of all tokens that may follow. False when memory ran out. */
 bool vocab_walk(const ConstraintVocab *vocab, WalkMemo *memo, const Machine *machine, Tape *tape, uint32_t state,
                 uint32_t *bits);
+/* The part of it that steps the machine: sets the bits of the tokens of one trie. Gives up when the tape fails. */
+void trie_walk(const VocabTrie *trie, WalkMemo *memo, const Machine *machine, Tape *tape, uint32_t state, uint32_t *bits);
 /* The nodes of `all` that are children of the one for text[length]: from *first to *end, each to the `end` of the one before. False when
  * no token begins with the text and goes on. */
 bool vocab_children(const ConstraintVocab *vocab, const char *text, size_t length, size_t *first, size_t *end);

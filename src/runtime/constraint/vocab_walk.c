@@ -1,5 +1,5 @@
 /*
- * vocab_walk.c - one mask: the tries walked with the machine, with automata and beside sorted texts (vocab.h).
+ * vocab_walk.c - one mask: the tries walked with the machine (trie_walk.c), with automata and beside sorted texts (vocab.h).
  */
 #include "runtime/constraint/vocab.h"
 
@@ -14,81 +14,6 @@ void walk_memo_free(WalkMemo *memo)
     character_memo_free(memo->plain);
     character_memo_free(memo->marked);
     free(memo);
-}
-
-/* Sets the bits of the tokens from one node's first to another's. */
-static inline void allow(const VocabTrie *trie, const VocabNode *from, const VocabNode *to, uint32_t *bits)
-{
-    for (uint32_t i = from->first; i < to->first; i++) bits[trie->order[i] / 32] |= 1U << trie->order[i] % 32;
-}
-
-/* One offset for all states of this round with the same hash. */
-static uint32_t one_of_its_kind(WalkMemo *memo, const Machine *machine, Tape *tape, size_t top, uint32_t state)
-{
-    const uint64_t hash = machine_hash(machine, tape, state);
-    const size_t slot = hash % WALK_STATES;
-    if (memo->states[slot].round == memo->round && memo->states[slot].hash == hash) {
-        tape->top = top;
-        return memo->states[slot].state;
-    }
-    memo->states[slot].round = memo->round;
-    memo->states[slot].hash = hash;
-    memo->states[slot].state = state;
-    return state;
-}
-
-static uint32_t memo_step(WalkMemo *memo, const Machine *machine, Tape *tape, uint32_t from, uint8_t byte)
-{
-    const size_t slot = (from / 16 * 31 + byte * 7U) % WALK_STEPS;
-    if (memo->steps[slot].round == memo->round && memo->steps[slot].from == from && memo->steps[slot].byte == byte)
-        return memo->steps[slot].to;
-    const size_t top = tape->top;
-    uint32_t to = machine_step(machine, tape, from, byte);
-    if (to == 0)
-        tape->top = top;
-    else if (machine_may_meet(machine, tape, to))
-        to = one_of_its_kind(memo, machine, tape, top, to);
-    memo->steps[slot].round = memo->round;
-    memo->steps[slot].from = from;
-    memo->steps[slot].byte = byte;
-    memo->steps[slot].to = to;
-    return to;
-}
-
-/* Asking about a branch must cost less than walking it. */
-enum { LEAST_BRANCH = 4 };
-
-static void walk_trie(const VocabTrie *trie, WalkMemo *memo, const Machine *machine, Tape *tape, uint32_t state,
-                      uint32_t *bits)
-{
-    uint32_t states[VOCAB_MAX_TOKEN_BYTES + 1];
-    size_t tops[VOCAB_MAX_TOKEN_BYTES + 1];
-    const bool may_meet = machine_may_meet(machine, tape, state);
-    states[0] = state;
-    tops[0] = tape->top;
-    memo->round++;
-    for (size_t i = 0; i < trie->n_nodes && !tape->failed;) {
-        const VocabNode *node = &trie->nodes[i];
-        const uint32_t from = states[node->depth - 1];
-        if (!may_meet) tape->top = tops[node->depth - 1];
-        const uint32_t next =
-            may_meet ? memo_step(memo, machine, tape, from, node->byte) : machine_step(machine, tape, from, node->byte);
-        if (next == 0) {
-            i = node->end;
-            continue;
-        }
-        if (node->end - i >= LEAST_BRANCH && node->plain_height != 0 &&
-            machine_takes_plain(machine, tape, next, node->plain_height)) {
-            allow(trie, node, &trie->nodes[node->end], bits);
-            i = node->end;
-            continue;
-        }
-        states[node->depth] = next;
-        tops[node->depth] = tape->top;
-        allow(trie, node, node + 1, bits);
-        i++;
-    }
-    tape->top = tops[0];
 }
 
 /* Sorted texts, of which tokens may be the beginnings. */
@@ -288,10 +213,10 @@ bool vocab_walk(const ConstraintVocab *vocab, WalkMemo *memo, const Machine *mac
     }
     if (n > 0 && !only_plain) { /* a regular expression */
         if (!walk_characters(&vocab->marked, &memo->marked, &cursors[0], bits)) return false;
-        walk_trie(&vocab->broken, memo, machine, tape, state, bits);
+        trie_walk(&vocab->broken, memo, machine, tape, state, bits);
         return !tape->failed;
     }
-    walk_trie(n > 0 ? &vocab->special : &vocab->all, memo, machine, tape, state, bits);
+    trie_walk(n > 0 ? &vocab->special : &vocab->all, memo, machine, tape, state, bits);
     TextCheck check = {vocab, machine, tape, state, bits};
     machine_other_texts(machine, tape, state, check_text, &check);
     return !tape->failed;
