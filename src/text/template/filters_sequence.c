@@ -207,8 +207,8 @@ static JinjaNext next_mapped(JinjaState *state, JinjaIterator *iterator, JinjaVa
     JinjaNext next = start_map(state, iterator, map);
     if (next == JINJA_NEXT_ITEM) next = jinja_next(state, &iterator->source, &item);
     if (next != JINJA_NEXT_ITEM) return next;
-    const bool ok = map->by_attribute ? follow_path(state, &map->path, &item, out)
-                                      : apply_named(state, map, &item, out);
+    const bool ok =
+        map->by_attribute ? follow_path(state, &map->path, &item, out) : apply_named(state, map, &item, out);
     return ok ? JINJA_NEXT_ITEM : JINJA_NEXT_FAILED;
 }
 
