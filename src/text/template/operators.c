@@ -268,9 +268,6 @@ static bool repeat_string(JinjaState *state, const JinjaString *string, int64_t 
 
 static bool repeat(JinjaState *state, const JinjaValue *sequence, const JinjaValue *times, JinjaValue *out)
 {
-    if (times->kind == JINJA_STRING && times->string->markup && sequence->kind == JINJA_STRING) {
-        return jinja_raise(state, "'str' object cannot be interpreted as an integer");
-    }
     if (!jinja_is_integer(times)) {
         return jinja_raise(state, "can't multiply sequence by non-int of type '%s'", jinja_type_name(times));
     }
@@ -284,6 +281,14 @@ static bool repeat(JinjaState *state, const JinjaValue *sequence, const JinjaVal
     if (!(sequence->kind == JINJA_LIST ? jinja_list(state, total, out) : jinja_tuple(state, total, out))) return false;
     for (size_t i = 0; i < total; i++) out->list->items[i] = sequence->list->items[i % n];
     return true;
+}
+
+/* Markup repeats itself, from either side, and refuses what is no integer in words of its own. */
+static bool is_markup(const JinjaValue *value) { return value->kind == JINJA_STRING && value->string->markup; }
+
+static bool raise_no_count(JinjaState *state, const JinjaValue *value)
+{
+    return jinja_raise(state, "'%s' object cannot be interpreted as an integer", jinja_type_name(value));
 }
 
 static bool is_sequence(const JinjaValue *value)
@@ -308,10 +313,9 @@ bool jinja_operate(JinjaState *state, JinjaOperator operation, const JinjaValue 
     }
     if (operation == OPERATOR_ADD) return jinja_add(state, a, b, out);
     if (operation == OPERATOR_MODULO && a->kind == JINJA_STRING) return jinja_modulo(state, a, b, out);
-    if (operation == OPERATOR_MULTIPLY && a->kind == JINJA_STRING && a->string->markup && !jinja_is_integer(b)) {
-        return jinja_raise(state, "'%s' object cannot be interpreted as an integer", jinja_type_name(b));
-    }
+    if (operation == OPERATOR_MULTIPLY && is_markup(a) && !jinja_is_integer(b)) return raise_no_count(state, b);
     if (a->kind == JINJA_UNDEFINED) return jinja_fail_undefined(state, a);
+    if (operation == OPERATOR_MULTIPLY && is_markup(b) && !jinja_is_integer(a)) return raise_no_count(state, a);
     if (b->kind == JINJA_UNDEFINED) return jinja_fail_undefined(state, b);
     if (operation == OPERATOR_MULTIPLY) {
         if (is_sequence(a)) return repeat(state, a, b, out);
