@@ -2,8 +2,9 @@
  * packed_few_avx512.h - products of packed panels with the few activation rows of a decode step, by VNNI.
  *
  * A block is expanded in registers and used at once; its bytes are read exactly once, in order. Up to FEW_ACTS rows have
- * their sums in registers too, and memory is what they wait for. More have them in the first cache: there a block takes
- * as long to multiply as the processor looks ahead, so that nobody asks for the next block in time unless the code does.
+ * their sums in registers too, and memory is what they wait for. More have them in the first cache and go in pairs, whose
+ * four sums of integers hide the latency of the units: there a block takes as long to multiply as the processor looks ahead,
+ * so that nobody asks for the next block in time unless the code does: for the second cache first, then for the first.
  */
 #ifndef IMP_COMPUTE_CPU_PACKED_FEW_AVX512_H
 #define IMP_COMPUTE_CPU_PACKED_FEW_AVX512_H
@@ -13,7 +14,7 @@
 #include <immintrin.h>
 #include <string.h>
 
-enum { FEW_ACTS = 3, SOME_ACTS = 16, SOME_AHEAD = 2048 /* bytes */ };
+enum { FEW_ACTS = 3, SOME_ACTS = 16, SOME_TOGETHER = 2, SOME_FAR = 4096, SOME_NEAR = 1024 /* bytes ahead */ };
 
 /* ---- products of one expanded block ---- */
 
@@ -107,57 +108,83 @@ typedef struct SomeSums {
     _Alignas(64) float chunk[SOME_ACTS][2][PANEL_ROWS], high[SOME_ACTS][2][PANEL_ROWS], low[SOME_ACTS][2][PANEL_ROWS];
 } SomeSums;
 
+/* Activation rows that are multiplied together: independent sums hide the latency of the units. */
+typedef __m512i SomeInts[SOME_TOGETHER][2];
+
 /* One plane of a part of the panels' blocks, added to sums. */
-KERNEL_INLINE void some_plane(const PackedFormat *f, const VectorBlock blocks[2], int n_panels, int half, const int8_t *plane,
-                              __m512i sums[2])
+KERNEL_INLINE void some_plane(const PackedFormat *f, const VectorBlock blocks[2], int n_panels, int half,
+                              const int8_t *const planes[SOME_TOGETHER], int n_acts, SomeInts sums)
 {
-    UNROLL for (int g = 0; g < 8 / f->halves; g++) {
-        const __m512i act = four_acts(plane + 4 * g);
-        UNROLL for (int p = 0; p < n_panels; p++)
-            sums[p] = _mm512_dpbusd_epi32(sums[p], blocks[p].codes[half * 4 + g], act);
-    }
+    UNROLL for (int g = 0; g < 8 / f->halves; g++)
+        UNROLL for (int a = 0; a < n_acts; a++) {
+            const __m512i act = four_acts(planes[a] + 4 * g);
+            UNROLL for (int p = 0; p < n_panels; p++)
+                sums[a][p] = _mm512_dpbusd_epi32(sums[a][p], blocks[p].codes[half * 4 + g], act);
+        }
 }
 
+/* Minus a format's own offset times the sum of a plane. */
 KERNEL_INLINE __m512i some_start(const PackedFormat *f, int32_t minus)
 {
-    return f->offset_shift != 0 ? _mm512_set1_epi32(minus / (ACT_OFFSET >> f->offset_shift)) : _mm512_setzero_si512();
+    if (f->offset_shift == 0) return _mm512_setzero_si512();
+    return _mm512_srai_epi32(_mm512_set1_epi32(minus), (unsigned)(ACT_OFFSET_SHIFT - f->offset_shift));
 }
 
 /* few_high of each panel. */
-KERNEL_INLINE void some_high(const PackedFormat *f, const VectorBlock blocks[2], int n_panels, const ActChunk *act, int b,
-                             float chunk[2][PANEL_ROWS])
+KERNEL_INLINE void some_high(const PackedFormat *f, const VectorBlock blocks[2], int n_panels, const ActChunk *const acts[], int n_acts,
+                             size_t offset, bool joined, int b, float chunk[][2][PANEL_ROWS])
 {
-    const __m512 exponent = _mm512_set1_ps(act->exponent[b]);
-    __m512 total[2];
-    UNROLL for (int p = 0; p < n_panels; p++) total[p] = _mm512_load_ps(chunk[p]);
+    const __mmask16 started = b == 0 ? 0 : 0xFFFF;
+    const ActChunk *act[SOME_TOGETHER];
+    __m512 total[SOME_TOGETHER][2];
+    UNROLL for (int a = 0; a < n_acts; a++) act[a] = acts[a] + offset;
     UNROLL for (int half = 0; half < f->halves; half++) {
         const int part = act_part(f->halves, b, half), at = b * BLOCK_COLS + half * 16;
-        __m512i sums[2];
-        UNROLL for (int p = 0; p < n_panels; p++) sums[p] = some_start(f, act->minus_high[part]);
-        some_plane(f, blocks, n_panels, half, act->high + at, sums);
-        if (act->joined != 0) {
-            const __m512i start = some_start(f, act->minus_low[part]);
-            UNROLL for (int p = 0; p < n_panels; p++) sums[p] = _mm512_add_epi32(_mm512_slli_epi32(sums[p], 8), start);
-            some_plane(f, blocks, n_panels, half, act->low + at, sums);
+        const int8_t *planes[SOME_TOGETHER];
+        SomeInts sums;
+        UNROLL for (int a = 0; a < n_acts; a++) {
+            planes[a] = act[a]->high + at;
+            UNROLL for (int p = 0; p < n_panels; p++) sums[a][p] = some_start(f, act[a]->minus_high[part]);
         }
-        UNROLL for (int p = 0; p < n_panels; p++)
-            total[p] = _mm512_fmadd_ps(_mm512_scalef_ps(_mm512_cvtepi32_ps(sums[p]), exponent), blocks[p].scale[half], total[p]);
+        some_plane(f, blocks, n_panels, half, planes, n_acts, sums);
+        if (joined) {
+            UNROLL for (int a = 0; a < n_acts; a++) {
+                const __m512i start = some_start(f, act[a]->minus_low[part]);
+                planes[a] = act[a]->low + at;
+                UNROLL for (int p = 0; p < n_panels; p++)
+                    sums[a][p] = _mm512_add_epi32(_mm512_slli_epi32(sums[a][p], 8), start);
+            }
+            some_plane(f, blocks, n_panels, half, planes, n_acts, sums);
+        }
+        UNROLL for (int a = 0; a < n_acts; a++) {
+            const __m512 exponent = _mm512_set1_ps(act[a]->exponent[b]);
+            UNROLL for (int p = 0; p < n_panels; p++) {
+                const __m512 value = _mm512_scalef_ps(_mm512_cvtepi32_ps(sums[a][p]), exponent);
+                const __m512 before = half == 0 ? _mm512_maskz_load_ps(started, chunk[a][p]) : total[a][p];
+                total[a][p] = _mm512_fmadd_ps(value, blocks[p].scale[half], before);
+            }
+        }
     }
     for (int half = 0; half < f->halves && f->has_min; half++)
-        UNROLL for (int p = 0; p < n_panels; p++)
-            total[p] = _mm512_fmadd_ps(blocks[p].minimum[half], _mm512_set1_ps(act->sum[act_part(f->halves, b, half)]), total[p]);
-    UNROLL for (int p = 0; p < n_panels; p++) _mm512_store_ps(chunk[p], total[p]);
+        UNROLL for (int a = 0; a < n_acts; a++) {
+            const __m512 sum = _mm512_set1_ps(act[a]->sum[act_part(f->halves, b, half)]);
+            UNROLL for (int p = 0; p < n_panels; p++)
+                total[a][p] = _mm512_fmadd_ps(blocks[p].minimum[half], sum, total[a][p]);
+        }
+    UNROLL for (int a = 0; a < n_acts; a++)
+        UNROLL for (int p = 0; p < n_panels; p++) _mm512_store_ps(chunk[a][p], total[a][p]);
 }
 
-/* The low planes of the rows whose bits are set. */
+/* The low planes of the rows whose bits are set; those of `before` have had some. */
 KERNEL_INLINE void some_low(const PackedFormat *f, const VectorBlock blocks[2], int n_panels, const ActRows *acts, size_t chunk,
-                            int b, unsigned rows, SomeSums *sums)
+                            int b, unsigned rows, unsigned before, SomeSums *sums)
 {
     for (; rows != 0; rows &= rows - 1) {
         const int a = __builtin_ctz(rows);
+        const __mmask16 started = (before >> a & 1) != 0 ? 0xFFFF : 0;
         UNROLL for (int p = 0; p < n_panels; p++) {
             float *low = sums->low[a][p];
-            _mm512_store_ps(low, few_low(f, &blocks[p], acts->first[a] + chunk, b, _mm512_load_ps(low)));
+            _mm512_store_ps(low, few_low(f, &blocks[p], acts->first[a] + chunk, b, _mm512_maskz_load_ps(started, low)));
         }
     }
 }
@@ -170,15 +197,34 @@ KERNEL_INLINE __m512i some_fine(const ActRows *acts, size_t chunk)
     return _mm512_loadu_si512(fine);
 }
 
-KERNEL_INLINE void some_end_chunk(const ActRows *acts, int n_panels, size_t chunk, SomeSums *sums)
+/* Adds a chunk's sums to those of all; behind the last chunk, and the low planes' sums of `low_rows`, to `out`. */
+KERNEL_INLINE void some_end_chunk(const ActRows *acts, int n_panels, size_t chunk, bool first, bool last, unsigned low_rows,
+                                  SomeSums *sums, float *out)
 {
+    const __mmask16 started = first ? 0 : 0xFFFF;
     for (int32_t a = 0; a < acts->n; a++) {
         const __m512 scale = _mm512_set1_ps(acts->first[a][chunk].scale);
+        const __mmask16 low = (low_rows >> a & 1) != 0 ? 0xFFFF : 0;
         UNROLL for (int p = 0; p < n_panels; p++) {
-            float *part = sums->chunk[a][p], *high = sums->high[a][p];
-            _mm512_store_ps(high, _mm512_fmadd_ps(_mm512_load_ps(part), scale, _mm512_load_ps(high)));
-            _mm512_store_ps(part, _mm512_setzero_ps());
+            const __m512 before = _mm512_maskz_load_ps(started, sums->high[a][p]);
+            const __m512 high = _mm512_fmadd_ps(_mm512_load_ps(sums->chunk[a][p]), scale, before);
+            if (last) _mm512_storeu_ps(out + a * PACKED_ROWS + p * PANEL_ROWS,
+                                       _mm512_add_ps(high, _mm512_maskz_load_ps(low, sums->low[a][p])));
+            else _mm512_store_ps(sums->high[a][p], high);
         }
+    }
+}
+
+/* Asks for what is as large as a block, some way ahead in a panel that ends at `end`; behind it come `others` bytes of the
+ * panels at its side, which have been read by then. */
+KERNEL_INLINE void some_fetch(const PackedFormat *f, const uint8_t *at, const uint8_t *end, size_t others)
+{
+    const uint8_t *far = at + SOME_FAR, *near = at + SOME_NEAR;
+    far += far < end ? 0 : others;
+    near += near < end ? 0 : others;
+    for (int byte = 0; byte < f->block_bytes; byte += 64) {
+        _mm_prefetch((const char *)far + byte, _MM_HINT_T1);
+        _mm_prefetch((const char *)near + byte, _MM_HINT_T0);
     }
 }
 
@@ -186,16 +232,13 @@ KERNEL_INLINE void some_panels(const PackedFormat *f, const uint8_t *const panel
                                const ActRows *acts, float *out)
 {
     const int blocks = f->super / BLOCK_COLS;
+    const bool joined = acts->first[0]->joined != 0;
+    const size_t bytes = packed_panel_bytes(f, cols), others = bytes * (size_t)(n_panels - 1);
     const uint8_t *at[2];
     SomeSums sums;
     __m512i fine = _mm512_setzero_si512();
+    unsigned low_rows = 0;
     UNROLL for (int p = 0; p < n_panels; p++) at[p] = panels[p];
-    for (int32_t a = 0; a < acts->n; a++)
-        UNROLL for (int p = 0; p < n_panels; p++) {
-            _mm512_store_ps(sums.chunk[a][p], _mm512_setzero_ps());
-            _mm512_store_ps(sums.high[a][p], _mm512_setzero_ps());
-            _mm512_store_ps(sums.low[a][p], _mm512_setzero_ps());
-        }
     for (int64_t b = 0; b < cols / BLOCK_COLS; b += blocks) {
         const uint8_t *headers[2];
         const size_t chunk = (size_t)(b / CHUNK_BLOCKS) * acts->stride;
@@ -209,21 +252,21 @@ KERNEL_INLINE void some_panels(const PackedFormat *f, const uint8_t *const panel
             VectorBlock expanded[2];
             UNROLL for (int p = 0; p < n_panels; p++) {
                 expand_block(f, headers[p], at[p], &expanded[p]);
-                for (int byte = 0; byte < f->block_bytes; byte += 64)
-                    _mm_prefetch((const char *)at[p] + SOME_AHEAD + byte, _MM_HINT_T0);
+                some_fetch(f, at[p], panels[p] + bytes, others);
                 at[p] += f->block_bytes;
             }
-            for (int32_t a = 0; a < acts->n; a++)
-                some_high(f, expanded, n_panels, acts->first[a] + chunk, block, sums.chunk[a]);
-            some_low(f, expanded, n_panels, acts, chunk, block,
-                     _mm512_test_epi32_mask(fine, _mm512_set1_epi32(1 << block)), &sums);
+            int32_t a = 0;
+            for (; a + SOME_TOGETHER <= acts->n; a += SOME_TOGETHER)
+                some_high(f, expanded, n_panels, acts->first + a, SOME_TOGETHER, chunk, joined, block, sums.chunk + a);
+            for (; a < acts->n; a++) some_high(f, expanded, n_panels, acts->first + a, 1, chunk, joined, block, sums.chunk + a);
+            const unsigned low = _mm512_test_epi32_mask(fine, _mm512_set1_epi32(1 << block));
+            some_low(f, expanded, n_panels, acts, chunk, block, low, low_rows, &sums);
+            low_rows |= low;
         }
-        if ((b + blocks) % CHUNK_BLOCKS == 0 || b + blocks >= cols / BLOCK_COLS) some_end_chunk(acts, n_panels, chunk, &sums);
+        const int64_t end = b + blocks;
+        if (end % CHUNK_BLOCKS == 0 || end >= cols / BLOCK_COLS)
+            some_end_chunk(acts, n_panels, chunk, b < CHUNK_BLOCKS, end >= cols / BLOCK_COLS, low_rows, &sums, out);
     }
-    for (int32_t a = 0; a < acts->n; a++)
-        UNROLL for (int p = 0; p < n_panels; p++)
-            _mm512_storeu_ps(out + a * PACKED_ROWS + p * PANEL_ROWS,
-                             _mm512_add_ps(_mm512_load_ps(sums.high[a][p]), _mm512_load_ps(sums.low[a][p])));
 }
 
 KERNEL_INLINE void multiply_few(const PackedFormat *f, const uint8_t *const panels[PACKED_PANELS], int n_panels,
