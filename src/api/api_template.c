@@ -3,8 +3,8 @@
  */
 #include "api/api.h"
 
-#include "format/json_file.h"
-
+#include <jansson.h>
+#include <stdlib.h>
 #include <string.h>
 
 const char *imp_template_name(size_t index) { return chat_template_name_at(index); }
@@ -46,71 +46,61 @@ static ImpStatus compile_source(const char *source, ChatTemplate **out)
     return chat_template_compile(text, strlen(text), out);
 }
 
-static ImpStatus render(ImpModel model, const char *source, const json_t *variables, StrBuf *out)
+/* The template of a rendering and its variables. `compiled` is freed with them, `chat_template` may be the model's. */
+typedef struct Prompt {
+    const ChatTemplate *chat_template;
+    ChatTemplate *compiled;
+    TemplateValues *values;
+} Prompt;
+
+static void prompt_free(Prompt *prompt)
 {
-    const TemplateLimits limits = chat_template_default_limits();
-    const ChatTemplate *chat_template = NULL;
-    ChatTemplate *compiled = NULL;
-    ImpStatus status;
-    if (source) {
-        IMP_GOTO(compile_source(source, &compiled));
-        chat_template = compiled;
-    } else {
-        IMP_GOTO(own_template(model, &chat_template));
-    }
-    IMP_GOTO(chat_template_render(chat_template, variables, &limits, out));
-    status = strbuf_check(out);
-fail:
-    chat_template_free(compiled);
-    return status;
+    template_values_free(prompt->values);
+    chat_template_free(prompt->compiled);
 }
 
 /* ---- Variables ---- */
 
-static ImpStatus set_new(json_t *object, const char *key, json_t *value)
+static ImpStatus set_default(Prompt *prompt, const char *name, const json_t *value)
 {
-    if (json_object_set_new(object, key, value) == 0) return IMP_OK;
-    return imp_fail(IMP_ERR_OUT_OF_MEMORY, "out of memory for the template's variable %s", key);
+    char *text = value ? json_dumps(value, JSON_ENCODE_ANY) : NULL;
+    if (!text) return imp_fail(IMP_ERR_OUT_OF_MEMORY, "out of memory for the template's variable %s", name);
+    const ImpStatus status = template_values_default(prompt->values, name, text, strlen(text));
+    free(text);
+    return status;
 }
 
 /* A token that is no UTF-8 is no variable. */
-static ImpStatus set_token(ImpModel model, json_t *variables, const char *key, int32_t token)
+static ImpStatus set_token(ImpModel model, Prompt *prompt, const char *name, int32_t token)
 {
     size_t length;
     const char *text = imp_token_text(model, token, &length);
-    if (!text || json_object_get(variables, key)) return IMP_OK;
-    json_t *value = json_stringn(text, length);
-    return value ? set_new(variables, key, value) : IMP_OK;
+    json_t *value = text ? json_stringn(text, length) : NULL;
+    const ImpStatus status = value ? set_default(prompt, name, value) : IMP_OK;
+    json_decref(value);
+    return status;
 }
 
-/* The model's own tokens, where the caller has not set them. */
-static ImpStatus set_model_tokens(ImpModel model, json_t *variables)
+/* The template's variables out of `text`, then the model's own tokens where the caller has not set them. */
+static ImpStatus prepare(ImpModel model, const char *source, const char *text, const char *what, Prompt *prompt)
 {
-    if (!model || !model->tokenizer) return IMP_OK;
-    IMP_TRY(set_token(model, variables, "bos_token", tokenizer_bos(model->tokenizer)));
-    return set_token(model, variables, "eos_token", tokenizer_eos(model->tokenizer));
-}
-
-static ImpStatus parse_object(const char *text, const char *what, json_t **out)
-{
-    json_error_t error;
+    *prompt = (Prompt){0};
+    if (source) {
+        IMP_TRY(compile_source(source, &prompt->compiled));
+        prompt->chat_template = prompt->compiled;
+    } else {
+        IMP_TRY(own_template(model, &prompt->chat_template));
+    }
     if (!text) text = "{}";
-    *out = json_parse_wide(text, strlen(text), &error);
-    if (!*out)
-        return imp_fail(IMP_ERR_INVALID_ARGUMENT, "%s: line %d, column %d: %s", what, error.line, error.column,
-                        error.text);
-    if (json_is_object(*out)) return IMP_OK;
-    json_decref(*out);
-    *out = NULL;
-    return imp_fail(IMP_ERR_INVALID_ARGUMENT, "%s: not a JSON object", what);
+    const ImpStatus status = template_values_read(prompt->chat_template, text, strlen(text), &prompt->values);
+    if (status != IMP_OK) return imp_fail_prefix(status, "%s", what);
+    if (!model || !model->tokenizer) return IMP_OK;
+    IMP_TRY(set_token(model, prompt, "bos_token", tokenizer_bos(model->tokenizer)));
+    return set_token(model, prompt, "eos_token", tokenizer_eos(model->tokenizer));
 }
 
-static ImpStatus set_messages(json_t *variables, const ImpMessage *messages, size_t n_messages)
+static ImpStatus list_messages(const ImpMessage *messages, size_t n_messages, json_t *list)
 {
-    if (n_messages > 0 && !messages)
-        return imp_fail(IMP_ERR_INVALID_ARGUMENT, "messages is NULL, but there are to be %zu", n_messages);
-    json_t *list = json_array();
-    IMP_TRY(set_new(variables, "messages", list));
     for (size_t i = 0; i < n_messages; i++) {
         if (!messages[i].role || !messages[i].content)
             return imp_fail(IMP_ERR_INVALID_ARGUMENT, "message %zu has no role or no content", i + 1);
@@ -121,39 +111,43 @@ static ImpStatus set_messages(json_t *variables, const ImpMessage *messages, siz
     return IMP_OK;
 }
 
-/* What transformers sets, then the caller's variables over it. */
-static ImpStatus chat_variables(ImpModel model, const ImpMessage *messages, size_t n_messages, const char *extra_text,
-                                json_t *variables)
+/* What transformers sets, where the caller has not. */
+static ImpStatus set_conversation(Prompt *prompt, const ImpMessage *messages, size_t n_messages)
 {
-    json_t *extra = NULL;
+    if (n_messages > 0 && !messages)
+        return imp_fail(IMP_ERR_INVALID_ARGUMENT, "messages is NULL, but there are to be %zu", n_messages);
+    json_t *list = json_array();
     ImpStatus status;
-    IMP_GOTO(set_messages(variables, messages, n_messages));
-    IMP_GOTO(set_new(variables, "add_generation_prompt", json_true()));
-    IMP_GOTO(set_new(variables, "tools", json_null()));
-    IMP_GOTO(set_new(variables, "documents", json_null()));
-    IMP_GOTO(parse_object(extra_text, "template_variables", &extra));
-    if (json_object_update(variables, extra) != 0) {
-        status = imp_fail_memory(sizeof *variables);
-        goto fail;
-    }
-    status = set_model_tokens(model, variables);
+    if (!list) return imp_fail_memory(sizeof *list);
+    IMP_GOTO(list_messages(messages, n_messages, list));
+    IMP_GOTO(set_default(prompt, "messages", list));
+    IMP_GOTO(set_default(prompt, "add_generation_prompt", json_true()));
+    IMP_GOTO(set_default(prompt, "tools", json_null()));
+    status = set_default(prompt, "documents", json_null());
 fail:
-    json_decref(extra);
+    json_decref(list);
     return status;
 }
 
 /* ---- Rendering ---- */
 
+static ImpStatus render(Prompt *prompt, StrBuf *out)
+{
+    const TemplateLimits limits = chat_template_default_limits();
+    IMP_TRY(chat_template_render(prompt->values, &limits, out));
+    return strbuf_check(out);
+}
+
 ImpStatus api_render_chat(ImpModel model, const ImpMessage *messages, size_t n_messages,
                           const ImpGenerateParams *params, StrBuf *out)
 {
-    json_t *variables = json_object();
+    Prompt prompt;
     ImpStatus status;
-    if (!variables) return imp_fail_memory(sizeof *variables);
-    IMP_GOTO(chat_variables(model, messages, n_messages, params->template_variables, variables));
-    status = render(model, params->chat_template, variables, out);
+    IMP_GOTO(prepare(model, params->chat_template, params->template_variables, "template_variables", &prompt));
+    IMP_GOTO(set_conversation(&prompt, messages, n_messages));
+    status = render(&prompt, out);
 fail:
-    json_decref(variables);
+    prompt_free(&prompt);
     return status;
 }
 
@@ -176,16 +170,15 @@ fail:
 ImpStatus imp_template_render(ImpModel model, const char *source, const char *json, char *buffer, size_t size,
                               size_t *length)
 {
-    json_t *variables = NULL;
+    Prompt prompt;
     StrBuf text = {0};
     ImpStatus status;
     if (length) *length = 0;
-    IMP_GOTO(parse_object(json, "the template's variables", &variables));
-    IMP_GOTO(set_model_tokens(model, variables));
-    IMP_GOTO(render(model, source, variables, &text));
+    IMP_GOTO(prepare(model, source, json, "the template's variables", &prompt));
+    IMP_GOTO(render(&prompt, &text));
     status = api_copy_text(text.data, text.length, buffer, size, length);
 fail:
-    json_decref(variables);
+    prompt_free(&prompt);
     strbuf_free(&text);
     return status;
 }

@@ -22,19 +22,20 @@ static const char variables_text[] =
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static json_t *variables;
-    if (variables == NULL) variables = json_loads(variables_text, 0, NULL);
     ChatTemplate *chat_template;
-    if (variables == NULL || chat_template_compile((const char *)data, size, &chat_template) != IMP_OK) return 0;
+    TemplateValues *values;
+    if (chat_template_compile((const char *)data, size, &chat_template) != IMP_OK) return 0;
+    if (template_values_read(chat_template, variables_text, sizeof variables_text - 1, &values) != IMP_OK) abort();
     const TemplateLimits limits = {
         .steps = 200000, .depth = 50, .output_bytes = 1 << 18, .memory_bytes = 1 << 24, .now = 1700000000};
     StrBuf first = {0}, second = {0};
-    const ImpStatus status = chat_template_render(chat_template, variables, &limits, &first);
-    if (chat_template_render(chat_template, variables, &limits, &second) != status) abort();
+    const ImpStatus status = chat_template_render(values, &limits, &first);
+    if (chat_template_render(values, &limits, &second) != status) abort();
     if (first.length != second.length || (first.length > 0 && memcmp(first.data, second.data, first.length) != 0))
         abort();
     strbuf_free(&first);
     strbuf_free(&second);
+    template_values_free(values);
     chat_template_free(chat_template);
     return 0;
 }

@@ -325,7 +325,7 @@ def same(expected, got):
 
 
 def run_driver(driver, sources):
-    requests = "".join(json.dumps({"template": source, "vars": VARIABLES}) + "\n" for source in sources)
+    requests = "".join(json.dumps(source) + "\t" + json.dumps(VARIABLES) + "\n" for source in sources)
     done = subprocess.run([driver], input=requests, capture_output=True, text=True, check=False)
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     if done.returncode != 0 or len(answers) != len(sources):

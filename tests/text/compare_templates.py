@@ -41,7 +41,7 @@ def files(arguments):
 
 
 def compare(driver, name, source, cases):
-    requests = "".join(json.dumps({"template": source, "vars": variables}) + "\n" for _, variables in cases)
+    requests = "".join(json.dumps(source) + "\t" + json.dumps(variables) + "\n" for _, variables in cases)
     done = subprocess.run([driver], input=requests, capture_output=True, text=True, check=True)
     different = rendered = 0
     for (case, variables), line in zip(cases, done.stdout.splitlines(), strict=True):

@@ -68,6 +68,13 @@ typedef enum JinjaOperator {
     OPERATOR_NOT_IN,
 } JinjaOperator;
 
+/* A part of a sum that is written out. A short constant text is copied whole, without asking for its length first. */
+typedef struct JinjaTerm {
+    JinjaNode *node;
+    size_t length; /* of `text`; 0: the node is to be evaluated */
+    char text[16];
+} JinjaTerm;
+
 typedef struct JinjaNodes {
     JinjaNode **at;
     size_t n;
@@ -90,8 +97,8 @@ typedef struct JinjaScopeVariable {
 } JinjaScopeVariable;
 
 typedef struct JinjaScope {
-    JinjaScopeVariable *variables;
-    size_t n;
+    JinjaScopeVariable *variables; /* those that something is done for come first */
+    size_t n, n_loaded;
 } JinjaScope;
 
 typedef struct JinjaCallArguments {
@@ -118,7 +125,9 @@ typedef struct JinjaFunctionNode {
 struct JinjaNode {
     JinjaNodeType type;
     uint32_t line;
-    uint16_t height; /* of the expression below */
+    uint16_t height;    /* of the expression below */
+    JinjaSlot variable; /* ITEM, ATTRIBUTE: whose field it is */
+    JinjaString *field; /* and which: the entry of that name, if the variable is a dictionary with one; else NULL */
     union {
         JinjaValue constant;
         struct {
@@ -138,6 +147,8 @@ struct JinjaNode {
         struct {
             JinjaNode *left, *right;
             JinjaOperator operation;
+            JinjaTerm *terms; /* of a sum that is written out; NULL for others */
+            size_t n_terms;
         } binary;           /* AND, OR, BINARY */
         JinjaNode *operand; /* NOT, NEGATE, POSITIVE */
         struct {

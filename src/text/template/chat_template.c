@@ -1,5 +1,5 @@
 /*
- * chat_template.c - the room's door: compile a source once, render it with a JSON object.
+ * chat_template.c - the room's door: compile a source once, render it with variables (read_json.c).
  */
 #include "text/template/chat_template.h"
 #include "text/template/ast.h"
@@ -138,12 +138,9 @@ void chat_template_free(ChatTemplate *chat_template)
 
 /* ---- rendering ---- */
 
-static ImpStatus render(JinjaState *state, const json_t *variables)
+static ImpStatus run(JinjaState *state)
 {
-    JinjaValue values, exported;
-    state->line = 1;
-    if (!jinja_from_json(state, variables, &values)) return state->status;
-    state->variables = values.dict;
+    JinjaValue exported;
     if (state->chat_template->blocks.n > 0) {
         if (!jinja_dict(state, 0, &exported)) return state->status;
         state->exported = exported.dict;
@@ -153,17 +150,20 @@ static ImpStatus render(JinjaState *state, const json_t *variables)
     return state->status;
 }
 
-ImpStatus chat_template_render(const ChatTemplate *chat_template, const json_t *variables, const TemplateLimits *limits,
-                               StrBuf *out)
+ImpStatus chat_template_render(TemplateValues *values, const TemplateLimits *limits, StrBuf *out)
 {
-    if (!json_is_object(variables))
-        return imp_fail(IMP_ERR_INVALID_ARGUMENT, "the template's variables are no JSON object");
+    const JinjaState *read = jinja_values_state(values);
     JinjaState *state = calloc(1, sizeof *state);
     if (state == NULL) return imp_fail_memory(sizeof *state);
-    state->chat_template = chat_template;
+    state->chat_template = read->chat_template;
     state->limits = limits != NULL ? *limits : chat_template_default_limits();
-    state->seed = chat_template->seed;
+    state->seed = read->seed;
+    state->variables = read->variables;
+    state->memory_used = read->memory_used;
+    state->free_start = read->free_start; /* what the values have not used; it is unused again afterwards */
+    state->free_end = read->free_end;
     state->steps_left = state->limits.steps != 0 ? state->limits.steps : UINT64_MAX;
+    state->line = 1;
     state->out = out;
     const size_t before = out->length;
     if (!strbuf_reserve(out, 0)) {
@@ -172,15 +172,16 @@ ImpStatus chat_template_render(const ChatTemplate *chat_template, const json_t *
     }
     /* What the caller had is not counted. */
     if (state->limits.output_bytes != 0) state->limits.output_bytes += before;
-    const ImpStatus status = render(state, variables);
+    const ImpStatus status = run(state);
     if (status != IMP_OK && out->length > before) {
         out->length = before;
         out->data[before] = '\0';
     }
-    for (size_t i = 0; i < JINJA_MAX_CAPTURES && state->captures[i] != NULL; i++) {
+    for (size_t i = 0; state->captures != NULL && i < JINJA_MAX_CAPTURES && state->captures[i] != NULL; i++) {
         strbuf_free(state->captures[i]);
         free(state->captures[i]);
     }
+    jinja_dicts_restore(state);
     jinja_free_memory(state);
     free(state);
     return status;

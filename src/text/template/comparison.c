@@ -7,6 +7,7 @@
 #include "text/template/value.h"
 
 #include <math.h>
+#include <stdio.h>
 
 /* ---- what values are ---- */
 

@@ -319,12 +319,57 @@ static Evaluator *const evaluators[NODE_TYPES] = {
 
 bool jinja_evaluate_within(JinjaState *state, JinjaActivation *activation, const JinjaNode *node, JinjaValue *out)
 {
-    if (node->type == NODE_CONST) {
-        *out = node->constant;
+    const JinjaValue *value = jinja_in_place(state, activation, node);
+    if (value != NULL) {
+        *out = *value;
         return true;
     }
-    if (node->type == NODE_NAME) return evaluate_name(state, activation, node, out);
     return jinja_charge(state, 1) && evaluators[node->type](state, activation, node, out);
+}
+
+static bool test_value(JinjaState *state, JinjaActivation *activation, const JinjaNode *node, bool *holds)
+{
+    JinjaValue value;
+    if (!jinja_evaluate_within(state, activation, node, &value)) return false;
+    *holds = jinja_is_true(state, &value);
+    return true;
+}
+
+/* A test without and, or, not. */
+static inline __attribute__((always_inline)) bool test_leaf(JinjaState *state, JinjaActivation *activation,
+                                                            const JinjaNode *node, bool *holds)
+{
+    if (node->type != NODE_COMPARE || node->compare.rest.n != 1) return test_value(state, activation, node, holds);
+    const JinjaValue *left = jinja_in_place(state, activation, node->compare.first);
+    const JinjaValue *right = left == NULL ? NULL : jinja_in_place(state, activation, node->compare.rest.at[0]);
+    if (right == NULL) return test_value(state, activation, node, holds);
+    return compare_pair(state, node->compare.operators[0], left, right, holds);
+}
+
+static bool test_within(JinjaState *state, JinjaActivation *activation, const JinjaNode *node, bool *holds)
+{
+    while (node->type == NODE_AND || node->type == NODE_OR) {
+        const JinjaNode *left = node->binary.left;
+        const bool is_leaf = left->type == NODE_COMPARE;
+        const bool ok =
+            is_leaf ? test_leaf(state, activation, left, holds) : test_within(state, activation, left, holds);
+        if (!ok) return false;
+        if (*holds != (node->type == NODE_AND)) return true;
+        node = node->binary.right;
+    }
+    if (node->type != NODE_NOT) return test_leaf(state, activation, node, holds);
+    if (!test_within(state, activation, node->operand, holds)) return false;
+    *holds = !*holds;
+    return true;
+}
+
+bool jinja_test(JinjaState *state, JinjaActivation *activation, const JinjaNode *node, bool *holds)
+{
+    state->nesting += node->height;
+    if (state->nesting > JINJA_MAX_NESTING) return jinja_enter_failed(state);
+    const bool ok = test_within(state, activation, node, holds);
+    state->nesting -= node->height;
+    return ok;
 }
 
 bool jinja_evaluate(JinjaState *state, JinjaActivation *activation, const JinjaNode *node, JinjaValue *out)

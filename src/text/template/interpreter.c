@@ -32,7 +32,7 @@ static JinjaValue resolve(JinjaState *state, const JinjaScopeVariable *variable)
 
 void jinja_enter_scope(JinjaState *state, JinjaActivation *activation, const JinjaScope *scope)
 {
-    for (size_t i = 0; i < scope->n; i++) {
+    for (size_t i = 0; i < scope->n_loaded; i++) {
         const JinjaScopeVariable *variable = &scope->variables[i];
         JinjaValue *slot = &activation->slots[variable->slot];
         if (variable->load == LOAD_RESOLVE) {
@@ -70,7 +70,7 @@ static bool store_attribute(JinjaState *state, JinjaActivation *activation, cons
         return jinja_raise(state, "'%s' object does not support item assignment", type);
     }
     const JinjaValue key = {.kind = JINJA_STRING, .string = target->name.attribute};
-    return jinja_dict_set(state, object->dict, key, *value);
+    return jinja_dict_own(state, object->dict) && jinja_dict_set(state, object->dict, key, *value);
 }
 
 static bool unpack(JinjaState *state, JinjaActivation *activation, const JinjaNode *target, const JinjaValue *value)
@@ -135,40 +135,71 @@ static void write_value(JinjaState *state, const JinjaValue *value)
 
 static bool is_plain_string(const JinjaValue *value) { return value->kind == JINJA_STRING && !value->string->markup; }
 
+/* The common case of it: all terms are there already, and are strings that fit. Nothing happens in other cases. */
+static bool write_terms_in_place(JinjaState *state, JinjaActivation *activation, const JinjaTerm *terms, size_t n)
+{
+    enum { MOST = 16 };
+    const JinjaString *strings[MOST];
+    StrBuf *out = state->out;
+    size_t end = out->length;
+    if (n > MOST) return false;
+    for (size_t i = 0; i < n; i++) {
+        end += terms[i].length;
+        if (terms[i].length > 0) continue;
+        const JinjaValue *term = jinja_in_place(state, activation, terms[i].node);
+        if (term == NULL || !is_plain_string(term)) return false;
+        strings[i] = term->string;
+        end += term->string->length;
+    }
+    const size_t limit = state->limits.output_bytes;
+    if (end + sizeof terms->text >= out->capacity || (limit != 0 && end > limit)) return false;
+    char *to = out->data + out->length;
+    for (size_t i = 0; i < n; i++) {
+        if (terms[i].length > 0) {
+            memcpy(to, terms[i].text, sizeof terms[i].text);
+            to += terms[i].length;
+        } else {
+            jinja_copy_bytes(to, strings[i]->data, strings[i]->length);
+            to += strings[i]->length;
+        }
+    }
+    *to = '\0';
+    out->length = end;
+    return true;
+}
+
 /* `{{ a + b + c }}` over strings, the common case, written piece by piece instead of joined first. When another kind of
  * value turns up, what was written becomes a string again and the sum goes on as Python's would. */
 static bool write_sum(JinjaState *state, JinjaActivation *activation, const JinjaNode *node)
 {
-    const JinjaNode *terms[JINJA_MAX_HEIGHT];
-    size_t n = 0;
+    const JinjaTerm *terms = node->binary.terms;
+    const size_t n = node->binary.n_terms;
+    if (write_terms_in_place(state, activation, terms, n)) return true;
     const uint16_t height = node->height; /* of all that is evaluated here */
     state->nesting += height;
     if (state->nesting > JINJA_MAX_NESTING) return jinja_enter_failed(state);
-    for (; node->type == NODE_BINARY && node->binary.operation == OPERATOR_ADD; node = node->binary.left) {
-        terms[n++] = node->binary.right;
-    }
     StrBuf *out = state->out;
     const size_t before = out->length;
-    JinjaValue sum, term;
-    if (!jinja_evaluate_within(state, activation, node, &sum)) return false;
+    JinjaValue sum, computed;
+    if (!jinja_evaluate_within(state, activation, terms[0].node, &sum)) return false;
     bool streaming = is_plain_string(&sum);
     if (streaming) jinja_append(state, out, sum.string->data, sum.string->length);
-    while (n > 0) {
-        const JinjaNode *next = terms[--n];
-        if (next->type == NODE_CONST) {
-            term = next->constant;
-        } else if (!jinja_evaluate_within(state, activation, next, &term)) {
-            return false;
+    for (size_t i = 1; i < n; i++) {
+        const JinjaNode *next = terms[i].node;
+        const JinjaValue *term = jinja_in_place(state, activation, next);
+        if (term == NULL) {
+            if (!jinja_evaluate_within(state, activation, next, &computed)) return false;
+            term = &computed;
         }
-        if (streaming && is_plain_string(&term)) {
-            jinja_append(state, out, term.string->data, term.string->length);
+        if (streaming && is_plain_string(term)) {
+            jinja_append(state, out, term->string->data, term->string->length);
             continue;
         }
         if (streaming && !jinja_string(state, out->data + before, out->length - before, &sum)) return false;
         if (streaming) out->length = before;
         streaming = false;
         JinjaValue result;
-        if (!jinja_add(state, &sum, &term, &result)) return false;
+        if (!jinja_add(state, &sum, term, &result)) return false;
         sum = result;
     }
     if (!streaming) write_value(state, &sum);
@@ -187,31 +218,37 @@ static JinjaFlow run_output(JinjaState *state, JinjaActivation *activation, cons
             continue;
         }
         state->line = item->line;
-        if (item->type == NODE_BINARY && item->binary.operation == OPERATOR_ADD && !state->autoescape) {
+        if (item->type == NODE_BINARY && item->binary.terms != NULL && !state->autoescape) {
             if (!write_sum(state, activation, item)) return JINJA_FLOW_FAILED;
             continue;
         }
-        JinjaValue value;
-        if (!jinja_evaluate(state, activation, item, &value)) return JINJA_FLOW_FAILED;
-        if (value.kind == JINJA_STRING && !state->autoescape) {
-            jinja_append(state, state->out, value.string->data, value.string->length);
+        JinjaValue computed;
+        const JinjaValue *value = jinja_in_place(state, activation, item);
+        if (value == NULL) {
+            if (!jinja_evaluate(state, activation, item, &computed)) return JINJA_FLOW_FAILED;
+            value = &computed;
+        }
+        if (value->kind == JINJA_STRING && !state->autoescape) {
+            jinja_append(state, state->out, value->string->data, value->string->length);
         } else {
-            write_value(state, &value);
+            write_value(state, value);
         }
         if (state->status != IMP_OK) return JINJA_FLOW_FAILED;
     }
     return JINJA_FLOW_NEXT;
 }
 
+static inline JinjaFlow execute(JinjaState *state, JinjaActivation *activation, const JinjaNodes *body);
+
 static JinjaFlow run_if(JinjaState *state, JinjaActivation *activation, const JinjaNode *node)
 {
     const JinjaNode *branch = node;
     for (size_t i = 0;; i++) {
         state->line = branch->line;
-        JinjaValue test;
-        if (!jinja_evaluate(state, activation, branch->branch.test, &test)) return JINJA_FLOW_FAILED;
-        if (jinja_is_true(state, &test)) return jinja_execute(state, activation, &branch->branch.body);
-        if (i == node->branch.elifs.n) return jinja_execute(state, activation, &node->branch.otherwise);
+        bool holds;
+        if (!jinja_test(state, activation, branch->branch.test, &holds)) return JINJA_FLOW_FAILED;
+        if (holds) return execute(state, activation, &branch->branch.body);
+        if (i == node->branch.elifs.n) return execute(state, activation, &node->branch.otherwise);
         branch = node->branch.elifs.at[i];
     }
 }
@@ -447,7 +484,7 @@ static StatementRunner *const runners[NODE_TYPES] = {
     [NODE_LOAD_TEMPLATE] = run_load_template,
 };
 
-JinjaFlow jinja_execute(JinjaState *state, JinjaActivation *activation, const JinjaNodes *body)
+static inline JinjaFlow execute(JinjaState *state, JinjaActivation *activation, const JinjaNodes *body)
 {
     if (!jinja_enter(state)) return JINJA_FLOW_FAILED;
     JinjaFlow result = JINJA_FLOW_NEXT;
@@ -462,6 +499,11 @@ JinjaFlow jinja_execute(JinjaState *state, JinjaActivation *activation, const Ji
     }
     jinja_leave(state);
     return result;
+}
+
+JinjaFlow jinja_execute(JinjaState *state, JinjaActivation *activation, const JinjaNodes *body)
+{
+    return execute(state, activation, body);
 }
 
 bool jinja_run(JinjaState *state)

@@ -12,6 +12,8 @@ JinjaFlow jinja_execute(JinjaState *state, JinjaActivation *activation, const Ji
 /* A statement's expression, and a part of one. */
 bool jinja_evaluate(JinjaState *state, JinjaActivation *activation, const JinjaNode *node, JinjaValue *out);
 bool jinja_evaluate_within(JinjaState *state, JinjaActivation *activation, const JinjaNode *node, JinjaValue *out);
+/* Whether an expression is true; false after a failure. */
+bool jinja_test(JinjaState *state, JinjaActivation *activation, const JinjaNode *node, bool *holds);
 /* The whole template into state->out. */
 bool jinja_run(JinjaState *state);
 
@@ -22,6 +24,21 @@ static inline JinjaValue *jinja_slot(JinjaActivation *activation, JinjaSlot slot
 {
     for (uint32_t hops = slot.hops; hops > 0; hops--) activation = activation->parent;
     return &activation->slots[slot.slot];
+}
+
+/* The value of an expression that needs no computing: a constant, a variable, a variable's field. NULL for others. It
+ * stays there until something is assigned or called. */
+static inline const JinjaValue *jinja_in_place(JinjaState *state, JinjaActivation *activation, const JinjaNode *node)
+{
+    if (node->field != NULL) {
+        const JinjaValue *object = jinja_slot(activation, node->variable);
+        if (object->kind != JINJA_DICT) return NULL;
+        return jinja_dict_find_interned(state, object->dict, node->field);
+    }
+    if (node->type == NODE_CONST) return &node->constant;
+    if (node->type != NODE_NAME) return NULL;
+    const JinjaValue *value = jinja_slot(activation, node->name.slot);
+    return value->kind == JINJA_MISSING ? NULL : value;
 }
 
 /* Calls any value; raises for what cannot be called. */

@@ -48,16 +48,22 @@ static JinjaFlow run_iterations(JinjaState *state, JinjaActivation *activation, 
     for (;;) {
         JinjaValue item;
         state->line = node->line;
-        const JinjaNext next = loop != NULL ? jinja_loop_next(state, loop, &item) : jinja_next(state, cursor, &item);
-        if (next == JINJA_NEXT_FAILED) return JINJA_FLOW_FAILED;
-        if (next == JINJA_NEXT_END) return JINJA_FLOW_NEXT;
+        if (loop == NULL && cursor->kind == JINJA_LIST && cursor->position < cursor->n) {
+            if (!jinja_charge(state, 1)) return JINJA_FLOW_FAILED;
+            item = cursor->items[cursor->position++];
+        } else {
+            const JinjaNext next =
+                loop != NULL ? jinja_loop_next(state, loop, &item) : jinja_next(state, cursor, &item);
+            if (next == JINJA_NEXT_FAILED) return JINJA_FLOW_FAILED;
+            if (next == JINJA_NEXT_END) return JINJA_FLOW_NEXT;
+        }
         if (target->type == NODE_NAME && !target->name.exported) {
             *jinja_slot(activation, target->name.slot) = item;
         } else if (!jinja_assign(state, activation, target, &item)) {
             return JINJA_FLOW_FAILED;
         }
         if (loop != NULL) activation->slots[node->loop.loop_slot] = (JinjaValue){.kind = JINJA_LOOP, .loop = loop};
-        jinja_enter_scope(state, activation, &node->loop.body_scope);
+        if (node->loop.body_scope.n_loaded > 0) jinja_enter_scope(state, activation, &node->loop.body_scope);
         const JinjaFlow result = jinja_execute(state, activation, &node->loop.body);
         if (result == JINJA_FLOW_FAILED) return result;
         if (result == JINJA_FLOW_BREAK) return JINJA_FLOW_NEXT;

@@ -94,8 +94,13 @@ static bool close_scope(Resolver *resolver, JinjaScope *out)
     Scope *scope = resolver->scope;
     resolver->scope = scope->parent;
     out->variables = jinja_compile_alloc(resolver->compiler, scope->n, sizeof *out->variables);
+    for (const Binding *binding = scope->first; binding != NULL && out->variables != NULL; binding = binding->next) {
+        if (binding->variable.load != LOAD_PARAMETER) out->variables[out->n_loaded++] = binding->variable;
+    }
+    out->n = out->n_loaded;
     for (Binding *binding = scope->first; binding != NULL; binding = binding->next) {
-        if (out->variables != NULL) out->variables[out->n++] = binding->variable;
+        const bool loaded = binding->variable.load != LOAD_PARAMETER;
+        if (!loaded && out->variables != NULL) out->variables[out->n++] = binding->variable;
         binding->symbol->innermost = binding->shadowed;
     }
     return out->variables != NULL;
@@ -710,6 +715,51 @@ static bool bind_jump(Resolver *resolver, JinjaNode *node)
     return true;
 }
 
+static bool is_sum(const JinjaNode *node)
+{
+    return node->type == NODE_BINARY && node->binary.operation == OPERATOR_ADD;
+}
+
+/* The parts of a sum, from the left, for an output that writes them one by one. */
+static bool list_terms(Resolver *resolver, JinjaNode *sum)
+{
+    size_t n = 1;
+    for (const JinjaNode *at = sum; is_sum(at); at = at->binary.left) n++;
+    JinjaTerm *terms = jinja_compile_alloc(resolver->compiler, n, sizeof *terms);
+    if (terms == NULL) return false;
+    JinjaNode *at = sum;
+    for (size_t i = n - 1; i > 0; i--, at = at->binary.left) terms[i].node = at->binary.right;
+    terms[0].node = at;
+    for (size_t i = 0; i < n; i++) {
+        const JinjaNode *node = terms[i].node;
+        if (node->type != NODE_CONST || node->constant.kind != JINJA_STRING) continue;
+        const JinjaString *text = node->constant.string;
+        if (text->markup || text->length > sizeof terms[i].text) continue;
+        terms[i].length = text->length;
+        if (text->length > 0) memcpy(terms[i].text, text->data, text->length);
+    }
+    sum->binary.terms = terms;
+    sum->binary.n_terms = n;
+    return true;
+}
+
+static bool bind_output(Resolver *resolver, JinjaNode *node)
+{
+    if (!each_child(node, bind, resolver)) return false;
+    for (size_t i = 0; i < node->items.n; i++) {
+        if (is_sum(node->items.at[i]) && !list_terms(resolver, node->items.at[i])) return false;
+    }
+    return true;
+}
+
+/* A field of a variable can be read where it is. */
+static void note_field(JinjaNode *node, const JinjaNode *object, const JinjaValue *key)
+{
+    if (object->type != NODE_NAME || key->kind != JINJA_STRING || !key->string->interned) return;
+    node->variable = object->name.slot;
+    node->field = key->string;
+}
+
 static bool bind(void *context, JinjaNode *node)
 {
     Resolver *resolver = context;
@@ -720,6 +770,8 @@ static bool bind(void *context, JinjaNode *node)
     case NODE_FILTER:
     case NODE_TEST:
         return bind_filter(resolver, node);
+    case NODE_OUTPUT:
+        return bind_output(resolver, node);
     case NODE_CALL:
         return check_keywords(resolver, node, &node->call.arguments) && each_child(node, bind, resolver);
     case NODE_CONDITION:
@@ -729,8 +781,18 @@ static bool bind(void *context, JinjaNode *node)
         node->attribute.string_method = jinja_find_string_method(name);
         node->attribute.list_method = jinja_find_list_method(name);
         node->attribute.dict_method = jinja_find_dict_method(name);
-        return bind(resolver, node->attribute.object);
+        if (!bind(resolver, node->attribute.object)) return false;
+        /* Attributes come before entries: methods, and Python's own, which start with an underscore. */
+        const bool hidden = node->attribute.dict_method != NULL || name->length == 0 || name->data[0] == '_';
+        if (!hidden) note_field(node, node->attribute.object, &node->attribute.name);
+        return true;
     }
+    case NODE_ITEM:
+        if (!each_child(node, bind, resolver)) return false;
+        if (node->item.argument->type == NODE_CONST) {
+            note_field(node, node->item.object, &node->item.argument->constant);
+        }
+        return true;
     case NODE_IF:
         return bind_if(resolver, node);
     case NODE_FOR:

@@ -156,6 +156,8 @@ StrBuf *jinja_capture(JinjaState *state)
         (void)jinja_raise_limit(state, "blocks are nested deeper than %d", JINJA_MAX_CAPTURES);
         return NULL;
     }
+    if (state->captures == NULL) state->captures = jinja_alloc(state, JINJA_MAX_CAPTURES, sizeof *state->captures);
+    if (state->captures == NULL) return NULL;
     StrBuf **slot = &state->captures[state->n_captures];
     if (*slot == NULL) {
         *slot = calloc(1, sizeof **slot);

@@ -1,8 +1,7 @@
 /*
- * value.c - making values: from scratch, from JSON, and dictionaries with their hashes.
+ * value.c - making values, and dictionaries with their hashes.
  */
 #include "text/template/value.h"
-#include "format/json_file.h"
 #include "text/template/big.h"
 #include "text/template/interpreter.h"
 
@@ -106,116 +105,6 @@ bool jinja_push(JinjaState *state, JinjaItems *items, JinjaValue value)
     }
     items->items[items->n++] = value;
     return true;
-}
-
-static bool array_from_json(JinjaState *state, const json_t *json, JinjaValue *out)
-{
-    const size_t n = json_array_size(json);
-    if (!jinja_list(state, n, out)) return false;
-    for (size_t i = 0; i < n; i++) {
-        if (!jinja_from_json(state, json_array_get(json, i), &out->list->items[i])) return false;
-    }
-    return true;
-}
-
-enum { DICT_SCAN = 8 }; /* entries that are looked through without an index */
-
-static bool dict_reindex(JinjaState *state, JinjaDict *dict);
-
-/* The string of a key: the template's own when it names it, and the same one again for a key seen lately. */
-static bool key_from_json(JinjaState *state, const char *name, size_t length, JinjaValue *out)
-{
-    JinjaString **place = &state->keys[(length * 7 + (length > 0 ? (unsigned char)name[0] : 0)) % JINJA_KEY_CACHE];
-    if (*place == NULL || (*place)->length != length || !jinja_same_bytes((*place)->data, name, length)) {
-        JinjaString *own = jinja_find_interned(state->chat_template, name, length);
-        if (own == NULL && !jinja_view(state, name, length, out)) return false;
-        *place = own != NULL ? own : out->string;
-    }
-    *out = (JinjaValue){.kind = JINJA_STRING, .string = *place};
-    return true;
-}
-
-/* A number that jansson could not hold (json_parse_wide). */
-static bool wide_number(JinjaState *state, const char *text, JinjaValue *out)
-{
-    const bool negative = *text == '-';
-    text += negative;
-    if (strcmp(text, "inf") == 0) {
-        *out = jinja_float(negative ? -(double)INFINITY : (double)INFINITY);
-        return true;
-    }
-    const size_t n = strlen(text);
-    unsigned char *digits = n > BIG_MAX_DIGITS ? NULL : jinja_alloc_raw(state, n);
-    JinjaBig *big = digits == NULL ? NULL : jinja_alloc(state, 1, jinja_big_size(n, 10));
-    if (big == NULL) return state->status == IMP_OK && jinja_raise(state, "an integer has more than 4300 digits");
-    for (size_t i = 0; i < n; i++) digits[i] = (unsigned char)(text[i] - '0');
-    jinja_big_read(big, negative, digits, n, 10);
-    *out = jinja_big_value(big);
-    return true;
-}
-
-static inline bool string_from_json(JinjaState *state, const json_t *json, JinjaValue *out)
-{
-    const char *string = json_string_value(json);
-    const size_t length = json_string_length(json);
-    if (*string == JSON_WIDE_NUMBER[0]) {
-        const char *number = json_wide_number(string, length);
-        if (number != NULL) return wide_number(state, number, out);
-    }
-    return make_string(state, string, length, out);
-}
-
-static bool object_from_json(JinjaState *state, const json_t *json, JinjaValue *out)
-{
-    json_t *object = (json_t *)(uintptr_t)json; /* jansson's iterators take no const */
-    const size_t n = json_object_size(json);
-    JinjaDict *dict = jinja_alloc_raw(state, sizeof *dict + n * sizeof *dict->entries);
-    if (dict == NULL) return false;
-    JinjaEntry *entries = (JinjaEntry *)(dict + 1);
-    *dict = (JinjaDict){.entries = entries, .capacity = n, .canonical = true};
-    *out = (JinjaValue){.kind = JINJA_DICT, .dict = dict};
-    size_t filled = 0;
-    for (void *at = json_object_iter(object); at != NULL; at = json_object_iter_next(object, at)) {
-        JinjaEntry *entry = &entries[filled++];
-        const json_t *value = json_object_iter_value(at);
-        entry->hash = 0;
-        if (!key_from_json(state, json_object_iter_key(at), json_object_iter_key_len(at), &entry->key)) return false;
-        const bool ok = json_is_string(value) ? string_from_json(state, value, &entry->value)
-                                              : jinja_from_json(state, value, &entry->value);
-        if (!ok) return false;
-    }
-    dict->n = filled;
-    return n <= DICT_SCAN || dict_reindex(state, dict);
-}
-
-bool jinja_from_json(JinjaState *state, const json_t *json, JinjaValue *out)
-{
-    bool ok = true;
-    switch (json_typeof(json)) {
-    case JSON_NULL:
-        *out = jinja_none();
-        break;
-    case JSON_TRUE:
-    case JSON_FALSE:
-        *out = jinja_bool(json_is_true(json));
-        break;
-    case JSON_INTEGER:
-        *out = jinja_int(json_integer_value(json));
-        break;
-    case JSON_REAL:
-        *out = jinja_float(json_real_value(json));
-        break;
-    case JSON_STRING:
-        ok = string_from_json(state, json, out);
-        break;
-    case JSON_ARRAY:
-    case JSON_OBJECT:
-        if (!jinja_enter(state)) return false;
-        ok = json_is_array(json) ? array_from_json(state, json, out) : object_from_json(state, json, out);
-        jinja_leave(state);
-        break;
-    }
-    return ok;
 }
 
 /* ---- hashing ---- */
@@ -330,7 +219,7 @@ static bool dict_reindex(JinjaState *state, JinjaDict *dict)
 
 JinjaValue *jinja_dict_find_string(JinjaState *state, const JinjaDict *dict, const JinjaString *key)
 {
-    if (dict->index_size == 0 && dict->canonical && key->interned) return jinja_dict_find_name(state, dict, key);
+    if (dict->canonical && key->interned) return jinja_dict_find_name(state, dict, key);
     if (dict->index_size == 0) {
         for (size_t i = 0; i < dict->n; i++) {
             JinjaEntry *entry = &dict->entries[i];
@@ -394,7 +283,7 @@ bool jinja_dict_set(JinjaState *state, JinjaDict *dict, JinjaValue key, JinjaVal
     const bool grow = dict->n == dict->capacity;
     if (grow && !dict_grow(state, dict)) return false;
     dict->entries[dict->n++] = (JinjaEntry){.key = key, .value = value};
-    if (dict->n <= DICT_SCAN) return true;
+    if (dict->n <= JINJA_DICT_SCAN) return true;
     if (dict->index_size < dict->n * 2) return dict_reindex(state, dict);
     JinjaEntry *entry = &dict->entries[dict->n - 1];
     entry->hash = value_hash(state, &key);
@@ -402,4 +291,32 @@ bool jinja_dict_set(JinjaState *state, JinjaDict *dict, JinjaValue key, JinjaVal
     while (dict->index[at] != 0) at = (at + 1) & (dict->index_size - 1);
     dict->index[at] = (uint32_t)dict->n;
     return true;
+}
+
+/* ---- dictionaries that outlive the rendering ---- */
+
+/* What a dictionary was before the rendering changed it. */
+struct JinjaChanged {
+    JinjaChanged *next;
+    JinjaDict *dict, before;
+};
+
+bool jinja_dict_own(JinjaState *state, JinjaDict *dict)
+{
+    if (!dict->lasting) return true;
+    JinjaChanged *changed = jinja_alloc(state, 1, sizeof *changed);
+    if (changed == NULL) return false;
+    *changed = (JinjaChanged){.next = state->changed, .dict = dict, .before = *dict};
+    if (!dict_grow(state, dict)) return false;
+    state->changed = changed;
+    dict->lasting = false;
+    dict->index_size = 0;
+    return dict->n <= JINJA_DICT_SCAN || dict_reindex(state, dict);
+}
+
+void jinja_dicts_restore(JinjaState *state)
+{
+    for (const JinjaChanged *changed = state->changed; changed != NULL; changed = changed->next) {
+        *changed->dict = changed->before;
+    }
 }

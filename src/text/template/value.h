@@ -151,13 +151,16 @@ typedef struct JinjaEntry {
     uint64_t hash;
 } JinjaEntry;
 
+enum { JINJA_DICT_SCAN = 8 }; /* entries that are looked through without an index */
+
 /* Insertion order, as in Python; looked up by scanning while small and by an open-addressed index after. */
 struct JinjaDict {
     JinjaEntry *entries;
     size_t n, capacity;
     uint32_t *index;   /* entry number + 1, 0 free */
     size_t index_size; /* power of two; 0 while small */
-    bool canonical;    /* keys that the template names are the template's own strings */
+    bool canonical;    /* no index, and keys that the template names are the template's own strings */
+    bool lasting;      /* read before the rendering, which leaves it as it was */
 };
 
 struct JinjaRange {
@@ -275,27 +278,26 @@ struct JinjaMacro {
 enum { JINJA_MAX_NESTING = 6000, JINJA_MAX_CAPTURES = 512 };
 
 typedef struct JinjaChunk JinjaChunk;
-
-enum { JINJA_KEY_CACHE = 32 };
+typedef struct JinjaChanged JinjaChanged;
 
 struct JinjaState {
     const ChatTemplate *chat_template;
-    JinjaChunk *chunks;                 /* memory of the values */
-    char *free_start, *free_end;        /* what is left of the current chunk */
-    size_t memory_used;                 /* in all chunks */
-    JinjaString *keys[JINJA_KEY_CACHE]; /* recent keys of JSON objects: messages have the same ones */
-    uint64_t seed;                      /* of string hashes */
+    JinjaChunk *chunks;          /* memory of the values */
+    char *free_start, *free_end; /* what is left of the current chunk */
+    size_t memory_used;          /* in all chunks */
+    uint64_t seed;               /* of string hashes */
     uint64_t steps_left;
     TemplateLimits limits;
     uint32_t line;    /* of the statement that runs */
     uint32_t nesting; /* evaluations on the C stack */
     uint32_t depth;   /* macro calls and recursive loops */
     bool autoescape;
-    ImpStatus status;                     /* the first failure; its sentence is in imp_last_error() */
-    StrBuf *out;                          /* where statements write: the caller's buffer or a capture */
-    StrBuf *captures[JINJA_MAX_CAPTURES]; /* kept for reuse */
+    ImpStatus status;  /* the first failure; its sentence is in imp_last_error() */
+    StrBuf *out;       /* where statements write: the caller's buffer or a capture */
+    StrBuf **captures; /* [JINJA_MAX_CAPTURES], NULL: none yet; kept for reuse */
     size_t n_captures;
     JinjaDict *variables;
+    JinjaChanged *changed; /* what of the variables is to be put back */
     JinjaDict *exported;   /* assignments at the top level, for blocks; NULL without blocks */
     JinjaValue block_text; /* what a filter block or set block wrote, for its filter */
 };
@@ -342,28 +344,35 @@ void jinja_free_memory(JinjaState *state);
 
 /* ---- text under construction ---- */
 
-void jinja_append_slow(JinjaState *state, StrBuf *text, const char *bytes, size_t length);
-/* Sticky: check state->status. What fits is copied at once, and without a call where it is as short as the texts of
- * templates. */
-static inline void jinja_append(JinjaState *state, StrBuf *text, const char *bytes, size_t length)
+/* memcpy() without a call for texts as short as those of templates. */
+static inline void jinja_copy_bytes(char *to, const char *bytes, size_t length)
 {
-    const size_t limit = state->limits.output_bytes, end = text->length + length;
-    const bool fits = length >= 4 && end < text->capacity && (limit == 0 || end <= limit);
-    if (!fits || state->status != IMP_OK) {
-        jinja_append_slow(state, text, bytes, length);
-        return;
-    }
-    char *to = text->data + text->length;
     if (length > 16) {
         memcpy(to, bytes, length);
     } else if (length >= 8) { /* two copies of a fixed size, which may overlap */
         memcpy(to, bytes, 8);
         memcpy(to + length - 8, bytes + length - 8, 8);
-    } else {
+    } else if (length >= 4) {
         memcpy(to, bytes, 4);
         memcpy(to + length - 4, bytes + length - 4, 4);
+    } else if (length > 0) {
+        to[0] = bytes[0];
+        to[length / 2] = bytes[length / 2];
+        to[length - 1] = bytes[length - 1];
     }
-    to[length] = '\0';
+}
+void jinja_append_slow(JinjaState *state, StrBuf *text, const char *bytes, size_t length);
+/* Sticky: check state->status. What fits is copied at once. */
+static inline void jinja_append(JinjaState *state, StrBuf *text, const char *bytes, size_t length)
+{
+    const size_t limit = state->limits.output_bytes, end = text->length + length;
+    const bool fits = end < text->capacity && (limit == 0 || end <= limit);
+    if (!fits || state->status != IMP_OK) {
+        jinja_append_slow(state, text, bytes, length);
+        return;
+    }
+    jinja_copy_bytes(text->data + text->length, bytes, length);
+    text->data[end] = '\0';
     text->length = end;
 }
 void jinja_puts(JinjaState *state, StrBuf *text, const char *bytes);
@@ -391,7 +400,8 @@ bool jinja_dict(JinjaState *state, size_t capacity, JinjaValue *out);
 bool jinja_undefined_name(JinjaState *state, JinjaString *name, JinjaValue *out);
 bool jinja_undefined_member(JinjaState *state, JinjaValue object, JinjaValue name, JinjaValue *out);
 bool jinja_undefined_hint(JinjaState *state, const char *hint, JinjaValue *out);
-bool jinja_from_json(JinjaState *state, const json_t *json, JinjaValue *out);
+/* What the variables of a rendering start from: their memory and how much it is. */
+const JinjaState *jinja_values_state(const TemplateValues *values);
 /* Growing list for builders. */
 typedef struct JinjaItems {
     JinjaValue *items;
@@ -403,18 +413,26 @@ bool jinja_push(JinjaState *state, JinjaItems *items, JinjaValue value);
 
 /* Sets or replaces; fails on an unhashable key. */
 bool jinja_dict_set(JinjaState *state, JinjaDict *dict, JinjaValue key, JinjaValue value);
+/* To call before changing a dictionary that may be one of the variables: it becomes the rendering's own until
+ * jinja_dicts_restore puts all such back. */
+bool jinja_dict_own(JinjaState *state, JinjaDict *dict);
+void jinja_dicts_restore(JinjaState *state);
 /* NULL when absent (check state->status for an unhashable key). */
 JinjaValue *jinja_dict_find(JinjaState *state, const JinjaDict *dict, const JinjaValue *key);
 JinjaValue *jinja_dict_find_string(JinjaState *state, const JinjaDict *dict, const JinjaString *key);
-/* The same for a name of the template, which a message's dictionary holds under the same string: no call, no comparing.
- */
-static inline JinjaValue *jinja_dict_find_name(JinjaState *state, const JinjaDict *dict, const JinjaString *key)
+/* The same for an interned key, which a message's dictionary holds under the same string: no call, no comparing. */
+static inline JinjaValue *jinja_dict_find_interned(JinjaState *state, const JinjaDict *dict, const JinjaString *key)
 {
-    if (dict->index_size != 0 || !dict->canonical || !key->interned) return jinja_dict_find_string(state, dict, key);
-    for (size_t i = 0; i < dict->n; i++) {
-        if (dict->entries[i].key.string == key) return &dict->entries[i].value;
+    if (!dict->canonical) return jinja_dict_find_string(state, dict, key);
+    for (JinjaEntry *entry = dict->entries, *end = entry + dict->n; entry < end; entry++) {
+        if (entry->key.string == key) return &entry->value;
     }
     return NULL;
+}
+static inline JinjaValue *jinja_dict_find_name(JinjaState *state, const JinjaDict *dict, const JinjaString *key)
+{
+    if (!key->interned) return jinja_dict_find_string(state, dict, key);
+    return jinja_dict_find_interned(state, dict, key);
 }
 uint64_t jinja_string_hash(uint64_t seed, const char *bytes, size_t length); /* never 0 */
 

@@ -1,9 +1,9 @@
 /* test_jinja.c - templates against what Jinja2 made of them, named formats, bounds, threads. */
 #include "cmocka_all.h"
 
-#include "format/json_file.h"
 #include "text/template/chat_template.h"
 
+#include <jansson.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +16,19 @@ static TemplateLimits fixed_limits(void)
     return limits;
 }
 
+/* As chat_template_render, with the members of a JSON object. */
+static ImpStatus render_json(const ChatTemplate *chat_template, const json_t *variables, const TemplateLimits *limits,
+                             StrBuf *out)
+{
+    TemplateValues *values;
+    char *json = json_dumps(variables, JSON_ENCODE_ANY);
+    ImpStatus status = template_values_read(chat_template, json, strlen(json), &values);
+    if (status == IMP_OK) status = chat_template_render(values, limits, out);
+    template_values_free(values);
+    free(json);
+    return status;
+}
+
 /* The rendering, or the error's sentence behind "!". Free with strbuf_free. */
 static StrBuf render(const char *source, size_t length, const json_t *variables, const TemplateLimits *limits)
 {
@@ -23,7 +36,7 @@ static StrBuf render(const char *source, size_t length, const json_t *variables,
     ChatTemplate *chat_template;
     ImpStatus status = chat_template_compile(source, length, &chat_template);
     if (status == IMP_OK) {
-        status = chat_template_render(chat_template, variables, limits, &text);
+        status = render_json(chat_template, variables, limits, &text);
         chat_template_free(chat_template);
     }
     if (status != IMP_OK) {
@@ -159,7 +172,7 @@ static void assert_refused(const char *source, size_t length, ImpStatus wanted, 
     StrBuf text = {0};
     ImpStatus status = chat_template_compile(source, length, &chat_template);
     if (status == IMP_OK) {
-        status = chat_template_render(chat_template, variables, &limits, &text);
+        status = render_json(chat_template, variables, &limits, &text);
         chat_template_free(chat_template);
     }
     assert_int_equal(status, wanted);
@@ -271,11 +284,11 @@ static void rendering_appends_and_failure_takes_back(void **state)
     StrBuf text = {0};
     strbuf_puts(&text, "kept ");
     assert_int_equal(chat_template_compile("more{{ missing.x }}", 19, &chat_template), IMP_OK);
-    assert_int_equal(chat_template_render(chat_template, variables, NULL, &text), IMP_ERR_FORMAT);
+    assert_int_equal(render_json(chat_template, variables, NULL, &text), IMP_ERR_FORMAT);
     assert_string_equal(text.data, "kept ");
     assert_string_equal(imp_last_error(), "template line 1: 'missing' is undefined");
     json_t *object = json_pack("{s:{s:i}}", "missing", "x", 5);
-    assert_int_equal(chat_template_render(chat_template, object, NULL, &text), IMP_OK);
+    assert_int_equal(render_json(chat_template, object, NULL, &text), IMP_OK);
     assert_string_equal(text.data, "kept more5");
     json_decref(object);
     chat_template_free(chat_template);
@@ -290,15 +303,129 @@ static void numbers_of_any_size_come_from_json(void **state)
                                "\"big\": 1e400}";
     static const char source[] =
         "{{ id }} {{ id + 1 }} {{ ids|tojson }} {{ ids[1] + 1 }} {{ big }} {{ id is integer }}";
-    json_error_t error;
-    json_t *variables = json_parse_wide(text, sizeof text - 1, &error);
-    assert_non_null(variables);
-    StrBuf out = render(source, sizeof source - 1, variables, NULL);
+    ChatTemplate *chat_template;
+    TemplateValues *values;
+    StrBuf out = {0};
+    assert_int_equal(chat_template_compile(source, sizeof source - 1, &chat_template), IMP_OK);
+    assert_int_equal(template_values_read(chat_template, text, sizeof text - 1, &values), IMP_OK);
+    assert_int_equal(chat_template_render(values, NULL, &out), IMP_OK);
     assert_string_equal(out.data,
                         "12345678901234567890 12345678901234567891 [-18446744073709551616, 9223372036854775807] "
                         "9223372036854775808 inf True");
     strbuf_free(&out);
-    json_decref(variables);
+    template_values_free(values);
+    chat_template_free(chat_template);
+}
+
+/* ---- variables ---- */
+
+/* The rendering of `source` with these variables, or "!" and the sentence that refuses them. */
+static void assert_read(const char *source, const char *json, size_t length, const char *wanted)
+{
+    ChatTemplate *chat_template;
+    TemplateValues *values;
+    StrBuf out = {0};
+    assert_int_equal(chat_template_compile(source, strlen(source), &chat_template), IMP_OK);
+    if (template_values_read(chat_template, json, length, &values) != IMP_OK) {
+        strbuf_putc(&out, '!');
+        strbuf_puts(&out, imp_last_error());
+    } else {
+        assert_int_equal(chat_template_render(values, NULL, &out), IMP_OK);
+    }
+    assert_string_equal(out.data, wanted);
+    strbuf_free(&out);
+    template_values_free(values);
+    chat_template_free(chat_template);
+}
+
+#define READS(source, json, wanted) assert_read(source, json, sizeof(json) - 1, wanted)
+
+static void variables_are_read_as_python_reads_json(void **state)
+{
+    (void)state;
+    READS("{{ a }}", " {\"a\" : [ -0, 1.50, 1E3, true, false, null, {}, [], \"x\"] }\r\n\t",
+          "[0, 1.5, 1000.0, True, False, None, {}, [], 'x']");
+    READS("{{ a }}", "{\"a\": \"\\\"\\\\\\/\\b\\f\\n\\r\\t\\u00e9\\ud83d\\uDE00 caf\xC3\xA9\"}",
+          "\"\\/\b\f\n\r\t\xC3\xA9\xF0\x9F\x98\x80 caf\xC3\xA9");
+    READS("{{ a|length }}", "{\"a\": \"0\\u0000\xF0\x9F\x98\x80 is longer than sixteen bytes \x7F\"}", "34");
+    READS("{{ a.items()|list }}{{ a.k }}{{ a['k'] }}", "{\"a\": {\"k\": 1, \"l\": 2, \"k\": 3}}",
+          "[('k', 3), ('l', 2)]33");
+    READS("{{ a|length }}{{ a.c }}{{ a['d'] }}{{ a.j }}",
+          "{\"a\":{\"a\":1,\"b\":1,\"c\":1,\"d\":1,\"e\":1,\"f\":1,\"g\":1,\"h\":1,\"i\":1,\"j\":1,\"c\":7}}", "10711");
+    READS("{{ a }}", "[1]", "!not a JSON object");
+    READS("{{ a }}", "", "!line 1, column 1: the text ends too early");
+    READS("{{ a }}", "{\"a\":\n  01}", "!line 2, column 3: not a value");
+    READS("{{ a }}", "{\"a\": 1.}", "!line 1, column 7: not a value");
+    READS("{{ a }}", "{\"a\": NaN}", "!line 1, column 7: not a value");
+    READS("{{ a }}", "{\"\xC3\xA9\": 1,}", "!line 1, column 9: a key is missing");
+    READS("{{ a }}", "{\"a\": [1 2]}", "!line 1, column 10: ',' or ']' is missing");
+    READS("{{ a }}", "{\"a\": [1", "!line 1, column 7: ',' or ']' is missing");
+    READS("{{ a }}", "{\"a\" 1}", "!line 1, column 6: ':' is missing");
+    READS("{{ a }}", "{\"a\": \"b}", "!line 1, column 7: a string has no end");
+    READS("{{ a }}", "{\"a\": \"b\\", "!line 1, column 7: a string has no end");
+    READS("{{ a }}", "{\"a\": \"\n\"}", "!line 1, column 8: a control character in a string must be escaped");
+    READS("{{ a }}", "{\"a\": \"\xC3\"}", "!line 1, column 8: not UTF-8");
+    READS("{{ a }}", "{\"a\": \"\\x\"}", "!line 1, column 8: invalid escape");
+    READS("{{ a }}", "{\"a\": \"\\u12g4\"}", "!line 1, column 8: invalid escape");
+    READS("{{ a }}", "{\"a\": \"\\ud800 \"}", "!line 1, column 8: half of a surrogate pair");
+    READS("{{ a }}", "{\"a\": \"\\ude00\"}", "!line 1, column 8: half of a surrogate pair");
+    READS("{{ a }}", "{\"a\": 1} 2", "!line 1, column 10: something follows the value");
+    READS("{{ a }}", "{\"a\": tru}", "!line 1, column 7: not a value");
+    StrBuf deep = {0};
+    strbuf_puts(&deep, "{\"a\":");
+    for (int i = 0; i < 100000; i++) strbuf_putc(&deep, '[');
+    assert_read("{{ a }}", deep.data, deep.length, "!line 1, column 2053: nested too deeply");
+    strbuf_clear(&deep);
+    strbuf_puts(&deep, "{\"a\":");
+    for (int i = 0; i < 4301; i++) strbuf_putc(&deep, '9');
+    assert_read("{{ a }}", deep.data, deep.length, "!line 1, column 6: an integer has more than 4300 digits");
+    strbuf_free(&deep);
+}
+
+/* The one assignment that Jinja2 lets through to a dictionary: a namespace's name that became one in the meantime. */
+static void variables_stay_as_they_were_read(void **state)
+{
+    (void)state;
+    static const char source[] = "{% set n = namespace() %}{% set n, n.k = a, 5 %}{{ a }}{{ a.k }}";
+    static const char json[] = "{\"a\": {\"b\": 1, \"k\": 2}}";
+    ChatTemplate *chat_template;
+    TemplateValues *values;
+    assert_int_equal(chat_template_compile(source, sizeof source - 1, &chat_template), IMP_OK);
+    assert_int_equal(template_values_read(chat_template, json, sizeof json - 1, &values), IMP_OK);
+    assert_int_equal(template_values_default(values, "a", "7", 1), IMP_OK);
+    for (int i = 0; i < 3; i++) {
+        StrBuf out = {0};
+        assert_int_equal(chat_template_render(values, NULL, &out), IMP_OK);
+        assert_string_equal(out.data, "{'b': 1, 'k': 5}5");
+        strbuf_free(&out);
+    }
+    template_values_free(values);
+    chat_template_free(chat_template);
+}
+
+static void defaults_join_the_variables(void **state)
+{
+    (void)state;
+    static const char source[] = "{{ a }}{{ b.c }}{{ d is none }}{{ e }}";
+    static const char json[] = "{\"a\": 1}";
+    ChatTemplate *chat_template;
+    TemplateValues *values;
+    StrBuf out = {0};
+    assert_int_equal(chat_template_compile(source, sizeof source - 1, &chat_template), IMP_OK);
+    assert_int_equal(template_values_read(chat_template, json, sizeof json - 1, &values), IMP_OK);
+    assert_int_equal(template_values_default(values, "a", "2", 1), IMP_OK);
+    assert_int_equal(template_values_default(values, "b", "{\"c\": \"x\\ny\"}", 13), IMP_OK);
+    assert_int_equal(template_values_default(values, "d", "null", 4), IMP_OK);
+    assert_int_equal(template_values_default(values, "e", "[", 1), IMP_ERR_INVALID_ARGUMENT);
+    template_values_free(values);
+    assert_int_equal(template_values_read(chat_template, json, sizeof json - 1, &values), IMP_OK);
+    assert_int_equal(template_values_default(values, "b", "{\"c\": \"x\\ny\"}", 13), IMP_OK);
+    assert_int_equal(template_values_default(values, "d", "null", 4), IMP_OK);
+    assert_int_equal(chat_template_render(values, NULL, &out), IMP_OK);
+    assert_string_equal(out.data, "1x\nyTrue");
+    strbuf_free(&out);
+    template_values_free(values);
+    chat_template_free(chat_template);
 }
 
 typedef struct ThreadJob {
@@ -313,7 +440,7 @@ static void *render_often(void *argument)
     ThreadJob *job = argument;
     for (int i = 0; i < 200; i++) {
         StrBuf text = {0};
-        if (chat_template_render(job->chat_template, job->variables, NULL, &text) != IMP_OK ||
+        if (render_json(job->chat_template, job->variables, NULL, &text) != IMP_OK ||
             strcmp(text.data, job->wanted) != 0) {
             job->failures++;
         }
@@ -357,6 +484,9 @@ int main(void)
         cmocka_unit_test(nothing_is_read_behind_an_error),
         cmocka_unit_test(rendering_appends_and_failure_takes_back),
         cmocka_unit_test(numbers_of_any_size_come_from_json),
+        cmocka_unit_test(variables_are_read_as_python_reads_json),
+        cmocka_unit_test(variables_stay_as_they_were_read),
+        cmocka_unit_test(defaults_join_the_variables),
         cmocka_unit_test(threads_share_a_template),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
