@@ -218,7 +218,7 @@ static const ImpSettingInfo entries[] = {
            "File with a Jinja chat template, used unless generation.chat_template is none."),
     CHOICE("generation.tool_format", "auto",
            "auto|harmony|qwen3_coder|glm|deepseek_v3|deepseek_v31|deepseek_v32|gemma4|function_gemma|mistral|mistral_json|nemotron|"
-           "lfm2|granite|hermes|llama4|llama3|gemma3|json",
+           "lfm2|phi4_mini|granite|kimi|hermes|llama4|llama3|gemma3|json",
            "", "How the model writes calls of tools. auto: by its chat template, or else by its vocabulary."),
     BOOL("generation.force_bos", "false",
          "Put the beginning-of-sequence token before every prompt, also where the model's files do not."),

@@ -40,8 +40,8 @@ ANTHROPIC_TOOLS = [
 QUESTION = [{"role": "user", "content": "What will the weather be in Paris this week?"}]
 NAMED = {"type": "function", "function": {"name": "get_weather"}}
 FORMATS = (
-    "harmony qwen3_coder glm deepseek_v3 deepseek_v31 deepseek_v32 gemma4 function_gemma mistral mistral_json nemotron lfm2 granite hermes "
-    "llama4 llama3 gemma3 json"
+    "harmony qwen3_coder glm deepseek_v3 deepseek_v31 deepseek_v32 gemma4 function_gemma mistral mistral_json nemotron lfm2 phi4_mini "
+    "granite kimi hermes llama4 llama3 gemma3 json"
 ).split()
 
 

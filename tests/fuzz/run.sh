@@ -32,7 +32,7 @@ tool_parser) # each transcript behind the number of a format and of a way to cut
 import json, sys
 for i, transcript in enumerate(json.load(open(sys.argv[1]))["transcripts"]):
     text = transcript["text"].replace("get_weather", "f").replace("search", "fg").replace("city", "s").replace("days", "n")
-    for number in range(18):
+    for number in range(20):
         with open(f"{sys.argv[2]}/transcript-{i}-{number}", "wb") as file:
             file.write(bytes([number, i % 16]) + text.encode())
 EOF
@@ -42,7 +42,7 @@ tools_json)
     python3 - "$root/tests/unit/runtime/tool_transcripts.json" "$corpus" <<'EOF'
 import json, sys
 tools = json.load(open(sys.argv[1]))["tools"]
-for choice in range(68):
+for choice in range(80):
     for i, tool in enumerate(tools):
         with open(f"{sys.argv[2]}/tool-{i}-{choice}", "wb") as file:
             file.write(bytes([choice]) + json.dumps([tool]).encode() + b"\0<tool")

@@ -1,27 +1,46 @@
 /*
  * argument_reader.c - what the syntaxes share, and the simplest of them: JSON, which passes as it is.
  *
- * JSON is not checked beyond its strings and brackets: a model's mistakes inside are its caller's to see. Line breaks inside of strings
- * are escaped, because models forget that. Some models write the whole object as a string; it is unpacked.
+ * JSON is not checked beyond its strings and brackets: a model's mistakes inside are its caller's to see, but for those that models
+ * make all the time. Line breaks inside of strings are escaped, commas before a closing bracket go, quotes and literals may be Python's.
+ * Some models write the whole object as a string; it is unpacked.
  */
 #include "runtime/tools/argument_reader.h"
 
 #include <string.h>
 
-enum { OBJECT_START, OBJECT_BODY, OBJECT_STRING, OBJECT_PACKED };
+enum { OBJECT_START, OBJECT_BODY, OBJECT_STRING, OBJECT_QUOTED, OBJECT_COMMA, OBJECT_WORD, OBJECT_PACKED, OBJECT_EMPTY_LIST };
 
 bool argument_is_space(char byte) { return byte == ' ' || byte == '\n' || byte == '\r' || byte == '\t'; }
 
+/* Bytes of the literal that stand in the text as this byte: models to whom a mark is no token of its own spell it with ASCII's letters. */
+static size_t other_spelling(const char *literal, char byte)
+{
+    if (byte == '|') return strncmp(literal, "｜", 3) == 0 ? 3 : 0;
+    return (byte == '_' || byte == ' ') && strncmp(literal, "▁", 3) == 0 ? 3 : 0;
+}
+
+/* White space may stand between a mark and what comes next to it. */
+static bool begins_mark(const char *literal, const char *start)
+{
+    return literal > start && (*literal == '<' || (*literal == '[' && literal[-1] == '>'));
+}
+
 LiteralMatch literal_match(const char *literal, const char *text, size_t length, size_t *length_out)
 {
+    const char *start = literal;
     size_t at = 0;
-    for (; *literal != '\0'; literal++) {
-        if (argument_is_space(*literal)) {
+    while (*literal != '\0') {
+        if (argument_is_space(*literal) || begins_mark(literal, start))
             while (at < length && argument_is_space(text[at])) at++;
+        if (argument_is_space(*literal)) {
+            literal++;
             continue;
         }
         if (at == length) return LITERAL_MORE;
-        if (text[at] != *literal) return LITERAL_NO;
+        const size_t spelled = text[at] == *literal ? 1 : other_spelling(literal, text[at]);
+        if (spelled == 0) return LITERAL_NO;
+        literal += spelled;
         at++;
     }
     *length_out = at;
@@ -88,16 +107,21 @@ static bool is_json_number(const char *text, size_t length)
     return i == length;
 }
 
-void argument_put_word(StrBuf *out, const char *text, size_t length)
+/* A literal of JSON or Python as JSON spells it; NULL: it is none. */
+static const char *json_literal(const char *text, size_t length)
 {
     static const char *const literals[][2] = {{"true", "true"}, {"false", "false"}, {"null", "null"},
                                               {"True", "true"}, {"False", "false"}, {"None", "null"}};
-    for (size_t i = 0; i < sizeof literals / sizeof literals[0]; i++) {
-        if (strlen(literals[i][0]) != length || memcmp(literals[i][0], text, length) != 0) continue;
-        strbuf_puts(out, literals[i][1]);
-        return;
-    }
-    if (is_json_number(text, length)) strbuf_append(out, text, length);
+    for (size_t i = 0; i < sizeof literals / sizeof literals[0]; i++)
+        if (strlen(literals[i][0]) == length && memcmp(literals[i][0], text, length) == 0) return literals[i][1];
+    return NULL;
+}
+
+void argument_put_word(StrBuf *out, const char *text, size_t length)
+{
+    const char *literal = json_literal(text, length);
+    if (literal != NULL) strbuf_puts(out, literal);
+    else if (is_json_number(text, length)) strbuf_append(out, text, length);
     else argument_put_string(out, text, length);
 }
 
@@ -124,9 +148,9 @@ static size_t start_json(ArgumentReader *reader, const char *text, size_t length
         reader->mode = OBJECT_BODY;
         return 1;
     }
-    if (text[0] == '"') {
+    if (text[0] == '"' || text[0] == '[') {
+        reader->mode = text[0] == '"' ? OBJECT_PACKED : OBJECT_EMPTY_LIST;
         strbuf_putc(&reader->word, '"');
-        reader->mode = OBJECT_PACKED;
         return 1;
     }
     const LiteralMatch null = literal_match("null", text, length, &used);
@@ -159,15 +183,74 @@ static void string_byte(ArgumentReader *reader, char byte, StrBuf *out)
     reader->escaped = byte == '\\' && !reader->escaped;
 }
 
+/* A list where the object should be: of nothing, or it is a mistake. */
+static void empty_list_byte(char byte, StrBuf *out, ArgumentStatus *status)
+{
+    if (argument_is_space(byte)) return;
+    strbuf_puts(out, "{}");
+    *status = byte == ']' ? ARGUMENT_DONE : ARGUMENT_BROKEN;
+}
+
+/* A string between single quotes becomes one between double quotes. */
+static void quoted_byte(ArgumentReader *reader, char byte, StrBuf *out)
+{
+    const bool escaped = reader->escaped;
+    reader->escaped = byte == '\\' && !escaped;
+    if (reader->escaped) return;
+    if (byte == '\'' && !escaped) {
+        strbuf_putc(out, '"');
+        reader->mode = OBJECT_BODY;
+        return;
+    }
+    if (escaped && byte != '\'') {
+        const bool known = byte != '\0' && strchr("\"\\/bfnrtu", byte) != NULL;
+        strbuf_puts(out, known ? "\\" : "\\\\");
+        if (known) strbuf_putc(out, byte);
+        else argument_put_character(out, byte);
+        return;
+    }
+    argument_put_character(out, byte);
+}
+
 static void body_byte(ArgumentReader *reader, char byte, StrBuf *out, ArgumentStatus *status)
 {
+    static const struct {
+        char byte;
+        int mode;
+    } held[] = {{',', OBJECT_COMMA}, {'T', OBJECT_WORD}, {'F', OBJECT_WORD}, {'N', OBJECT_WORD}};
     const bool closes = byte == '}' || byte == ']';
     if ((byte == '{' || byte == '[') && !argument_enter(reader, byte == '[')) *status = ARGUMENT_BROKEN;
     if (closes && argument_in_list(reader) != (byte == ']')) *status = ARGUMENT_BROKEN;
     if (*status == ARGUMENT_BROKEN) return;
-    strbuf_putc(out, byte);
+    for (size_t i = 0; i < sizeof held / sizeof held[0]; i++) {
+        if (byte != held[i].byte) continue;
+        strbuf_clear(&reader->word);
+        strbuf_putc(&reader->word, byte);
+        reader->mode = held[i].mode;
+        return;
+    }
+    strbuf_putc(out, byte == '\'' ? '"' : byte);
     if (byte == '"') reader->mode = OBJECT_STRING;
+    if (byte == '\'') reader->mode = OBJECT_QUOTED;
     if (closes && --reader->depth == 0) *status = ARGUMENT_DONE;
+}
+
+/* Behind a comma, which counts only when something follows it; behind a letter that begins one of Python's literals. */
+static void held_byte(ArgumentReader *reader, char byte, StrBuf *out, ArgumentStatus *status)
+{
+    enum { MAX_HELD = 64 };
+    const bool comma = reader->mode == OBJECT_COMMA;
+    const bool goes_on = comma ? argument_is_space(byte) : (byte | 32) >= 'a' && (byte | 32) <= 'z';
+    if (goes_on && reader->word.length < MAX_HELD) {
+        strbuf_putc(&reader->word, byte);
+        return;
+    }
+    const size_t skipped = comma && (byte == '}' || byte == ']') ? 1 : 0;
+    const char *literal = comma ? NULL : json_literal(reader->word.data, reader->word.length);
+    if (literal != NULL) strbuf_puts(out, literal);
+    else strbuf_append(out, reader->word.data + skipped, reader->word.length - skipped);
+    reader->mode = OBJECT_BODY;
+    body_byte(reader, byte, out, status);
 }
 
 size_t argument_json_push(ArgumentReader *reader, const char *text, size_t length, bool last, StrBuf *out,
@@ -184,6 +267,9 @@ size_t argument_json_push(ArgumentReader *reader, const char *text, size_t lengt
         }
         if (reader->mode == OBJECT_PACKED) packed_byte(reader, text[at], out, status);
         else if (reader->mode == OBJECT_STRING) string_byte(reader, text[at], out);
+        else if (reader->mode == OBJECT_QUOTED) quoted_byte(reader, text[at], out);
+        else if (reader->mode == OBJECT_EMPTY_LIST) empty_list_byte(text[at], out, status);
+        else if (reader->mode != OBJECT_BODY) held_byte(reader, text[at], out, status);
         else body_byte(reader, text[at], out, status);
         if (*status == ARGUMENT_BROKEN) return at;
         at++;

@@ -26,6 +26,8 @@ typedef struct ArgumentReader {
     const OfferedTool *tool;
     int mode;                               /* of the syntax */
     int value_mode;                         /* ARGUMENTS_TAGGED: what the text says that the value is; 0: nothing */
+    unsigned types;                         /* ARGUMENTS_TAGGED: which the value may have */
+    bool triple;                            /* the string at hand is between three quotes each */
     char string_end;                        /* the quote that ends the string at hand; 0: the format's */
     bool escaped, member_follows, string_is_key;
     uint32_t depth, n_positional;
@@ -55,6 +57,8 @@ bool argument_in_list(const ArgumentReader *reader);
 void argument_put_character(StrBuf *out, char byte);
 /* A whole string with its quotes. */
 void argument_put_string(StrBuf *out, const char *text, size_t length);
+/* A value as Python writes it. False, and nothing written, when it is none. */
+bool argument_put_python(StrBuf *out, const char *text, size_t length);
 /* A value without quotes: a number or literal as JSON spells it, anything else as a string. */
 void argument_put_word(StrBuf *out, const char *text, size_t length);
 

@@ -18,13 +18,16 @@ enum { N_END_MARKS = sizeof end_marks / sizeof end_marks[0], N_CLOSING_MARKS = 3
 
 static const OfferedTool *recipient(const ToolParser *parser, const char *head, size_t length)
 {
-    static const char prefix[] = "to=functions.";
-    const char *found = memmem(head, length, prefix, sizeof prefix - 1);
-    if (found == NULL) return NULL;
-    const char *name = found + sizeof prefix - 1;
-    size_t n = 0;
-    while (name + n < head + length && !argument_is_space(name[n]) && name[n] != '<') n++;
-    return tool_list_find(parser->tools, name, n);
+    static const char prefix[] = "to=";
+    const OfferedTool *tool = NULL;
+    const char *end = head + length;
+    while (tool == NULL && (head = memmem(head, (size_t)(end - head), prefix, sizeof prefix - 1)) != NULL) {
+        size_t n = 0;
+        head += sizeof prefix - 1;
+        while (head + n < end && !argument_is_space(head[n]) && head[n] != '<') n++;
+        tool = tool_list_find_called(parser->tools, head, n);
+    }
+    return tool;
 }
 
 static void open_message(ToolParser *parser, const char *head, size_t length)
@@ -47,7 +50,7 @@ static void open_message(ToolParser *parser, const char *head, size_t length)
 /* What a head may begin with; text that begins otherwise is a message without one. */
 static bool may_be_head(const char *text, size_t length)
 {
-    static const char *const beginnings[] = {"<|start|>", "<|channel|>", "<|message|>", " to=functions."};
+    static const char *const beginnings[] = {"<|start|>", "<|channel|>", "<|message|>", " to="};
     for (size_t i = 0; i < sizeof beginnings / sizeof beginnings[0]; i++) {
         const size_t n = strlen(beginnings[i]);
         if (memcmp(beginnings[i], text, length < n ? length : n) == 0) return true;

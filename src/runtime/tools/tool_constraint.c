@@ -351,15 +351,23 @@ static const char *arguments_key(const ToolFormat *format)
     return format->arguments_key != NULL ? format->arguments_key : "arguments";
 }
 
+/* Behind the name in formats whose names have numbers. */
+static ImpStatus number_part(Composer *composer, ConstraintPart *out)
+{
+    static const char pattern[] = ":(?:0|[1-9][0-9]{0,2})";
+    return constraint_add_pattern(composer->builder, pattern, sizeof pattern - 1, out);
+}
+
 /* From the name to the end of the arguments. */
 static ImpStatus inner_part(Composer *composer, const ToolForm *form, const OfferedTool *tool, ConstraintPart *out)
 {
-    const bool object = form->after_name == NULL;
+    const bool object = form->after_name == NULL, numbered = composer->format->named_ids;
     ConstraintPart parts[6];
-    IMP_TRY(literal(composer, object ? "{\"name\": \"" : "", &parts[0]));
+    IMP_TRY(literal(composer, object ? "{\"name\": \"" : numbered ? "functions." : "", &parts[0]));
     IMP_TRY(constraint_add_text(composer->builder, tool->name, tool->name_length, &parts[1]));
-    IMP_TRY(literal(composer, object ? "\", \"" : form->after_name, &parts[2]));
-    IMP_TRY(literal(composer, object ? arguments_key(composer->format) : "", &parts[3]));
+    if (numbered) IMP_TRY(number_part(composer, &parts[2]));
+    else IMP_TRY(literal(composer, object ? "\", \"" : "", &parts[2]));
+    IMP_TRY(literal(composer, object ? arguments_key(composer->format) : form->after_name, &parts[3]));
     IMP_TRY(literal(composer, object ? "\": " : "", &parts[4]));
     IMP_TRY(arguments_part(composer, form->arguments, tool, &parts[5]));
     IMP_TRY(sequence(composer, parts, 6, &parts[0]));

@@ -9,6 +9,7 @@
 
 #define JSON_OBJECT_IN(before, behind, separator) \
     {.open = "", .close = "", .call = before, .call_end = behind, .between = separator}
+#define JSON_LINE_IN(before, behind) {.open = before, .close = behind, .call = "", .call_end = "", .between = "; "}
 #define JSON_LIST_IN(before, behind) {.open = before, .close = behind, .call = "", .call_end = "", .between = ", "}
 #define PYTHON_IN(before, behind) \
     {.open = before, .close = behind, .call = "", .call_end = "", .between = ", ", .after_name = "(", \
@@ -17,6 +18,23 @@
 #define DEEPSEEK_FORM(kind, separator, behind) \
     {.open = "<｜tool▁calls▁begin｜>", .close = "<｜tool▁calls▁end｜>", .call = "<｜tool▁call▁begin｜>" kind, \
      .call_end = behind "<｜tool▁call▁end｜>", .between = "\n", .after_name = separator}
+
+/* The name is written functions.NAME:NUMBER, which is the call's id, too. */
+#define KIMI_FORM(before, behind) \
+    {.open = before, .close = behind, .call = "<|tool_call_begin|>", .call_end = "<|tool_call_end|>", .between = "", \
+     .after_name = "<|tool_call_argument_begin|>", .id_mark = ":"}
+
+#define HERMES_FORMS \
+    {JSON_OBJECT_IN("<tool_call>\n", "\n</tool_call>", "\n"), JSON_LIST_IN("<tool_call>\n[", "]\n</tool_call>"), \
+     JSON_OBJECT_IN("<tool_call>\n```json\n", "\n```\n</tool_call>", "\n"), JSON_OBJECT_IN("<tools>\n", "\n</tools>", "\n")}
+
+/* One of the two opening marks is missing. */
+#define DEEPSEEK_CALL_ONLY \
+    {.open = "", .close = "", .call = "<｜tool▁call▁begin｜>function<｜tool▁sep｜>", .call_end = "\n```<｜tool▁call▁end｜>", \
+     .between = "\n", .after_name = "\n```json\n"}
+#define DEEPSEEK_CALLS_ONLY \
+    {.open = "<｜tool▁calls▁begin｜>", .close = "<｜tool▁calls▁end｜>", .call = "function<｜tool▁sep｜>", \
+     .call_end = "\n```<｜tool▁call▁end｜>", .between = "\n", .after_name = "\n```json\n"}
 
 static const ToolFormat formats[] = {
     {.name = "harmony", /* gpt-oss */
@@ -47,7 +65,8 @@ static const ToolFormat formats[] = {
                 .call_end = "</｜DSML｜invoke>", .between = "\n", .after_name = "\">\n", .arguments = ARGUMENTS_TAGGED}}},
     {.name = "deepseek_v3", /* DeepSeek V3, R1 */
      .signs = {"<｜tool▁calls▁begin｜>", "```json"},
-     .forms = {DEEPSEEK_FORM("function<｜tool▁sep｜>", "\n```json\n", "\n```"), DEEPSEEK_FORM("", "<｜tool▁sep｜>", "")}},
+     .forms = {DEEPSEEK_FORM("function<｜tool▁sep｜>", "\n```json\n", "\n```"), DEEPSEEK_FORM("", "<｜tool▁sep｜>", ""),
+               DEEPSEEK_FORM("function<｜tool▁sep｜>", "\n", ""), DEEPSEEK_CALL_ONLY, DEEPSEEK_CALLS_ONLY}},
     {.name = "deepseek_v31", /* DeepSeek V3.1 */
      .signs = {"<｜tool▁calls▁begin｜>"},
      .forms = {DEEPSEEK_FORM("", "<｜tool▁sep｜>", ""), DEEPSEEK_FORM("function<｜tool▁sep｜>", "\n```json\n", "\n```")}},
@@ -86,37 +105,54 @@ static const ToolFormat formats[] = {
      .forms = {JSON_LIST_IN("<TOOLCALL>[", "]</TOOLCALL>"), JSON_OBJECT_IN("<TOOLCALL>", "</TOOLCALL>", "\n")}},
     {.name = "lfm2", /* LFM2, LFM2.5 */
      .signs = {"<|tool_list_start|>"},
+     .other_sign = "<|tool_call_start|>",
      .forms = {PYTHON_IN("<|tool_call_start|>[", "]<|tool_call_end|>"),
+               PYTHON_IN("<|tool_call_start|>", "<|tool_call_end|>"),
                JSON_LIST_IN("<|tool_call_start|>[", "]<|tool_call_end|>"),
                JSON_OBJECT_IN("<|tool_call_start|>", "<|tool_call_end|>", "")}},
-    {.name = "granite", /* Granite 3, Phi-4-mini */
+    {.name = "phi4_mini",
+     .signs = {"<|tool_call|>", "<|/tool_call|>"},
+     .forms = {JSON_LIST_IN("<|tool_call|>[", "]<|/tool_call|>"), JSON_OBJECT_IN("<|tool_call|>", "<|/tool_call|>", "")}},
+    {.name = "granite", /* Granite 3 */
      .signs = {"<|tool_call|>"},
-     .forms = {{.open = "<|tool_call|>[", .close = "]", .call = "", .call_end = "", .between = ", "},
+     .forms = {JSON_LIST_IN("<|tool_call|>[", "]"),
                JSON_LIST_IN("<tool_call>[", "]"),
+               JSON_OBJECT_IN("<|tool_call|>", "", ""),
                JSON_OBJECT_IN("<tool_call>\n", "\n</tool_call>", "\n")}},
+    {.name = "kimi", /* Kimi K2 */
+     .signs = {"<|tool_call_argument_begin|>"},
+     .named_ids = true,
+     .forms = {KIMI_FORM("<|tool_calls_section_begin|>", "<|tool_calls_section_end|>"),
+               KIMI_FORM("<|tool_call_section_begin|>", "<|tool_call_section_end|>"),
+               KIMI_FORM("", "")}},
     {.name = "hermes", /* Hermes 2 and 3, Qwen 2.5 and 3, SmolLM3, Granite 4 */
      .code_is_text = true,
      .signs = {"<tool_call>"},
-     .forms = {JSON_OBJECT_IN("<tool_call>\n", "\n</tool_call>", "\n")}},
+     .forms = HERMES_FORMS},
     {.name = "llama4",
      .signs = {"<|python_start|>"},
      .forms = {{.open = "[", .close = "]", .call = "", .call_end = "", .between = ", ", .after_name = "(",
                 .arguments = ARGUMENTS_PYTHON, .only_at_start = true},
                PYTHON_IN("<|python_start|>[", "]<|python_end|>"),
-               {.open = "<|python_start|>", .close = "<|python_end|>", .call = "", .call_end = "", .between = "; "},
+               JSON_LINE_IN("<|python_start|>", "<|python_end|>"),
                {.open = "", .close = "", .call = "", .call_end = "", .between = "; ", .only_at_start = true}}},
     {.name = "llama3", /* Llama 3.1 to 3.3 */
      .code_is_text = true,
      .signs = {"<|start_header_id|>"},
      .arguments_key = "parameters",
      .forms = {{.open = "", .close = "", .call = "", .call_end = "", .between = "; ", .only_at_start = true},
-               {.open = "<|python_tag|>", .close = "", .call = "", .call_end = "", .between = "; "},
+               JSON_LINE_IN("<|python_tag|>", ""),
                {.open = "<|python_tag|>", .close = "", .call = "", .call_end = "", .between = "; ",
                 .after_name = ".call(", .arguments = ARGUMENTS_PYTHON},
+               {.open = "<|python_tag|>", .close = "", .call = "", .call_end = "", .between = "; ",
+                .after_name = "(", .arguments = ARGUMENTS_PYTHON},
+               PYTHON_IN("<|python_tag|>[", "]"),
                {.open = "", .close = "", .call = "<function=", .call_end = "</function>", .between = "\n",
                 .after_name = ">"},
+               {.open = "", .close = "", .call = "<function=", .call_end = "</function>", .between = "\n", .after_name = ""},
                {.open = "[", .close = "]", .call = "", .call_end = "", .between = ", ", .after_name = "(",
-                .arguments = ARGUMENTS_PYTHON, .only_at_start = true}}},
+                .arguments = ARGUMENTS_PYTHON, .only_at_start = true},
+               {.open = "[", .close = "]", .call = "", .call_end = "", .between = ", ", .only_at_start = true}}},
     {.name = "gemma3", /* Gemma 2 and 3 have no format of their own: what Google's guides ask for */
      .signs = {"<start_of_turn>"},
      .arguments_key = "parameters",
@@ -125,13 +161,15 @@ static const ToolFormat formats[] = {
                 .after_name = "(", .arguments = ARGUMENTS_PYTHON},
                {.open = "```tool_code\n", .close = "\n```", .call = "", .call_end = "", .between = "\n", .after_name = "(",
                 .arguments = ARGUMENTS_PYTHON},
+               PYTHON_IN("```tool_code\n[", "]\n```"),
                {.open = "[", .close = "]", .call = "", .call_end = "", .between = ", ", .after_name = "(",
                 .arguments = ARGUMENTS_PYTHON, .only_at_start = true},
+               JSON_LIST_IN("```json\n[", "]\n```"),
                {.open = "", .close = "", .call = "```json\n", .call_end = "\n```", .between = "\n"},
                {.open = "", .close = "", .call = "", .call_end = "", .between = "\n", .only_at_start = true}}},
     {.name = "json", /* models that were never told of tools */
      .code_is_text = true,
-     .forms = {JSON_OBJECT_IN("<tool_call>\n", "\n</tool_call>", "\n")}},
+     .forms = HERMES_FORMS},
 };
 enum { N_FORMATS = sizeof formats / sizeof formats[0] };
 
@@ -143,6 +181,7 @@ static const ToolFormat *find_signs(ToolSignTest *has_sign, const void *where)
         size_t n = 0;
         while (n < TOOL_MAX_SIGNS && formats[i].signs[n] != NULL && has_sign(where, formats[i].signs[n])) n++;
         if (n > 0 && (n == TOOL_MAX_SIGNS || formats[i].signs[n] == NULL)) return &formats[i];
+        if (formats[i].other_sign != NULL && has_sign(where, formats[i].other_sign)) return &formats[i];
     }
     return NULL;
 }

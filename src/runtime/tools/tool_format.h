@@ -27,11 +27,12 @@ typedef struct ToolForm {
     bool only_at_start;         /* of the answer: elsewhere the same characters are text */
 } ToolForm;
 
-enum { TOOL_MAX_FORMS = 6, TOOL_MAX_SIGNS = 2 };
+enum { TOOL_MAX_FORMS = 10, TOOL_MAX_SIGNS = 2 };
 
 typedef struct ToolFormat {
     const char *name;
     const char *signs[TOOL_MAX_SIGNS]; /* a template that holds all of these, or a vocabulary */
+    const char *other_sign;            /* that tells by itself, too */
     const char *arguments_key;         /* of the JSON object, where it is one */
     const char *key_open, *key_end, *value_end; /* ARGUMENTS_TAGGED: around a parameter's name, behind its value */
     const char *key_end_json;          /* the second instead, where the value is JSON: then key_end stands before text as it is */
@@ -40,6 +41,7 @@ typedef struct ToolFormat {
     bool code_is_text;                 /* a call in a block of code is an example: its marks are no tokens that only calls have */
     bool channels;                     /* the answer is a list of messages on channels */
     bool short_ids;                    /* ids are nine letters and digits */
+    bool named_ids;                    /* names are written functions.NAME:NUMBER, which is the call's id, too */
     ToolForm forms[TOOL_MAX_FORMS];    /* up to the first whose `call` is NULL */
 } ToolFormat;
 

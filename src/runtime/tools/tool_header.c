@@ -39,15 +39,17 @@ static LiteralMatch match_byte(Cursor *cursor, char byte)
     return LITERAL_YES;
 }
 
-/* A JSON string; *content without its quotes. */
+/* A JSON string, or one as Python quotes it; *content without its quotes. */
 static LiteralMatch match_string(Cursor *cursor, const char **content, size_t *length)
 {
-    MATCH(match_byte(cursor, '"'));
+    skip_space(cursor);
+    const char quote = cursor->at < cursor->length && cursor->text[cursor->at] == '\'' ? '\'' : '"';
+    MATCH(match_byte(cursor, quote));
     const size_t start = cursor->at;
     for (; cursor->at < cursor->length; cursor->at++) {
         if (cursor->text[cursor->at] == '\\') {
             cursor->at++;
-        } else if (cursor->text[cursor->at] == '"') {
+        } else if (cursor->text[cursor->at] == quote) {
             *content = cursor->text + start;
             *length = cursor->at++ - start;
             return LITERAL_YES;
@@ -66,7 +68,7 @@ static LiteralMatch match_value(Cursor *cursor)
     const size_t start = cursor->at;
     for (; cursor->at < cursor->length;) {
         const char byte = cursor->text[cursor->at];
-        if (byte == '"') {
+        if (byte == '"' || byte == '\'') {
             MATCH(match_string(cursor, &content, &length));
             if (depth == 0) return LITERAL_YES;
             continue;
@@ -87,7 +89,7 @@ static bool is_word(const char *text, size_t length, const char *const *words)
     return false;
 }
 
-static const char *const name_keys[] = {"name", "tool_name", NULL};
+static const char *const name_keys[] = {"name", "tool_name", "function", NULL};
 static const char *const argument_keys[] = {"arguments", "parameters", NULL};
 static const char *const id_keys[] = {"id", "tool_call_id", NULL};
 
@@ -97,23 +99,42 @@ static LiteralMatch match_arguments_start(Cursor *cursor)
     Cursor ahead;
     skip_space(cursor);
     if (cursor->at == cursor->length) return LITERAL_MORE;
-    if (cursor->text[cursor->at] == '{' || cursor->text[cursor->at] == '"') return LITERAL_YES;
+    const char byte = cursor->text[cursor->at];
+    if (byte == '{' || byte == '"') return LITERAL_YES;
     ahead = *cursor;
-    return match_literal(&ahead, "null");
+    if (byte != '[') return match_literal(&ahead, byte == 'N' ? "None" : "null");
+    ahead.at++;
+    return match_byte(&ahead, ']'); /* of no arguments */
+}
+
+static LiteralMatch match_members(Cursor *cursor, const ToolList *tools, ToolHeader *out, bool *arrived);
+
+static LiteralMatch match_name(Cursor *cursor, const ToolList *tools, ToolHeader *out, bool *arrived)
+{
+    const char *value;
+    size_t length;
+    skip_space(cursor);
+    if (cursor->at == cursor->length) return LITERAL_MORE;
+    if (cursor->text[cursor->at] == '{' && !out->nested) {
+        cursor->at++;
+        out->nested = true;
+        MATCH(match_members(cursor, tools, out, arrived));
+        out->nested = *arrived;
+        return out->tool != NULL ? LITERAL_YES : LITERAL_NO;
+    }
+    MATCH(match_string(cursor, &value, &length));
+    out->tool = tool_list_find_called(tools, value, length);
+    return out->tool != NULL ? LITERAL_YES : LITERAL_NO;
 }
 
 /* One member; *arrived: behind it come the arguments of a tool that is known. */
 static LiteralMatch match_member(Cursor *cursor, const ToolList *tools, ToolHeader *out, bool *arrived)
 {
-    const char *key, *value;
-    size_t key_length, value_length;
+    const char *key;
+    size_t key_length;
     MATCH(match_string(cursor, &key, &key_length));
     MATCH(match_byte(cursor, ':'));
-    if (is_word(key, key_length, name_keys)) {
-        MATCH(match_string(cursor, &value, &value_length));
-        out->tool = tool_list_find(tools, value, value_length);
-        return out->tool != NULL ? LITERAL_YES : LITERAL_NO;
-    }
+    if (is_word(key, key_length, name_keys)) return match_name(cursor, tools, out, arrived);
     if (is_word(key, key_length, id_keys) && cursor->at < cursor->length) {
         Cursor ahead = *cursor;
         if (match_string(&ahead, &out->id, &out->id_length) == LITERAL_NO) return match_value(cursor);
@@ -130,24 +151,28 @@ static LiteralMatch match_member(Cursor *cursor, const ToolList *tools, ToolHead
     return LITERAL_YES;
 }
 
-/* {"name": …, "arguments": up to the value, or the whole object where the arguments stand first or nowhere. */
-static LiteralMatch match_object(Cursor *cursor, const ToolList *tools, ToolHeader *out)
+/* "name": …, "arguments": up to the value, or to the end of the object where the arguments stand first or nowhere. */
+static LiteralMatch match_members(Cursor *cursor, const ToolList *tools, ToolHeader *out, bool *arrived)
 {
-    bool arrived = false;
-    MATCH(match_byte(cursor, '{'));
     for (;;) {
-        MATCH(match_member(cursor, tools, out, &arrived));
-        if (arrived) {
-            out->length = cursor->at;
-            return LITERAL_YES;
-        }
+        MATCH(match_member(cursor, tools, out, arrived));
+        if (*arrived) return LITERAL_YES;
         skip_space(cursor);
         if (cursor->at == cursor->length) return LITERAL_MORE;
         if (cursor->text[cursor->at] == '}') break;
         MATCH(match_byte(cursor, ','));
     }
-    out->length = ++cursor->at;
-    out->whole = true;
+    cursor->at++;
+    return LITERAL_YES;
+}
+
+static LiteralMatch match_object(Cursor *cursor, const ToolList *tools, ToolHeader *out)
+{
+    bool arrived = false;
+    MATCH(match_byte(cursor, '{'));
+    MATCH(match_members(cursor, tools, out, &arrived));
+    out->length = cursor->at;
+    out->whole = !arrived;
     return out->tool != NULL ? LITERAL_YES : LITERAL_NO;
 }
 
@@ -187,6 +212,21 @@ static LiteralMatch match_name_end(const Cursor *cursor, const ToolForm *form)
     return argument_is_space(byte) || byte == '<' || byte == '{' ? LITERAL_YES : LITERAL_NO;
 }
 
+/* A tool's name, with or without a name space. */
+static LiteralMatch match_called(Cursor *cursor, const char *name)
+{
+    const char *space;
+    LiteralMatch best = match_literal(cursor, name);
+    for (size_t i = 0; best != LITERAL_YES && (space = tool_name_space(i)) != NULL; i++) {
+        Cursor ahead = *cursor;
+        LiteralMatch match = match_literal(&ahead, space);
+        if (match == LITERAL_YES) match = match_literal(&ahead, name);
+        if (match == LITERAL_YES) *cursor = ahead;
+        if (match != LITERAL_NO) best = match;
+    }
+    return best;
+}
+
 /* The longest of the offered names that is followed by what has to follow it. */
 static LiteralMatch match_named(Cursor *cursor, const ToolForm *form, const ToolList *tools, ToolHeader *out)
 {
@@ -197,7 +237,7 @@ static LiteralMatch match_named(Cursor *cursor, const ToolForm *form, const Tool
         Cursor behind = *cursor;
         ToolHeader header = *out;
         if (out->tool != NULL && tool->name_length < out->tool->name_length) continue;
-        LiteralMatch match = match_literal(&behind, tool->name);
+        LiteralMatch match = match_called(&behind, tool->name);
         if (match == LITERAL_YES) match = match_name_end(&behind, form);
         if (match == LITERAL_YES) match = match_after_name(&behind, form, &header);
         if (match == LITERAL_NO) continue;
@@ -235,6 +275,9 @@ LiteralMatch tool_object_end_match(const char *text, size_t length, size_t *used
         if (cursor.at == cursor.length) return LITERAL_MORE;
         if (cursor.text[cursor.at] == '}') break;
         MATCH(match_byte(&cursor, ','));
+        skip_space(&cursor);
+        if (cursor.at == cursor.length) return LITERAL_MORE;
+        if (cursor.text[cursor.at] == '}') break;
         MATCH(match_member(&cursor, &none, &ignored, &arrived));
     }
     *used = cursor.at + 1;

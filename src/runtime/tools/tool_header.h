@@ -20,6 +20,7 @@ typedef struct ToolHeader {
     const char *arguments;      /* JSON: they came before the name */
     size_t arguments_length;
     bool whole;                 /* JSON: the object ended; without `arguments` it had none */
+    bool nested;                /* JSON: name and arguments stand in an object of the object, {"function": {…}} */
 } ToolHeader;
 
 /* What `text` begins with: open (unless `inside`, and then what stands between two calls), the mark of a call, its name. */

@@ -31,12 +31,30 @@ void tool_list_free(ToolList *list);
 
 /* NULL when no tool has this name. */
 const OfferedTool *tool_list_find(const ToolList *list, const char *name, size_t length);
+/* Name spaces that models put before the names of all tools; NULL past the end. */
+const char *tool_name_space(size_t index);
+/* The tool that a model calls so: by its name, with a name space or without. */
+const OfferedTool *tool_list_find_called(const ToolList *list, const char *name, size_t length);
 
 typedef enum ParameterKind {
     PARAMETER_ANY,    /* nothing is known, or no string */
     PARAMETER_STRING, /* a string that has to satisfy more than its type */
     PARAMETER_TEXT    /* any string, or one of a list: where strings have no quotes its value is text as it stands */
 } ParameterKind;
+
+/* The types of JSON that a parameter may have. */
+enum {
+    PARAMETER_OF_STRING = 1,
+    PARAMETER_OF_NUMBER = 2,
+    PARAMETER_OF_BOOLEAN = 4,
+    PARAMETER_OF_NULL = 8,
+    PARAMETER_OF_ARRAY = 16,
+    PARAMETER_OF_OBJECT = 32
+};
+/* 0: its schema does not say. */
+unsigned tool_parameter_types(const OfferedTool *tool, const char *name, size_t length);
+/* The type of a value. */
+unsigned tool_type_of(const json_t *value);
 
 ParameterKind tool_parameter_kind(const OfferedTool *tool, const char *name, size_t length);
 /* Name of the n-th declared parameter; NULL past the end. */

@@ -39,6 +39,17 @@ static bool is_id(const char *text, size_t length, size_t capacity)
     return length > 0 && length < capacity;
 }
 
+/* `number`: as the model wrote it; it may have not. */
+static void make_named_id(ToolParser *parser, const char *name, const char *number, size_t length)
+{
+    enum { MAX_DIGITS = 7 };
+    size_t digits = 0;
+    while (digits < length && number[digits] >= '0' && number[digits] <= '9') digits++;
+    if (digits > 0 && digits == length && digits <= MAX_DIGITS)
+        (void)snprintf(parser->id, sizeof parser->id, "functions.%s:%.*s", name, (int)digits, number);
+    else (void)snprintf(parser->id, sizeof parser->id, "functions.%s:%d", name, (int)parser->n_calls);
+}
+
 static void make_id(ToolParser *parser)
 {
     static const char letters[] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
@@ -51,7 +62,9 @@ static void make_id(ToolParser *parser)
 
 void parser_begin_call(ToolParser *parser, const OfferedTool *tool, const char *id, size_t id_length)
 {
-    if (id != NULL && is_id(id, id_length, sizeof parser->id)) {
+    if (parser->format->named_ids) {
+        make_named_id(parser, tool->name, id, id_length);
+    } else if (id != NULL && is_id(id, id_length, sizeof parser->id)) {
         memcpy(parser->id, id, id_length);
         parser->id[id_length] = '\0';
     } else {
@@ -123,6 +136,7 @@ static void enter_call(ToolParser *parser, const ToolHeader *header)
         parser->phase = PHASE_CALL_END;
     }
     parser->used += header->length;
+    parser->nested = header->nested;
     parser->answered = true;
     parser->fence = (CodeFence){0}; /* what follows is on a line of its own */
 }
@@ -247,22 +261,66 @@ static bool step_object_end(ToolParser *parser)
         return false;
     }
     parser->used += match == LITERAL_YES ? used : 0;
-    parser->phase = PHASE_CALL_END; /* where the object's own bracket is missing, too */
+    if (!parser->nested || match != LITERAL_YES) parser->phase = PHASE_CALL_END; /* where the object's own bracket is missing, too */
+    parser->nested = false;
     return true;
+}
+
+/* The end of one of the tags that a mark is made of. */
+static const char *tag_end(const char *mark)
+{
+    const char *end = mark + strspn(mark, " \n");
+    while (*end != '\0' && *end != '\n') end++;
+    return end;
+}
+
+/* A mark of several tags, of which some may be missing. LITERAL_NO: all are. */
+static LiteralMatch match_tags(const char *mark, const char *text, size_t length, size_t *used)
+{
+    char tag[64];
+    LiteralMatch best = LITERAL_NO;
+    for (*used = 0; *mark != '\0'; mark = tag_end(mark)) {
+        size_t own = 0;
+        (void)snprintf(tag, sizeof tag, "%.*s", (int)(tag_end(mark) - mark), mark);
+        const size_t space = leading_space(text + *used, length - *used);
+        const LiteralMatch match = literal_match(tag, text + *used + space, length - *used - space, &own);
+        if (match == LITERAL_MORE) return LITERAL_MORE;
+        if (match == LITERAL_NO) continue;
+        best = LITERAL_YES;
+        *used += space + own;
+    }
+    return best;
+}
+
+/* A mark, behind commas and brackets that are too many. */
+static LiteralMatch match_end(const char *mark, const char *text, size_t length, size_t *used)
+{
+    enum { MOST_TOO_MANY = 3 };
+    size_t at = 0;
+    LiteralMatch match = match_tags(mark, text, length, used);
+    for (int i = 0; i < MOST_TOO_MANY && match == LITERAL_NO && mark[0] != '\0'; i++) {
+        at += leading_space(text + at, length - at);
+        if (at == length) return LITERAL_MORE;
+        if (text[at] != '}' && text[at] != ',') break;
+        at++;
+        match = match_tags(mark, text + at, length - at, used);
+    }
+    *used += at;
+    return match;
 }
 
 /* A closing mark, which may be missing; with the text's end it need not be whole. */
 static bool step_mark(ToolParser *parser, const char *mark, ParserPhase next)
 {
     size_t used = 0;
-    const char *text = rest(parser);
-    const size_t space = leading_space(text, rest_length(parser));
-    const LiteralMatch match = literal_match(mark, text + space, rest_length(parser) - space, &used);
-    if (match == LITERAL_MORE && space < MAX_SPACE) {
+    parser->used += leading_space(rest(parser), rest_length(parser));
+    const size_t length = rest_length(parser) < MAX_SPACE ? rest_length(parser) : MAX_SPACE;
+    const LiteralMatch match = match_end(mark, rest(parser), length, &used);
+    if (match == LITERAL_MORE && length < MAX_SPACE) {
         if (parser->last) parser->used = parser->held.length;
         return false;
     }
-    if (match == LITERAL_YES && used > 0) parser->used += space + used;
+    if (match == LITERAL_YES) parser->used += used;
     parser->phase = next;
     return true;
 }
@@ -291,13 +349,10 @@ static LiteralMatch match_next(const ToolParser *parser, const char *text, size_
 static bool step_between(ToolParser *parser)
 {
     ToolHeader header;
-    const char *text = rest(parser);
-    const size_t length = rest_length(parser);
-    const size_t space = leading_space(text, length);
-    const LiteralMatch match = match_next(parser, text + space, length - space, &header);
+    parser->used += leading_space(rest(parser), rest_length(parser));
+    const LiteralMatch match = match_next(parser, rest(parser), rest_length(parser), &header);
     if (match == LITERAL_MORE) return false;
     if (match == LITERAL_YES) {
-        parser->used += space;
         enter_call(parser, &header);
         return true;
     }

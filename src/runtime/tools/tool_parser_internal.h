@@ -32,11 +32,12 @@ struct ToolParser {
     CodeFence fence;    /* behind the text that was sent */
     bool long_space;    /* the text so far ends in more white space than is held back */
     const ToolForm *form;
+    bool nested;        /* the call's object stands in another */
     ArgumentReader arguments;
     StrBuf out;
     uint64_t random;
     int32_t n_calls;
-    char id[64];
+    char id[TOOL_MAX_NAME + 64];
     ImpToolEventKind message_kind; /* channels: what the message at hand is */
 };
 

@@ -42,6 +42,20 @@ static TextState unpack(uint32_t number)
                        .matched = (rest >> 1) % (1U << MARK_BITS), .mark = rest >> (1 + MARK_BITS)};
 }
 
+/* A letter of a mark, or one that literal_match() takes for it. */
+static bool is_letter(uint32_t mark, uint32_t letter)
+{
+    enum { WIDE_BAR = 0xff5c, LOW_BLOCK = 0x2581 };
+    return letter == mark || (mark == WIDE_BAR && letter == '|') || (mark == LOW_BLOCK && (letter == '_' || letter == ' '));
+}
+
+static bool begins_with(const uint32_t *mark, const uint32_t *text, size_t length)
+{
+    size_t n = 0;
+    while (n < length && is_letter(mark[n], text[n])) n++;
+    return n == length;
+}
+
 /* Finds the longest end of `text` that begins a mark; false when it ends in a whole one. */
 static bool match_marks(const TextRules *rules, const uint32_t *text, size_t length, TextState *state)
 {
@@ -49,7 +63,7 @@ static bool match_marks(const TextRules *rules, const uint32_t *text, size_t len
     for (size_t from = 0; from < length; from++) {
         for (uint32_t i = 0; i < rules->n_marks; i++) {
             const size_t n = length - from;
-            if (n > rules->mark_lengths[i] || memcmp(rules->marks[i], text + from, n * sizeof *text) != 0) continue;
+            if (n > rules->mark_lengths[i] || !begins_with(rules->marks[i], text + from, n)) continue;
             if (n == rules->mark_lengths[i]) return false;
             if (state->matched > 0) continue;
             state->mark = i;
@@ -107,7 +121,7 @@ static void add_mark(TextRules *rules, const char *mark)
 
 static void find_rules(const ToolFormat *format, TextRules *rules)
 {
-    for (const char *c = " \n\r\t`{["; *c != '\0'; c++) add_letter(rules, (unsigned char)*c);
+    for (const char *c = " \n\r\t`{[|_"; *c != '\0'; c++) add_letter(rules, (unsigned char)*c);
     rules->code_is_text = format->code_is_text;
     if (format->think_open != NULL) add_mark(rules, format->think_open);
     for (size_t i = 0; i < TOOL_MAX_FORMS && format->forms[i].call != NULL; i++) {

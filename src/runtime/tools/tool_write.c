@@ -63,7 +63,7 @@ ImpStatus tool_write_call(const ToolFormat *format, const char *name, const json
     if (object)
         strbuf_printf(out, "{\"name\": \"%s\", \"%s\": ", name,
                       format->arguments_key != NULL ? format->arguments_key : "arguments");
-    else strbuf_printf(out, "%s%s", name, form->after_name);
+    else strbuf_printf(out, format->named_ids ? "functions.%s:0%s" : "%s%s", name, form->after_name);
     if (form->arguments == ARGUMENTS_JSON) put_json(arguments, out);
     else put_arguments(format, form->arguments, arguments, out);
     if (object) strbuf_puts(out, "}");

@@ -104,8 +104,10 @@ static void assert_expected(const json_t *expected, const Heard *heard)
     for (size_t i = 0; i < json_array_size(calls); i++) {
         const json_t *call = json_array_get(calls, i);
         strbuf_printf(&names, "%s;", json_string_value(json_object_get(call, "name")));
+        const char *raw = json_string_value(json_object_get(call, "raw")); /* of a call that was cut off */
+        if (raw != NULL) assert_string_equal(string_of(&heard->arguments[i]), raw);
         json_t *arguments = json_loads(string_of(&heard->arguments[i]), 0, NULL);
-        if (!json_equal(arguments, json_object_get(call, "arguments")))
+        if (raw == NULL && !json_equal(arguments, json_object_get(call, "arguments")))
             fail_msg("\"%s\" gave the arguments %s", text, string_of(&heard->arguments[i]));
         json_decref(arguments);
     }
@@ -166,6 +168,13 @@ static void test_beginnings_in_all_formats(void **state)
     json_decref(all);
 }
 
+static bool is_one_of(const void *words, const char *sign)
+{
+    char spaced[64];
+    (void)snprintf(spaced, sizeof spaced, " %s ", sign);
+    return strstr(words, spaced) != NULL;
+}
+
 static void test_detection(void **state)
 {
     static const char *const expected[][2] = {
@@ -185,6 +194,10 @@ static void test_detection(void **state)
         assert_string_equal(tool_format_detect(source, NULL, NULL)->name, expected[i][1]);
     }
     assert_string_equal(tool_format_detect(NULL, NULL, NULL)->name, "json");
+    assert_string_equal(tool_format_detect("{{ x }}<|tool_call_argument_begin|>", NULL, NULL)->name, "kimi");
+    assert_string_equal(tool_format_detect("<|tool_call_start|>[", NULL, NULL)->name, "lfm2");
+    assert_string_equal(tool_format_detect("<|tool|>", is_one_of, " <|tool_call|> <|/tool_call|> ")->name, "phi4_mini");
+    assert_string_equal(tool_format_detect(NULL, is_one_of, " <|tool_call|> ")->name, "granite");
 }
 
 /* What is held back stays small, whatever comes. */
