@@ -114,7 +114,6 @@ static LiteralMatch match_call_end(const ArgumentReader *reader, const char *tex
 static LiteralMatch match_missing_end(const ArgumentReader *reader, const char *text, size_t length, bool last)
 {
     enum { MAX_BYTES = 512 };
-    if (text[0] != '\n') return LITERAL_NO;
     if (length == 1) return LITERAL_MORE;
     const size_t seen = length < MAX_BYTES ? length - 1 : MAX_BYTES;
     const LiteralMatch declared = match_declared(reader, text + 1, seen);
@@ -233,8 +232,9 @@ static size_t in_value(ArgumentReader *reader, const char *text, size_t length, 
 {
     const bool is_text = reader->mode == TAGGED_TEXT;
     size_t used = 0;
-    LiteralMatch end = match_value_end(reader->format, text, length, last, &used);
-    if (end == LITERAL_NO) {
+    LiteralMatch end = LITERAL_NO;
+    if (text[0] == '<' || text[0] == '\n') end = match_value_end(reader->format, text, length, last, &used);
+    if (text[0] == '\n' && end == LITERAL_NO) {
         end = match_missing_end(reader, text, length, last);
         used = 0;
     }
