@@ -176,18 +176,6 @@ static bool evaluate_concat(JinjaState *state, JinjaActivation *activation, cons
     return true;
 }
 
-/* One comparison; two strings, the common case, need no call. */
-static inline bool compare_pair(JinjaState *state, JinjaOperator operation, const JinjaValue *left,
-                                const JinjaValue *right, bool *holds)
-{
-    if (left->kind == JINJA_STRING && right->kind == JINJA_STRING &&
-        (operation == OPERATOR_EQUAL || operation == OPERATOR_NOT_EQUAL)) {
-        *holds = jinja_same_string(left->string, right->string) == (operation == OPERATOR_EQUAL);
-        return true;
-    }
-    return jinja_compare(state, operation, left, right, holds);
-}
-
 static bool evaluate_compare(JinjaState *state, JinjaActivation *activation, const JinjaNode *node, JinjaValue *out)
 {
     JinjaValue left, right;
@@ -197,7 +185,7 @@ static bool evaluate_compare(JinjaState *state, JinjaActivation *activation, con
         bool holds;
         if (operand->type != NODE_CONST && !jinja_evaluate_within(state, activation, operand, &right)) return false;
         const JinjaValue *other = operand->type == NODE_CONST ? &operand->constant : &right;
-        if (!compare_pair(state, node->compare.operators[i], &left, other, &holds)) return false;
+        if (!jinja_compare_pair(state, node->compare.operators[i], &left, other, &holds)) return false;
         *out = jinja_bool(holds);
         if (!holds) return true;
         if (i + 1 < node->compare.rest.n) left = *other;
@@ -325,51 +313,6 @@ bool jinja_evaluate_within(JinjaState *state, JinjaActivation *activation, const
         return true;
     }
     return jinja_charge(state, 1) && evaluators[node->type](state, activation, node, out);
-}
-
-static bool test_value(JinjaState *state, JinjaActivation *activation, const JinjaNode *node, bool *holds)
-{
-    JinjaValue value;
-    if (!jinja_evaluate_within(state, activation, node, &value)) return false;
-    *holds = jinja_is_true(state, &value);
-    return true;
-}
-
-/* A test without and, or, not. */
-static inline __attribute__((always_inline)) bool test_leaf(JinjaState *state, JinjaActivation *activation,
-                                                            const JinjaNode *node, bool *holds)
-{
-    if (node->type != NODE_COMPARE || node->compare.rest.n != 1) return test_value(state, activation, node, holds);
-    const JinjaValue *left = jinja_in_place(state, activation, node->compare.first);
-    const JinjaValue *right = left == NULL ? NULL : jinja_in_place(state, activation, node->compare.rest.at[0]);
-    if (right == NULL) return test_value(state, activation, node, holds);
-    return compare_pair(state, node->compare.operators[0], left, right, holds);
-}
-
-static bool test_within(JinjaState *state, JinjaActivation *activation, const JinjaNode *node, bool *holds)
-{
-    while (node->type == NODE_AND || node->type == NODE_OR) {
-        const JinjaNode *left = node->binary.left;
-        const bool is_leaf = left->type == NODE_COMPARE;
-        const bool ok =
-            is_leaf ? test_leaf(state, activation, left, holds) : test_within(state, activation, left, holds);
-        if (!ok) return false;
-        if (*holds != (node->type == NODE_AND)) return true;
-        node = node->binary.right;
-    }
-    if (node->type != NODE_NOT) return test_leaf(state, activation, node, holds);
-    if (!test_within(state, activation, node->operand, holds)) return false;
-    *holds = !*holds;
-    return true;
-}
-
-bool jinja_test(JinjaState *state, JinjaActivation *activation, const JinjaNode *node, bool *holds)
-{
-    state->nesting += node->height;
-    if (state->nesting > JINJA_MAX_NESTING) return jinja_enter_failed(state);
-    const bool ok = test_within(state, activation, node, holds);
-    state->nesting -= node->height;
-    return ok;
 }
 
 bool jinja_evaluate(JinjaState *state, JinjaActivation *activation, const JinjaNode *node, JinjaValue *out)

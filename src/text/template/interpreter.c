@@ -7,6 +7,7 @@
  */
 #include "text/template/interpreter.h"
 #include "text/template/builtins.h"
+#include "text/template/operators.h"
 
 JinjaActivation *jinja_activate(JinjaState *state, JinjaActivation *parent, uint32_t n_slots)
 {
@@ -238,6 +239,41 @@ static JinjaFlow run_output(JinjaState *state, JinjaActivation *activation, cons
     return JINJA_FLOW_NEXT;
 }
 
+/* ---- conditions, tested without making values of them ---- */
+
+/* What is no comparison of two values that are there already. */
+static __attribute__((noinline)) bool test_other(JinjaState *state, JinjaActivation *activation, const JinjaNode *node,
+                                                 bool *holds)
+{
+    JinjaValue value;
+    if (!jinja_evaluate(state, activation, node, &value)) return false;
+    *holds = jinja_is_true(state, &value);
+    return true;
+}
+
+static inline __attribute__((always_inline)) bool test_leaf(JinjaState *state, JinjaActivation *activation,
+                                                            const JinjaNode *node, bool *holds)
+{
+    if (node->type != NODE_COMPARE || node->compare.rest.n != 1) return test_other(state, activation, node, holds);
+    const JinjaValue *left = jinja_in_place(state, activation, node->compare.first);
+    const JinjaValue *right = left == NULL ? NULL : jinja_in_place(state, activation, node->compare.rest.at[0]);
+    if (right == NULL) return test_other(state, activation, node, holds);
+    return jinja_compare_pair(state, node->compare.operators[0], left, right, holds);
+}
+
+/* The resolver makes chains lean right: what stands on the left of them is nearly always a leaf. */
+static inline bool test(JinjaState *state, JinjaActivation *activation, const JinjaNode *node, bool *holds)
+{
+    while (node->type == NODE_AND || node->type == NODE_OR) {
+        if (!test_leaf(state, activation, node->binary.left, holds)) return false;
+        if (*holds != (node->type == NODE_AND)) return true;
+        node = node->binary.right;
+    }
+    return test_leaf(state, activation, node, holds);
+}
+
+/* ---- statements ---- */
+
 static inline JinjaFlow execute(JinjaState *state, JinjaActivation *activation, const JinjaNodes *body);
 
 static JinjaFlow run_if(JinjaState *state, JinjaActivation *activation, const JinjaNode *node)
@@ -246,7 +282,7 @@ static JinjaFlow run_if(JinjaState *state, JinjaActivation *activation, const Ji
     for (size_t i = 0;; i++) {
         state->line = branch->line;
         bool holds;
-        if (!jinja_test(state, activation, branch->branch.test, &holds)) return JINJA_FLOW_FAILED;
+        if (!test(state, activation, branch->branch.test, &holds)) return JINJA_FLOW_FAILED;
         if (holds) return execute(state, activation, &branch->branch.body);
         if (i == node->branch.elifs.n) return execute(state, activation, &node->branch.otherwise);
         branch = node->branch.elifs.at[i];

@@ -12,8 +12,6 @@ JinjaFlow jinja_execute(JinjaState *state, JinjaActivation *activation, const Ji
 /* A statement's expression, and a part of one. */
 bool jinja_evaluate(JinjaState *state, JinjaActivation *activation, const JinjaNode *node, JinjaValue *out);
 bool jinja_evaluate_within(JinjaState *state, JinjaActivation *activation, const JinjaNode *node, JinjaValue *out);
-/* Whether an expression is true; false after a failure. */
-bool jinja_test(JinjaState *state, JinjaActivation *activation, const JinjaNode *node, bool *holds);
 /* The whole template into state->out. */
 bool jinja_run(JinjaState *state);
 

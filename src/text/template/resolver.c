@@ -752,6 +752,31 @@ static bool bind_output(Resolver *resolver, JinjaNode *node)
     return true;
 }
 
+static uint16_t height_over(const JinjaNode *a, const JinjaNode *b)
+{
+    return (uint16_t)((a->height > b->height ? a->height : b->height) + 1);
+}
+
+/* (a and b) and c is a and (b and c), whose test asks for a at once, without entering the first pair; so with or. High
+ * ones are left as they are: leaning makes them higher still. */
+static void lean_right(JinjaNode *node)
+{
+    enum { LOW = 16 };
+    while (node->binary.left->type == node->type) {
+        JinjaNode *pair = node->binary.left, *first = pair->binary.left;
+        JinjaNode leaned = *pair;
+        leaned.binary.left = pair->binary.right;
+        leaned.binary.right = node->binary.right;
+        leaned.height = height_over(leaned.binary.left, leaned.binary.right);
+        const uint16_t height = height_over(first, &leaned);
+        if (height > LOW) return;
+        node->height = height;
+        *pair = leaned;
+        node->binary.left = first;
+        node->binary.right = pair;
+    }
+}
+
 /* A field of a variable can be read where it is. */
 static void note_field(JinjaNode *node, const JinjaNode *object, const JinjaValue *key)
 {
@@ -774,6 +799,10 @@ static bool bind(void *context, JinjaNode *node)
         return bind_output(resolver, node);
     case NODE_CALL:
         return check_keywords(resolver, node, &node->call.arguments) && each_child(node, bind, resolver);
+    case NODE_AND:
+    case NODE_OR:
+        lean_right(node);
+        return each_child(node, bind, resolver);
     case NODE_CONDITION:
         return bind_condition(resolver, node);
     case NODE_ATTRIBUTE: {
