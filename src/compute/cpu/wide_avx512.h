@@ -92,9 +92,15 @@ WIDE_FEW_OF(4, 2)
 WIDE_FEW_OF(4, 3)
 #undef WIDE_FEW_OF
 
+/* What is asked for, for the second cache, while a tile is multiplied: `lines` from each place on for each of its blocks. */
+typedef struct WideAhead {
+    const uint8_t *codes[2];
+    int lines;
+} WideAhead;
+
 /* Adds blocks first … end-1 to what is in `out`. */
 KERNEL_INLINE void wide_tile(const uint8_t *const panels[2], int n_panels, int64_t cols, int64_t first, int64_t end,
-                             const WideAct *const acts[], int n_acts, float *out)
+                             const WideAct *const acts[], int n_acts, WideAhead ahead, float *out)
 {
     const uint8_t *codes[2];
     __m512 total[2][WIDE_TILE];
@@ -107,6 +113,11 @@ KERNEL_INLINE void wide_tile(const uint8_t *const panels[2], int n_panels, int64
         __m512i sum[2][WIDE_TILE];
         UNROLL for (int p = 0; p < n_panels; p++)
             UNROLL for (int a = 0; a < n_acts; a++) sum[p][a] = _mm512_setzero_si512();
+        for (int line = 0; line < ahead.lines; line++)
+            UNROLL for (int p = 0; p < n_panels; p++) {
+                _mm_prefetch((const char *)ahead.codes[p], _MM_HINT_T1);
+                ahead.codes[p] += 64;
+            }
         const size_t block = (size_t)b * WIDE_BLOCK_CODES * sizeof(int16_t);
         for (int pair = 0; pair < WIDE_COLS / 2; pair++) {
             __m512i weights[2];
@@ -126,13 +137,13 @@ KERNEL_INLINE void wide_tile(const uint8_t *const panels[2], int n_panels, int64
 }
 
 typedef void WideTile(const uint8_t *const panels[2], int64_t cols, int64_t first, int64_t end,
-                      const WideAct *const acts[], float *out);
+                      const WideAct *const acts[], WideAhead ahead, float *out);
 
 #define WIDE_TILE_OF(name, n_panels, n_acts)                                                                           \
     static void name(const uint8_t *const panels[2], int64_t cols, int64_t first, int64_t end,                         \
-                     const WideAct *const acts[], float *out)                                                          \
+                     const WideAct *const acts[], WideAhead ahead, float *out)                                         \
     {                                                                                                                  \
-        wide_tile(panels, n_panels, cols, first, end, acts, n_acts, out);                                              \
+        wide_tile(panels, n_panels, cols, first, end, acts, n_acts, ahead, out);                                       \
     }
 #define WIDE_TILES(n) WIDE_TILE_OF(wide_tile_one_##n, 1, n) WIDE_TILE_OF(wide_tile_two_##n, 2, n)
 WIDE_TILES(1)
@@ -143,6 +154,22 @@ WIDE_TILES(5)
 WIDE_TILES(6)
 #undef WIDE_TILES
 #undef WIDE_TILE_OF
+
+/* The piece behind the one that starts at block `first` of panels p and p + 1, in as many parts as there are tiles. More than
+ * a group of rows leave the memory time enough, and the second cache no room. */
+static WideAhead wide_ahead(const uint8_t *const panels[], int p, int n_panels, int64_t cols, int64_t first, int32_t n_acts)
+{
+    const int32_t parts = (n_acts + WIDE_TILE - 1) / WIDE_TILE;
+    if (n_acts > WIDE_GROUP) return (WideAhead){.codes = {panels[p], panels[p]}};
+    const size_t bytes = wide_panel_bytes(cols), exponents = wide_exponent_bytes(cols);
+    const uint8_t *next = panels[p] + exponents + (size_t)(first + WIDE_PIECE) * WIDE_BLOCK_CODES * sizeof(int16_t);
+    if (first + WIDE_PIECE >= cols / WIDE_COLS) {
+        next = panels[p] + (size_t)(n_panels - p > 1 ? 2 : 1) * bytes;
+        for (int i = 0; i < 2; i++) wide_fetch_exponents(next + (size_t)i * bytes, cols);
+        next += exponents;
+    }
+    return (WideAhead){{next, next + bytes}, (WIDE_BLOCK_CODES * 2 / 64 + parts - 1) / parts};
+}
 
 static void wide_multiply_avx512(const uint8_t *const panels[PACKED_PANELS], int n_panels, int64_t cols,
                                  const WideAct *const acts[], int32_t n_acts, float *out)
@@ -167,10 +194,12 @@ static void wide_multiply_avx512(const uint8_t *const panels[PACKED_PANELS], int
         for (int p = 0; p < n_panels; p += 2)
             for (int64_t first = 0; first < blocks; first += WIDE_PIECE) {
                 const int64_t end = blocks - first < WIDE_PIECE ? blocks : first + WIDE_PIECE;
+                WideAhead ahead = wide_ahead(panels, p, n_panels, cols, first, n_acts);
                 for (int32_t a = group; a < group_end; a += WIDE_TILE) {
                     const int32_t n = group_end - a < WIDE_TILE ? group_end - a : WIDE_TILE;
-                    wide_tiles[n_panels - p > 1][n - 1](panels + p, cols, first, end, acts + a,
+                    wide_tiles[n_panels - p > 1][n - 1](panels + p, cols, first, end, acts + a, ahead,
                                                         out + a * PACKED_ROWS + p * WIDE_ROWS);
+                    for (int i = 0; i < 2; i++) ahead.codes[i] += (end - first) * ahead.lines * 64;
                 }
             }
     }
