@@ -343,14 +343,14 @@ HISTORY = [
 ]
 
 
-def prompt_of(model, tmp_path, template, tools):
+def prompt_of(model, tmp_path, template, tools, messages=HISTORY):
     """What a chat with a call in its history becomes."""
     path, log = tmp_path / "template.jinja", tmp_path / "log.jsonl"
     path.write_text(template)
     with serving(model, "--max-seq-len", 1024, "--chat-template-file", path, "--log-requests", log) as running:
-        body = {"messages": HISTORY, "tools": tools, "max_tokens": 1}
+        body = {"messages": messages, "tools": tools, "max_tokens": 1}
         assert httpx.post(f"{running.url}/v1/chat/completions", json=body, timeout=60).status_code == 200
-    return json.loads(log.read_text().splitlines()[0])["prompt"]
+    return json.loads(log.read_text().splitlines()[-1])["prompt"]
 
 
 LOOP = "{% for m in messages %}[{{ m.role }}|{{ m.content }}|{{ m.name or '' }}CALLS]{% endfor %}{# 'tool' tool_calls #}"
@@ -369,6 +369,45 @@ def test_templates_get_arguments_as_they_take_them(smollm2, tmp_path, calls, sho
     tools = "{% for tool in tools or [] %}{{ tool.function.name }};{% endfor %}"
     prompt = prompt_of(smollm2, tmp_path, tools + LOOP.replace("CALLS", calls), OPENAI_TOOLS)
     assert prompt == f"get_weather;search;[user|hi|][assistant||{shown}][tool|found|search]"
+
+
+def calls_of(*arguments):
+    return [{"id": f"a{i}", "type": "function", "function": {"name": "search", "arguments": text}} for i, text in enumerate(arguments)]
+
+
+SHOWN = "{% for c in m.tool_calls or [] %}{{ c.function.arguments | tojson }}{% endfor %}"
+
+
+@pytest.mark.parametrize("limit", ["{% if (m.tool_calls or []) | length > 1 %}{{ raise_exception('one call') }}{% endif %}", "only the first"])
+def test_calls_one_by_one_where_a_message_may_have_only_one(smollm2, tmp_path, limit):
+    """A template that refuses a second call or leaves it out gets a message for each, with its result behind it."""
+    shown = "{% for c in (m.tool_calls or [])[:1] %}{{ c.function.arguments | tojson }}{% endfor %}" if limit == "only the first" else limit + SHOWN
+    messages = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "Wait.", "tool_calls": calls_of('{"q": 1}', '{"q": 2}', '{"q": 3}')},
+                {"role": "tool", "tool_call_id": "a2", "content": "three"}, {"role": "tool", "tool_call_id": "a0", "content": "one"},
+                {"role": "tool", "tool_call_id": "a1", "content": "two"}, {"role": "user", "content": "so?"}]
+    prompt = prompt_of(smollm2, tmp_path, "{# tools #}" + LOOP.replace("CALLS", shown), OPENAI_TOOLS, messages)
+    assert prompt == ('[user|hi|][assistant|Wait.|{"q": 1}][tool|one|search][assistant||{"q": 2}][tool|two|search][assistant||{"q": 3}]'
+                      "[tool|three|search][user|so?|]")
+
+
+def test_user_behind_a_result(smollm2, tmp_path):
+    """Where the template wants the assistant to speak first, it says nothing; elsewhere the messages stay as they are."""
+    alternate = "{% if m.role == 'user' and loop.previtem and loop.previtem.role == 'tool' %}{{ raise_exception('alternate') }}{% endif %}"
+    messages = [*HISTORY, {"role": "user", "content": "so?"}]
+    plain = prompt_of(smollm2, tmp_path, "{# tools #}" + LOOP.replace("CALLS", SHOWN), OPENAI_TOOLS, messages)
+    assert plain == '[user|hi|][assistant||{"query": "x"}][tool|found|search][user|so?|]'
+    strict = prompt_of(smollm2, tmp_path, "{# tools #}" + LOOP.replace("CALLS", alternate + SHOWN), OPENAI_TOOLS, messages)
+    assert strict == '[user|hi|][assistant||{"query": "x"}][tool|found|search][assistant||][user|so?|]'
+
+
+def test_arguments_that_were_cut_off(smollm2, tmp_path):
+    """They stand as they are, or as a text within an object where the template takes nothing else."""
+    messages = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": None, "tool_calls": calls_of('{"query": "x')}]
+    as_text = prompt_of(smollm2, tmp_path, "{# tools #}" + LOOP.replace("CALLS", SHOWN), OPENAI_TOOLS, messages)
+    assert as_text == '[user|hi|][assistant||"{\\"query\\": \\"x"]'
+    items = "{% for c in m.tool_calls or [] %}{% for k, v in c.function.arguments | items %}{{ k }}={{ v }}{% endfor %}{% endfor %}"
+    assert prompt_of(smollm2, tmp_path, "{# tools #}" + LOOP.replace("CALLS", items), OPENAI_TOOLS, messages) == (
+        '[user|hi|][assistant||arguments={"query": "x]')
 
 
 def test_templates_without_a_place_for_tools(smollm2, tmp_path):

@@ -49,7 +49,7 @@ typedef struct Server {
     pthread_mutex_t log_mutex;
     time_t started;
     Watch watch;       /* over connections */
-    atomic_int tool_call_way; /* tool_history.c; 0: not found out yet */
+    atomic_uint tool_ways; /* tool_ways.c; 0: not found out yet */
     atomic_int active; /* exchanges that are being answered */
     atomic_bool draining;
     atomic_uint_fast64_t requests, errors;

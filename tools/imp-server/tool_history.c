@@ -1,88 +1,85 @@
 /*
- * tool_history.c - earlier calls and their results, as the model's template can show them.
- *
- * Templates differ in what they take: arguments as an object or as text, the content of a message with calls as null or as an empty
- * string. They do not say which, so that each way is tried once on a conversation of its own, and the first is taken that shows the
- * arguments as JSON. What a template has no place for at all is written into the messages' text.
+ * tool_history.c - earlier calls and their results, as the model's template can show them (tool_ways.c). What a template has no place for
+ * at all is written into the messages' text.
  */
 #include "tool_use.h"
+#include "tool_ways.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- ways to pass calls ---- */
+/* ---- calls as the template takes them ---- */
 
-enum { WAYS_UNKNOWN, WAY_OBJECT_NULL, WAY_OBJECT_EMPTY, WAY_TEXT_NULL, WAY_TEXT_EMPTY, N_WAYS };
-
-static bool way_is_text(int way) { return way >= WAY_TEXT_NULL; }
-static bool way_is_null(int way) { return way == WAY_OBJECT_NULL || way == WAY_TEXT_NULL; }
-
-/* What the template makes of a conversation with one call; NULL: it refuses it. The caller frees it. */
-static char *render_probe(Server *server, int way)
+/* Arguments come parsed; those that could not be are text, which some templates do not take. */
+static void pass_arguments(const ToolWays *ways, json_t *function)
 {
-    static const char arguments[] = "{\"imp_probe\": \"value\"}";
-    json_t *object = json_loads(arguments, 0, NULL);
-    json_t *variables = json_pack(
-        "{s:[{s:s, s:s}, {s:s, s:o, s:[{s:s, s:s, s:{s:s, s:o}}]}], s:b}", "messages", "role", "user", "content", "x", "role",
-        "assistant", "content", way_is_null(way) ? json_null() : json_string(""), "tool_calls", "id", "probe0000", "type", "function",
-        "function", "name", "f", "arguments", way_is_text(way) ? json_string(arguments) : json_incref(object),
-        "add_generation_prompt", 0);
-    char *json = json_dumps(variables, JSON_COMPACT), *text = NULL;
-    size_t length = 0, size = 1 << 16;
-    json_decref(object);
-    json_decref(variables);
-    if (json != NULL) text = calloc(1, size);
-    if (text != NULL && imp_template_render(server->model, server->defaults.chat_template, json, text, size, &length) != IMP_OK) {
-        free(text);
-        text = NULL;
-    }
-    free(json);
-    return text;
-}
-
-static int count_words(const char *text, const char *word)
-{
-    int n = 0;
-    for (const char *at = strstr(text, word); at != NULL; at = strstr(at + 1, word)) n++;
-    return n;
-}
-
-static int find_way(Server *server)
-{
-    for (int way = WAY_OBJECT_NULL; way < N_WAYS; way++) {
-        char *text = render_probe(server, way), *other = way_is_null(way) ? render_probe(server, way + 1) : NULL;
-        bool good = text != NULL && strstr(text, "imp_probe") != NULL && strstr(text, "'imp_probe'") == NULL &&
-                    strstr(text, "\\\"imp_probe") == NULL;
-        /* A null that shows as a word. */
-        if (good && other != NULL)
-            good = count_words(text, "None") == count_words(other, "None") && count_words(text, "null") == count_words(other, "null");
-        free(text);
-        free(other);
-        if (good) return way;
-    }
-    return WAY_OBJECT_EMPTY;
-}
-
-static int way_of(Server *server)
-{
-    int way = atomic_load(&server->tool_call_way);
-    if (way == WAYS_UNKNOWN) atomic_store(&server->tool_call_way, way = find_way(server));
-    return way;
-}
-
-/* Arguments come parsed; those that could not be are text in any case. */
-static void pass_calls(int way, json_t *message)
-{
-    json_t *calls = json_object_get(message, "tool_calls"), *content = json_object_get(message, "content");
-    if (json_array_size(calls) == 0) return;
-    if (way_is_null(way) && json_string_length(content) == 0) (void)json_object_set_new(message, "content", json_null());
-    for (size_t i = 0; way_is_text(way) && i < json_array_size(calls); i++) {
-        json_t *function = json_object_get(json_array_get(calls, i), "function");
-        json_t *arguments = json_object_get(function, "arguments");
-        char *text = json_is_string(arguments) || arguments == NULL ? NULL : json_dumps(arguments, JSON_ENCODE_ANY);
+    json_t *arguments = json_object_get(function, "arguments");
+    if (json_is_string(arguments) && !ways->takes_text) {
+        (void)json_object_set_new(function, "arguments", json_pack("{s:O}", "arguments", arguments));
+    } else if (ways->arguments_as_text && arguments != NULL && !json_is_string(arguments)) {
+        char *text = json_dumps(arguments, JSON_ENCODE_ANY);
         if (text != NULL) (void)json_object_set_new(function, "arguments", json_string(text));
         free(text);
     }
+}
+
+static void pass_calls(const ToolWays *ways, json_t *message)
+{
+    json_t *calls = json_object_get(message, "tool_calls"), *content = json_object_get(message, "content");
+    if (json_array_size(calls) == 0) return;
+    if (ways->content_is_null && json_string_length(content) == 0) (void)json_object_set_new(message, "content", json_null());
+    for (size_t i = 0; i < json_array_size(calls); i++)
+        pass_arguments(ways, json_object_get(json_array_get(calls, i), "function"));
+}
+
+static bool has_role(const json_t *message, const char *role)
+{
+    const char *own = json_string_value(json_object_get(message, "role"));
+    return own != NULL && strcmp(own, role) == 0;
+}
+
+/* The result of a call among the tool messages from messages[at] on. */
+static size_t find_result(const json_t *messages, size_t at, const char *id)
+{
+    while (at < json_array_size(messages) && has_role(json_array_get(messages, at), "tool")) {
+        const char *own = json_string_value(json_object_get(json_array_get(messages, at), "tool_call_id"));
+        if (own != NULL && id != NULL && strcmp(own, id) == 0) return at;
+        at++;
+    }
+    return SIZE_MAX;
+}
+
+/* Several calls in messages[at], which the template cannot show, become messages of one call each, with its result behind it. */
+static void split_calls(json_t *messages, size_t at)
+{
+    json_t *message = json_incref(json_array_get(messages, at)), *calls = json_incref(json_object_get(message, "tool_calls"));
+    for (size_t i = 0; i < json_array_size(calls) && json_array_size(calls) > 1; i++) {
+        json_t *call = json_array_get(calls, i);
+        if (i > 0) (void)json_array_insert_new(messages, at, json_pack("{s:s, s:s}", "role", "assistant", "content", ""));
+        (void)json_object_set_new(json_array_get(messages, at), "tool_calls", json_pack("[O]", call));
+        const size_t result = find_result(messages, ++at, json_string_value(json_object_get(call, "id")));
+        if (result == SIZE_MAX) continue;
+        json_t *moved = json_incref(json_array_get(messages, result));
+        (void)json_array_remove(messages, result);
+        (void)json_array_insert_new(messages, at++, moved);
+    }
+    json_decref(calls);
+    json_decref(message);
+}
+
+/* Where the user cannot speak behind a result the assistant says nothing first. */
+static void answer_results(json_t *messages)
+{
+    for (size_t i = 1; i < json_array_size(messages); i++)
+        if (has_role(json_array_get(messages, i), "user") && has_role(json_array_get(messages, i - 1), "tool"))
+            (void)json_array_insert_new(messages, i, json_pack("{s:s, s:s}", "role", "assistant", "content", ""));
+}
+
+static void fit(const ToolWays *ways, json_t *messages)
+{
+    for (size_t i = 0; ways->one_call && i < json_array_size(messages); i++) split_calls(messages, i);
+    if (ways->no_user_behind_result) answer_results(messages);
+    for (size_t i = 0; i < json_array_size(messages); i++) pass_calls(ways, json_array_get(messages, i));
 }
 
 /* ---- names and ids ---- */
@@ -257,12 +254,14 @@ void tool_use_adapt(Server *server, const ToolUse *use, const json_t *list, json
         has_calls = has_calls || json_array_size(json_object_get(message, "tool_calls")) > 0;
         name_result(messages, message);
     }
-    const int way = has_calls && (missing & IMP_TOOLS_NO_CALLS) == 0 ? way_of(server) : WAY_OBJECT_EMPTY;
+    if (has_calls && (missing & IMP_TOOLS_NO_CALLS) == 0) {
+        const ToolWays ways = tool_ways_of(server);
+        fit(&ways, messages);
+    }
     for (size_t i = 0; i < json_array_size(messages); i++) {
         json_t *message = json_array_get(messages, i);
         if (imp_tools_have_short_ids(use->tools)) shorten_ids(message);
         if ((missing & IMP_TOOLS_NO_CALLS) != 0) write_calls(use, message);
-        else pass_calls(way, message);
         if ((missing & IMP_TOOLS_NO_RESULTS) != 0) tell_result(message);
     }
     if ((missing & IMP_TOOLS_NO_RESULTS) != 0 && has_calls) join_user_messages(messages);

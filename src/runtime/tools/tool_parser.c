@@ -83,7 +83,7 @@ void parser_end_call(ToolParser *parser)
 {
     parser->callback(parser->user, &(ImpToolEvent){.kind = IMP_TOOL_CALL_END, .index = parser->n_calls});
     parser->n_calls++;
-    parser->skip_space = true;
+    parser->skip_space = parser->behind_call = true;
 }
 
 /* ---- text ---- */
@@ -146,6 +146,7 @@ static void send_text(ToolParser *parser, size_t length)
     code_fence_follow(&parser->fence, rest(parser), length);
     parser->answered = parser->answered || leading_space(rest(parser), length) < length;
     parser_emit_text(parser, IMP_TOOL_TEXT, rest(parser), length);
+    parser->behind_call = parser->behind_call && length == 0;
     parser->used += length;
 }
 
@@ -172,6 +173,18 @@ static bool skip_space(ToolParser *parser)
     return !parser->skip_space;
 }
 
+/* With the end of the text, whether what follows a call is the beginning of another, which was cut off. */
+static bool is_cut_off(ToolParser *parser, const char *text, size_t length)
+{
+    ToolHeader header;
+    for (size_t i = 0; i < TOOL_MAX_FORMS && parser->format->forms[i].call != NULL; i++) {
+        const ToolForm *form = &parser->format->forms[i];
+        if (form->only_at_start || length >= HEADER_MAX_BYTES) continue;
+        if (tool_header_match(form, parser->tools, false, text, length, false, &header) == LITERAL_MORE) return true;
+    }
+    return false;
+}
+
 /* Sends the text that is certain: up to where something may begin, without the white space before that, unless there is much. */
 static bool step_text(ToolParser *parser)
 {
@@ -179,6 +192,10 @@ static bool step_text(ToolParser *parser)
     const char *text = rest(parser);
     const size_t length = rest_length(parser);
     size_t plain = 0;
+    if (parser->last && parser->behind_call && is_cut_off(parser, text, length)) {
+        parser->used = parser->held.length;
+        return false;
+    }
     bool at_start = !parser->answered;
     CodeFence fence = parser->fence; /* before text[at] */
     for (size_t at = 0; at < length; at++, at_start = false) {
@@ -336,12 +353,12 @@ static bool step_call_end(ToolParser *parser)
 static LiteralMatch match_next(const ToolParser *parser, const char *text, size_t length, ToolHeader *header)
 {
     const ToolForm *form = parser->form;
-    const LiteralMatch match = tool_header_match(form, parser->tools, true, text, length, parser->last, header);
+    const LiteralMatch match = tool_header_match(form, parser->tools, true, text, length, false, header);
     const bool in_list = form->open[0] == '[' || form->after_name != NULL || form->close[0] == ']';
     if (match != LITERAL_NO || in_list) return match;
     ToolForm bare = *form;
     bare.between = "";
-    const LiteralMatch loose = tool_header_match(&bare, parser->tools, true, text, length, parser->last, header);
+    const LiteralMatch loose = tool_header_match(&bare, parser->tools, true, text, length, false, header);
     header->form = form;
     return loose;
 }
@@ -351,7 +368,10 @@ static bool step_between(ToolParser *parser)
     ToolHeader header;
     parser->used += leading_space(rest(parser), rest_length(parser));
     const LiteralMatch match = match_next(parser, rest(parser), rest_length(parser), &header);
-    if (match == LITERAL_MORE) return false;
+    if (match == LITERAL_MORE) {
+        if (parser->last) parser->used = parser->held.length; /* it was cut off */
+        return false;
+    }
     if (match == LITERAL_YES) {
         enter_call(parser, &header);
         return true;

@@ -29,6 +29,7 @@ struct ToolParser {
     bool last;
     bool answered;      /* something other than white space went out as text: nothing starts here any more */
     bool skip_space;    /* behind a call: white space says nothing */
+    bool behind_call;   /* nothing was said since the last one */
     CodeFence fence;    /* behind the text that was sent */
     bool long_space;    /* the text so far ends in more white space than is held back */
     const ToolForm *form;
