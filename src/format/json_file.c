@@ -11,21 +11,19 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
-enum { MAX_INTEGER_DIGITS = 18, MAX_WIDE_NUMBER = 4300 /* as in Python */, ESCAPE_LENGTH = 6 /* \u0000 */ };
+enum { MAX_INTEGER_DIGITS = 18, ESCAPE_LENGTH = 6 /* \u0000 */ };
 
 typedef struct Rewriter {
     const char *text;
     size_t length;
     size_t at;     /* what has been looked at */
     size_t copied; /* what is in `out` */
-    bool wide;     /* only numbers that jansson cannot hold are replaced */
     StrBuf out;
 } Rewriter;
 
@@ -92,47 +90,16 @@ static void pass_string(Rewriter *rewriter)
     const bool is_key = colon_follows(rewriter, end);
     while (rewriter->at < end) {
         const char *escape = memchr(rewriter->text + rewriter->at, '\\', end - rewriter->at);
-        if (escape == NULL || rewriter->wide) break;
+        if (escape == NULL) break;
         rewriter->at = (size_t)(escape - rewriter->text);
         pass_escape(rewriter, is_key);
     }
     rewriter->at = end + 1;
 }
 
-/* The number of the digits from `start` on as a string, when 64 bits do not hold it. */
-static void keep_wide_number(Rewriter *rewriter, size_t start, bool is_real)
-{
-    const bool negative = start > 0 && rewriter->text[start - 1] == '-';
-    const size_t from = start - negative, length = rewriter->at - from;
-    char *number = malloc(length + sizeof JSON_WIDE_NUMBER + 4);
-    if (number == NULL) {
-        rewriter->out.failed = true;
-        return;
-    }
-    char *digits = number + 1 + strlen(JSON_WIDE_NUMBER), *end;
-    memcpy(number, "\"" JSON_WIDE_NUMBER, strlen(JSON_WIDE_NUMBER) + 1);
-    memcpy(digits, rewriter->text + from, length);
-    digits[length] = '\0';
-    errno = 0;
-    if (is_real)
-        (void)strtod(digits, &end);
-    else
-        (void)strtoll(digits, &end, 10);
-    const bool valid = *end == '\0' && length < MAX_WIDE_NUMBER, beyond = errno == ERANGE;
-    if (is_real && beyond && valid && fabs(strtod(digits, NULL)) > 1) {
-        (void)strcpy(digits, negative ? "-inf\"" : "inf\"");
-        replace(rewriter, from, length, number);
-    } else if (!is_real && beyond && valid) {
-        (void)strcat(digits, "\"");
-        replace(rewriter, from, length, number);
-    }
-    free(number);
-}
-
 /* Moves past a number. A long integer gets a fraction, which makes it a real. */
 static void pass_number(Rewriter *rewriter)
 {
-    const size_t start = rewriter->at;
     size_t digits = 0;
     bool is_real = false;
     while (rewriter->at < rewriter->length) {
@@ -145,10 +112,7 @@ static void pass_number(Rewriter *rewriter)
             break;
         rewriter->at++;
     }
-    if (rewriter->wide)
-        keep_wide_number(rewriter, start, is_real);
-    else if (!is_real && digits > MAX_INTEGER_DIGITS)
-        replace(rewriter, rewriter->at, 0, ".0");
+    if (!is_real && digits > MAX_INTEGER_DIGITS) replace(rewriter, rewriter->at, 0, ".0");
 }
 
 /* Replaces one of the words that Python writes for floats that JSON lacks; false when there is none here. */
@@ -179,7 +143,7 @@ static void rewrite(Rewriter *rewriter)
         if (byte == '"') {
             rewriter->at++;
             pass_string(rewriter);
-        } else if (!rewriter->wide && (byte == 'N' || byte == 'I' || byte == '-') && pass_literal(rewriter)) {
+        } else if ((byte == 'N' || byte == 'I' || byte == '-') && pass_literal(rewriter)) {
             continue;
         } else if (isdigit((unsigned char)byte)) {
             pass_number(rewriter);
@@ -208,31 +172,6 @@ ImpStatus json_parse_lenient(const char *text, size_t length, json_t **out)
     strbuf_free(&rewriter.out);
     if (*out != NULL) return IMP_OK;
     return imp_fail(IMP_ERR_FORMAT, "not valid JSON: line %d, column %d: %s", error.line, error.column, error.text);
-}
-
-json_t *json_parse_wide(const char *text, size_t length, json_error_t *error)
-{
-    json_t *json = json_loadb(text, length, JSON_ALLOW_NUL, error);
-    if (json != NULL || json_error_code(error) != json_error_numeric_overflow) return json;
-    Rewriter rewriter = {.text = text, .length = length, .wide = true};
-    rewrite(&rewriter);
-    strbuf_append(&rewriter.out, text + rewriter.copied, length - rewriter.copied);
-    if (strbuf_check(&rewriter.out) == IMP_OK) {
-        json = json_loadb(rewriter.out.data, rewriter.out.length, JSON_ALLOW_NUL, error);
-    }
-    strbuf_free(&rewriter.out);
-    return json;
-}
-
-const char *json_wide_number(const char *string, size_t length)
-{
-    const size_t mark = strlen(JSON_WIDE_NUMBER);
-    if (length < mark + 3 || memcmp(string, JSON_WIDE_NUMBER, mark) != 0) return NULL;
-    const char *digits = string + mark + (string[mark] == '-');
-    const size_t n = strlen(digits);
-    if (digits + n != string + length) return NULL;
-    if (strcmp(digits, "inf") != 0 && (n < MAX_INTEGER_DIGITS + 1 || strspn(digits, "0123456789") != n)) return NULL;
-    return string + mark;
 }
 
 ImpStatus json_file_read(const char *directory, const char *name, size_t max_bytes, json_t **out)

@@ -178,3 +178,19 @@ def test_a_second_signal_stops_at_once(chat_model):
         assert server.process.poll() is None  # it drains
         assert call(server, COMPLETIONS, GOOD[COMPLETIONS])[0].status == 503
         assert server.stop(timeout=20) == 0
+
+
+def test_a_number_that_is_too_large_is_named(server):
+    tool = {"type": "function", "function": {"name": "f", "parameters": {
+        "type": "object", "properties": {"a \"b\"": {"type": "integer"}, "x": {"enum": [1, {"max": 2**64}]}}}}}
+    call_of = {"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"ids": [1, -9223372036854775809]}'}}
+    chat = GOOD[CHAT]
+    for body, place in [
+            ({**chat, "seed": 2**63}, "seed"),
+            ({**chat, "tools": [tool]}, "tools[0].function.parameters.properties.x.enum[1].max"),
+            ({**chat, "messages": [{"role": "user", "content": "x"}, {"role": "user", "id": -2**70}]}, "messages[1].id"),
+            ({**chat, "messages": USER + [{"role": "assistant", "tool_calls": [call_of]}]}, "ids[1]"),
+            ({**chat, "é" * 200: 2**64}, "é" * 79)]:
+        reply, text = call(server, CHAT, json.dumps(body, ensure_ascii=False).encode())
+        error = json.loads(text)["error"]
+        assert reply.status == 400 and f"a number in {place} that is too large" in error["message"], text

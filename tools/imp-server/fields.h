@@ -26,6 +26,8 @@ void fields_fail(Fields *fields, const char *name, const char *format, ...) __at
 /* What a JSON text has too much of for a parser that recurses and allocates, as the end of a sentence; NULL: nothing.
  */
 const char *json_excess(const char *text, size_t length);
+/* Why jansson could not read a text, as the end of a sentence; of a number that it cannot hold, in which field. */
+void json_explain(const char *text, size_t length, const json_error_t *error, char *sentence, size_t size);
 static inline bool fields_good(const Fields *fields) { return fields->error[0] == '\0'; }
 
 #endif

@@ -119,8 +119,8 @@ static const char *read_json(Exchange *exchange, char *sentence, size_t size)
     }
     exchange->request = json_loadb(text, exchange->body.length, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
     if (exchange->request == NULL) {
-        (void)snprintf(sentence, size, "the body is not valid JSON: line %d, column %d: %s", error.line, error.column,
-                       error.text);
+        const int start = snprintf(sentence, size, "the body ");
+        json_explain(text, exchange->body.length, &error, sentence + start, size - (size_t)start);
         return sentence;
     }
     return json_is_object(exchange->request) ? NULL : "the body must be a JSON object";

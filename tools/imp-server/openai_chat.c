@@ -46,7 +46,13 @@ static json_t *read_tool_calls(Fields *fields, const json_t *calls)
         }
         const char *arguments = json_string_value(json_object_get(function, "arguments"));
         const bool readable = arguments != NULL && json_excess(arguments, strlen(arguments)) == NULL;
-        json_t *parsed = readable ? json_loads(arguments, 0, NULL) : NULL;
+        json_error_t error;
+        json_t *parsed = readable ? json_loads(arguments, 0, &error) : NULL;
+        if (readable && parsed == NULL && json_error_code(&error) == json_error_numeric_overflow) {
+            char sentence[300];
+            json_explain(arguments, strlen(arguments), &error, sentence, sizeof sentence);
+            fields_fail(fields, "messages", "messages: what tool call %zu has as arguments %s", i, sentence);
+        }
         if (parsed == NULL && arguments != NULL && arguments[strspn(arguments, " \n\r\t")] == '\0') parsed = json_object();
         if (parsed != NULL) (void)json_object_set_new(function, "arguments", parsed);
     }

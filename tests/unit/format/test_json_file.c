@@ -81,36 +81,6 @@ static void escaped_nuls_stay_in_values_only(void **state)
     json_decref(value);
 }
 
-static void wide_numbers_are_kept(void **state)
-{
-    (void)state;
-    static const char text[] =
-        "{\"a\":[18446744073709551616, -99999999999999999999,7,-9223372036854775808],\"b\":1e400,"
-        "\"c\":-1e400,\"d\":\"12345678901234567890 \\\"1e999\"}";
-    static const char *const wide[] = {"18446744073709551616", "-99999999999999999999"};
-    json_error_t error;
-    json_t *value = json_parse_wide(text, sizeof text - 1, &error);
-    assert_non_null(value);
-    const json_t *list = json_object_get(value, "a");
-    for (size_t i = 0; i < 2; i++) {
-        const json_t *number = json_array_get(list, i);
-        assert_string_equal(json_wide_number(json_string_value(number), json_string_length(number)), wide[i]);
-    }
-    assert_int_equal(json_integer_value(json_array_get(list, 2)), 7);
-    assert_true(json_integer_value(json_array_get(list, 3)) == INT64_MIN);
-    const char *infinite = json_string_value(json_object_get(value, "b"));
-    assert_string_equal(json_wide_number(infinite, strlen(infinite)), "inf");
-    infinite = json_string_value(json_object_get(value, "c"));
-    assert_string_equal(json_wide_number(infinite, strlen(infinite)), "-inf");
-    assert_string_equal(json_string_value(json_object_get(value, "d")), "12345678901234567890 \"1e999");
-    json_decref(value);
-    assert_null(json_wide_number("12345678901234567890", 20));
-    assert_null(json_wide_number(JSON_WIDE_NUMBER "12", 5));
-    assert_null(json_wide_number(JSON_WIDE_NUMBER "12345678901234567890x", 24));
-    assert_null(json_wide_number(JSON_WIDE_NUMBER "1234567890123456789\0", 23));
-    assert_null(json_parse_wide("[1e400, 99999999999999999999", 28, &error));
-}
-
 static void broken_text_is_refused(void **state)
 {
     (void)state;
@@ -137,7 +107,6 @@ int main(void)
         cmocka_unit_test(lone_surrogates_are_replaced),
         cmocka_unit_test(escaped_nuls_stay_in_values_only),
         cmocka_unit_test(broken_text_is_refused),
-        cmocka_unit_test(wide_numbers_are_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
