@@ -102,5 +102,8 @@ static inline uint32_t character_walk_class(const CharacterWalk *walk, uint32_t 
 /* Sets the bits of the tokens that begin with a kind of characters which the automaton does not tell apart; *mixed: the
  * other kinds, whose tokens are left. */
 void kind_trie_walk(const CharacterWalk *walk, uint64_t *mixed);
+/* How many tokens, at most, a walk without bounds of length would have to look at: behind the first characters of all others any text
+ * may follow, or none. */
+size_t kind_trie_undecided(const CharacterTrie *trie, CharacterMemo *memo, const AutomatonClasses *classes, uint32_t state);
 
 #endif

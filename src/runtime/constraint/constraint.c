@@ -148,7 +148,7 @@ ImpStatus constraint_state_create(const Constraint *constraint, ConstraintVocab 
     if (state == NULL) return imp_fail_memory(sizeof *state);
     state->constraint = constraint;
     state->vocab = vocab;
-    state->memo = walk_memo_create();
+    state->memo = walk_memo_create(vocab->words);
     uint32_t start = 0;
     if (state->memo != NULL && tape_init(&state->tape)) {
         state->tape.keys_in_tokens = vocab->keys_in_tokens;
@@ -171,7 +171,7 @@ ImpStatus constraint_state_copy(const ConstraintState *state, ConstraintState **
     copy->capacity = state->n_places;
     copy->n_places = state->n_places;
     copy->places = malloc(state->n_places * sizeof *copy->places);
-    copy->memo = walk_memo_create();
+    copy->memo = walk_memo_create(state->vocab->words);
     if (copy->places == NULL || copy->memo == NULL || !tape_copy(&state->tape, &copy->tape)) {
         constraint_state_free(copy);
         return imp_fail_memory(state->tape.capacity);

@@ -312,3 +312,16 @@ void kind_trie_walk(const CharacterWalk *walk, uint64_t *mixed)
         if (node->depth < walk->cursor->most) i = (size_t)(node - trie->nodes) + 1;
     }
 }
+
+size_t kind_trie_undecided(const CharacterTrie *trie, CharacterMemo *memo, const AutomatonClasses *classes, uint32_t state)
+{
+    const KindNode *nodes = trie->by_kind.nodes;
+    const KindSteps *steps = character_memo_steps(memo, classes, state);
+    size_t undecided = 0;
+    for (size_t i = 0; i < trie->by_kind.n_nodes; i = nodes[i].end) {
+        const uint32_t next = steps->to[nodes[i].kind];
+        if (next == DFA_DEAD || (next != KIND_MIXED && classes->dfa->immortal[next])) continue;
+        undecided += nodes[nodes[i].end].first - nodes[i].first;
+    }
+    return undecided;
+}

@@ -74,9 +74,10 @@ typedef struct WalkMemo {
         uint32_t round, state;
     } states[WALK_STATES];
     CharacterMemo *plain, *marked; /* made when first needed */
+    uint32_t *scratch;             /* [words] */
 } WalkMemo;
 
-WalkMemo *walk_memo_create(void);
+WalkMemo *walk_memo_create(size_t words); /* of the vocabulary */
 void walk_memo_free(WalkMemo *memo);
 
 /* Sets the bits of all tokens that may follow. False when memory ran out. */

@@ -6,13 +6,23 @@
 #include <stdlib.h>
 #include <string.h>
 
-WalkMemo *walk_memo_create(void) { return calloc(1, sizeof(WalkMemo)); }
+WalkMemo *walk_memo_create(size_t words)
+{
+    WalkMemo *memo = calloc(1, sizeof *memo);
+    if (memo != NULL) memo->scratch = malloc(words * sizeof *memo->scratch);
+    if (memo != NULL && memo->scratch == NULL) {
+        free(memo);
+        return NULL;
+    }
+    return memo;
+}
 
 void walk_memo_free(WalkMemo *memo)
 {
     if (memo == NULL) return;
     character_memo_free(memo->plain);
     character_memo_free(memo->marked);
+    free(memo->scratch);
     free(memo);
 }
 
@@ -62,15 +72,22 @@ static void walk_texts(const TextList *list, uint32_t a, uint32_t b, size_t byte
     }
 }
 
+static inline void set_bit(uint32_t *bits, int32_t token) { bits[token / 32] |= 1U << token % 32; }
+
 /* Ordinary characters, as many as there is room for. */
-static void allow_plain(const ConstraintVocab *vocab, uint32_t room, uint32_t *bits)
+static void allow_plain(const ConstraintVocab *vocab, WalkMemo *memo, uint32_t room, uint32_t *bits)
 {
-    if (room >= vocab->plain.depth) {
-        for (size_t w = 0; w < vocab->words; w++) bits[w] |= vocab->plain_bits[w];
+    const int32_t *ids = vocab->plain_ids;
+    const uint16_t *length = vocab->plain_length;
+    size_t n = vocab->n_plain; /* those that fit, if they are most */
+    while (n > vocab->n_plain / 2 && length[ids[n - 1]] > room) n--;
+    if (n <= vocab->n_plain / 2) {
+        for (size_t i = 0; i < vocab->n_plain && length[ids[i]] <= room; i++) set_bit(bits, ids[i]);
         return;
     }
-    for (size_t i = 0; i < vocab->n_plain && vocab->plain_length[vocab->plain_ids[i]] <= room; i++)
-        bits[vocab->plain_ids[i] / 32] |= 1U << vocab->plain_ids[i] % 32;
+    memcpy(memo->scratch, vocab->plain_bits, vocab->words * sizeof *bits);
+    for (size_t i = n; i < vocab->n_plain; i++) memo->scratch[ids[i] / 32] &= ~(1U << ids[i] % 32);
+    for (size_t w = 0; w < vocab->words; w++) bits[w] |= memo->scratch[w];
 }
 
 /* Where all but so many of the plain tokens are allowed already, reading these is less than a walk. */
@@ -120,20 +137,24 @@ static bool walk_characters(const CharacterTrie *trie, CharacterMemo **memo, con
     return *memo != NULL && character_trie_walk(trie, *memo, cursor, bits);
 }
 
+/* Allows all but few of the plain tokens for the letters that they lack, where a walk would not be short anyway. */
+static bool leave_few(const ConstraintVocab *vocab, WalkMemo *memo, const StringCursor *cursor, uint32_t *bits)
+{
+    const AutomatonClasses *classes = character_memo_classes(memo->plain, &vocab->plain, cursor->dfa);
+    if (classes == NULL || kind_trie_undecided(&vocab->plain, memo->plain, classes, cursor->state) <= FEW_LEFT) return false;
+    /* A walk does not read what is allowed: it pays where not even few are left. */
+    return token_letters_allow(&vocab->letters, classes, vocab->plain.beyond_kinds, cursor->state, vocab->plain_bits,
+                               vocab->n_plain / 4, bits) &&
+           count_left(vocab, bits) <= FEW_LEFT;
+}
+
 /* Plain tokens along an automaton: where only few can be refused, these are read one by one. */
 static bool walk_plain(const ConstraintVocab *vocab, WalkMemo *memo, const StringCursor *cursor, uint32_t *bits)
 {
     if (memo->plain == NULL) memo->plain = character_memo_create();
     if (memo->plain == NULL) return false;
     bool few = count_left(vocab, bits) <= FEW_LEFT;
-    if (!few && cursor->least == 0 && cursor->most == DFA_UNBOUNDED) {
-        const AutomatonClasses *classes = character_memo_classes(memo->plain, &vocab->plain, cursor->dfa);
-        if (classes == NULL) return false;
-        /* A walk does not read what is allowed: it pays where not even few are left. */
-        few = token_letters_allow(&vocab->letters, classes, vocab->plain.beyond_kinds, cursor->state, vocab->plain_bits,
-                                  vocab->n_plain / 4, bits) &&
-              count_left(vocab, bits) <= FEW_LEFT;
-    }
+    if (!few && cursor->least == 0 && cursor->most == DFA_UNBOUNDED) few = leave_few(vocab, memo, cursor, bits);
     if (few) read_left(vocab, cursor, bits);
     return few || walk_characters(&vocab->plain, &memo->plain, cursor, bits);
 }
@@ -146,7 +167,7 @@ static bool walk_cursor(const ConstraintVocab *vocab, WalkMemo *memo, const Stri
         return true;
     }
     if (cursor->dfa != NULL && !cursor->dfa->universal[cursor->state]) return walk_plain(vocab, memo, cursor, bits);
-    allow_plain(vocab, cursor->most, bits);
+    allow_plain(vocab, memo, cursor->most, bits);
     return true;
 }
 
