@@ -174,7 +174,7 @@ static inline uint32_t held_by_all(const GuardRows *rows, size_t n, size_t word)
     return held;
 }
 
-enum { MAX_SETS = 4 };
+enum { MAX_SETS = 6 };
 
 /* Sets without a common letter, and one with two; returns how many. */
 static size_t find_sets(const TokenLetters *letters, Guard *guard, GuardRows *rows)
@@ -197,7 +197,7 @@ static size_t find_sets(const TokenLetters *letters, Guard *guard, GuardRows *ro
 }
 
 bool token_letters_allow(const TokenLetters *letters, const AutomatonClasses *classes, uint64_t beyond_kinds,
-                         uint32_t state, const uint32_t *all, size_t most_left, uint32_t *bits)
+                         uint32_t state, const uint32_t *all, size_t most_left, uint32_t *scratch, uint32_t *bits)
 {
     const Dfa *dfa = classes->dfa;
     Guard guard = {.dfa = dfa, .state = state};
@@ -207,8 +207,10 @@ bool token_letters_allow(const TokenLetters *letters, const AutomatonClasses *cl
     sort_classes(letters, classes, beyond_kinds, &guard);
     const size_t n = find_sets(letters, &guard, rows);
     if (n == 0) return false;
-    for (size_t w = 0; w < letters->words && left <= most_left; w++)
-        left += (size_t)__builtin_popcount(all[w] & ~bits[w] & held_by_all(rows, n, w));
-    for (size_t w = 0; left <= most_left && w < letters->words; w++) bits[w] |= all[w] & ~held_by_all(rows, n, w);
+    for (size_t w = 0; w < letters->words && left <= most_left; w++) {
+        scratch[w] = held_by_all(rows, n, w);
+        left += (size_t)__builtin_popcount(all[w] & ~bits[w] & scratch[w]);
+    }
+    for (size_t w = 0; left <= most_left && w < letters->words; w++) bits[w] |= all[w] & ~scratch[w];
     return left <= most_left;
 }

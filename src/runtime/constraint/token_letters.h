@@ -23,8 +23,8 @@ void token_letters_free(TokenLetters *letters);
 
 /* Sets the bits of those tokens of all[words] that cannot lead from `state` to DFA_DEAD because they lack letters.
  * `classes`: of the trie of these tokens, which hold no quote, no backslash and no control character. Does nothing and
- * returns false where that would leave more than `most_left` tokens. */
+ * returns false where that would leave more than `most_left` tokens. scratch: [words]. */
 bool token_letters_allow(const TokenLetters *letters, const AutomatonClasses *classes, uint64_t beyond_kinds,
-                         uint32_t state, const uint32_t *all, size_t most_left, uint32_t *bits);
+                         uint32_t state, const uint32_t *all, size_t most_left, uint32_t *scratch, uint32_t *bits);
 
 #endif

@@ -90,14 +90,14 @@ static void allow_plain(const ConstraintVocab *vocab, WalkMemo *memo, uint32_t r
     for (size_t w = 0; w < vocab->words; w++) bits[w] |= memo->scratch[w];
 }
 
-/* Where all but so many of the plain tokens are allowed already, reading these is less than a walk. */
-enum { FEW_LEFT = 8192 };
+/* Where so many of the plain tokens are allowed that few are left, reading these is less than a walk; a token that is read costs
+ * as much as READING of those that are walked. */
+enum { FEW_LEFT = 8192, READING = 4 };
 
 static size_t count_left(const ConstraintVocab *vocab, const uint32_t *bits)
 {
     size_t left = 0;
-    for (size_t w = 0; w < vocab->words && left <= FEW_LEFT; w++)
-        left += (size_t)__builtin_popcount(vocab->plain_bits[w] & ~bits[w]);
+    for (size_t w = 0; w < vocab->words; w++) left += (size_t)__builtin_popcount(vocab->plain_bits[w] & ~bits[w]);
     return left;
 }
 
@@ -141,11 +141,11 @@ static bool walk_characters(const CharacterTrie *trie, CharacterMemo **memo, con
 static bool leave_few(const ConstraintVocab *vocab, WalkMemo *memo, const StringCursor *cursor, uint32_t *bits)
 {
     const AutomatonClasses *classes = character_memo_classes(memo->plain, &vocab->plain, cursor->dfa);
-    if (classes == NULL || kind_trie_undecided(&vocab->plain, memo->plain, classes, cursor->state) <= FEW_LEFT) return false;
-    /* A walk does not read what is allowed: it pays where not even few are left. */
-    return token_letters_allow(&vocab->letters, classes, vocab->plain.beyond_kinds, cursor->state, vocab->plain_bits,
-                               vocab->n_plain / 4, bits) &&
-           count_left(vocab, bits) <= FEW_LEFT;
+    const size_t undecided =
+        classes == NULL ? 0 : kind_trie_undecided(&vocab->plain, memo->plain, classes, cursor->state);
+    return undecided > FEW_LEFT &&
+           token_letters_allow(&vocab->letters, classes, vocab->plain.beyond_kinds, cursor->state, vocab->plain_bits,
+                               undecided / READING, memo->scratch, bits);
 }
 
 /* Plain tokens along an automaton: where only few can be refused, these are read one by one. */

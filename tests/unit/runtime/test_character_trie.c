@@ -119,7 +119,8 @@ static void test_letters(void **unused)
         for (uint32_t state = 1; state < dfa->n_states; state++) {
             const StringCursor cursor = {.dfa = dfa, .state = state, .most = DFA_UNBOUNDED};
             uint32_t bits[N_TOKENS / 32 + 1] = {0};
-            if (!token_letters_allow(&letters, classes, trie.beyond_kinds, state, all, N_TOKENS, bits)) continue;
+            uint32_t scratch[N_TOKENS / 32 + 1];
+            if (!token_letters_allow(&letters, classes, trie.beyond_kinds, state, all, N_TOKENS, scratch, bits)) continue;
             useful++;
             for (size_t i = 0; i < N_TOKENS; i++) {
                 const bool allowed = (bits[tokens[i].id / 32] >> tokens[i].id % 32 & 1) != 0;
