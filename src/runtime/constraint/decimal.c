@@ -115,6 +115,26 @@ Decimal decimal_from_integer(int64_t value)
     return decimal_normalize((Decimal){magnitude, 0, negative});
 }
 
+/* digits / 10^power to the nearest double: a quotient of more bits than a double has, the last of which tells that there are more. */
+static double divide(DecimalDigits digits, int32_t power)
+{
+    const DecimalDigits divisor = decimal_power(power);
+    const int room = __builtin_clzll((uint64_t)(divisor >> 64) | 1); /* bits that a remainder can be shifted by, at least */
+    DecimalDigits quotient = digits / divisor;
+    DecimalDigits rest = digits % divisor;
+    int scale = 0;
+    while (quotient < (DecimalDigits)1 << 60 && rest != 0) {
+        rest <<= room;
+        quotient = quotient << room | rest / divisor;
+        rest %= divisor;
+        scale += room;
+    }
+    return ldexp((double)(quotient | (rest != 0)), -scale);
+}
+
+/* The slowest of divisors still leave this much room: the loop above ends soon. */
+enum { MAX_DIVISOR = 27 };
+
 double decimal_to_double(Decimal value)
 {
     /* Both are doubles themselves, so one operation rounds once. */
@@ -124,6 +144,12 @@ double decimal_to_double(Decimal value)
         const double number = value.negative ? -(double)(uint64_t)value.digits : (double)(uint64_t)value.digits;
         return value.exponent < 0 ? number / exact[-value.exponent] : number * exact[value.exponent];
     }
+    if (value.exponent >= 0 && decimal_digit_count(value.digits) + value.exponent <= DECIMAL_MAX_DIGITS) {
+        const double number = (double)(value.digits * decimal_power(value.exponent));
+        return value.negative ? -number : number;
+    }
+    if (value.exponent < 0 && value.exponent >= -MAX_DIVISOR)
+        return value.negative ? -divide(value.digits, -value.exponent) : divide(value.digits, -value.exponent);
     char digits[48];
     size_t at = sizeof digits;
     DecimalDigits rest = value.digits;
