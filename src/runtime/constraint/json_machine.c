@@ -337,19 +337,51 @@ size_t json_movable_size(const Tape *tape, uint32_t before, uint32_t offset)
     return sizeof *state + state->n_leaves * sizeof(JsonLeaf);
 }
 
+/* The string is to be one of a list, as an item that differs from all before it, and nothing else. */
+static bool is_listed_item(const Tape *tape, uint32_t offset)
+{
+    const JsonState *state = json_state(tape, offset);
+    const JsonLeaf *leaf = json_leaves(tape, offset);
+    if (state->mode != MODE_STRING || !state->kept || state->n_leaves != 1 || !leaf->unique) return false;
+    return ((const StringShape *)leaf->shape)->listed && json_frame(tape, state->frame)->n_twins == 0;
+}
+
+/* Bits of the texts in the leaf's list that were no item yet, on the tape; NULL without memory. */
+static const uint64_t *unused_texts(const JsonMachine *machine, uint32_t frame, const JsonLeaf *leaf)
+{
+    const StringShape *shape = leaf->shape;
+    const size_t words = shape->n_strings / 64 + 1;
+    const uint32_t offset = tape_take(machine->tape, words * sizeof(uint64_t));
+    if (offset == 0) return NULL;
+    uint64_t *unused = tape_at(machine->tape, offset);
+    memset(unused, 0, words * sizeof *unused);
+    for (uint32_t i = leaf->a; i < leaf->b; i++)
+        unused[i / 64] |= (uint64_t)!json_text_was_seen(machine, frame, shape->strings[i], shape->lengths[i]) << i % 64;
+    return unused;
+}
+
+/* The way that the leaf goes on; false without memory. */
+static bool leaf_cursor(const JsonMachine *machine, uint32_t offset, const JsonLeaf *leaf, StringCursor *cursor)
+{
+    const JsonState *state = json_state(machine->tape, offset);
+    const StringShape *shape = leaf->shape;
+    *cursor = (StringCursor){.dfa = shape->dfa, .state = leaf->a, .most = DFA_UNBOUNDED};
+    if (shape->min_length > state->characters) cursor->least = shape->min_length - state->characters;
+    if (shape->max_length != DFA_UNBOUNDED) cursor->most = shape->max_length - state->characters;
+    if (!shape->listed) return true;
+    *cursor = (StringCursor){.texts = shape->strings, .lengths = shape->lengths, .a = leaf->a, .b = leaf->b, .bytes = state->bytes};
+    if (is_listed_item(machine->tape, offset)) cursor->chosen = unused_texts(machine, state->frame, leaf);
+    return !machine->tape->failed;
+}
+
 /* Inside a string. Leaves that differ in what they are for alone go on alike. */
-static size_t string_cursors(const JsonState *state, const JsonLeaf *leaves, StringCursor *cursors, size_t capacity)
+static size_t string_cursors(const JsonMachine *machine, uint32_t offset, StringCursor *cursors, size_t capacity)
 {
     size_t n = 0;
-    for (uint32_t i = 0; i < state->n_leaves; i++) {
-        const StringShape *shape = leaves[i].shape;
-        StringCursor cursor = {.dfa = shape->dfa, .state = leaves[i].a, .most = DFA_UNBOUNDED};
-        if (shape->min_length > state->characters) cursor.least = shape->min_length - state->characters;
-        if (shape->max_length != DFA_UNBOUNDED) cursor.most = shape->max_length - state->characters;
-        if (shape->listed) {
-            cursor = (StringCursor){.texts = shape->strings, .lengths = shape->lengths, .a = leaves[i].a, .b = leaves[i].b,
-                                    .bytes = state->bytes};
-        }
+    for (uint32_t i = 0; i < json_state(machine->tape, offset)->n_leaves; i++) {
+        const JsonLeaf leaf = json_leaves(machine->tape, offset)[i]; /* the tape may move */
+        StringCursor cursor;
+        if (!leaf_cursor(machine, offset, &leaf, &cursor)) return 0;
         size_t same = 0;
         while (same < n && memcmp(&cursors[same], &cursor, sizeof cursor) != 0) same++;
         if (same < n) continue;
@@ -365,7 +397,7 @@ size_t json_cursors(const ShapeSet *shapes, Tape *tape, uint32_t offset, StringC
     const JsonMachine machine = {shapes, tape};
     if (state->escape != JSON_PLAIN) return 0;
     if (state->mode == MODE_KEY_STRING) return json_key_cursors(&machine, offset, cursors, capacity);
-    return state->mode == MODE_STRING ? string_cursors(state, json_leaves(tape, offset), cursors, capacity) : 0;
+    return state->mode == MODE_STRING ? string_cursors(&machine, offset, cursors, capacity) : 0;
 }
 
 bool json_may_meet(const Tape *tape, uint32_t offset)
@@ -430,21 +462,49 @@ void json_ways(const Tape *tape, uint32_t offset, JsonWays *out)
     }
 }
 
+/* Where an automaton has come to behind the text, few others are left that it accepts. */
+static bool ends_among_few(const Dfa *dfa, uint32_t state, const char *text, size_t length)
+{
+    if (!dfa->some_finite) return false;
+    for (size_t at = 0; at < length && state != DFA_DEAD;) state = dfa_step(dfa, state, utf8_next(text, length, &at));
+    return state != DFA_DEAD && dfa->completions[state] != DFA_UNBOUNDED;
+}
+
+/* That the string or key must not become this, text[length] from here on, can keep it from its beginnings too: not where endlessly
+ * many others begin so. */
+static bool forbids_beginnings(const Tape *tape, uint32_t offset, const char *text, size_t length)
+{
+    const JsonState *state = json_state(tape, offset);
+    for (uint32_t i = 0; i < state->n_leaves; i++) {
+        const JsonLeaf *leaf = &json_leaves(tape, offset)[i];
+        const bool key = state->mode == MODE_KEY_STRING;
+        const StringShape *shape = key ? NULL : leaf->shape;
+        const Dfa *dfa = key ? ((const ObjectShape *)leaf->shape)->free_keys : shape->dfa;
+        if (!key && (shape->listed || (dfa == NULL && shape->max_length != DFA_UNBOUNDED))) return true;
+        if (dfa != NULL && ends_among_few(dfa, leaf->a, text, length)) return true;
+    }
+    return false;
+}
+
 /* What is left of `seen` behind the string's beginning, if it begins so. The tape may move while `found` works. */
 static void tell_rest(const Tape *tape, uint32_t offset, const JsonSeen *seen, JsonOtherText *found, void *context)
 {
     const JsonState *state = json_state(tape, offset);
     if (seen->type != JSON_VALUE_STRING || seen->length < state->bytes) return;
     if (memcmp(tape->text + seen->start, tape->text + state->text, state->bytes) != 0) return;
-    found(context, tape->text + seen->start + state->bytes, seen->length - state->bytes);
+    const char *rest = tape->text + seen->start + state->bytes;
+    if (forbids_beginnings(tape, offset, rest, seen->length - state->bytes)) found(context, rest, seen->length - state->bytes);
 }
 
 /* Names that the key can still become, and keys of the object that begin like it. */
 static void tell_keys(const ShapeSet *shapes, const Tape *tape, uint32_t offset, JsonOtherText *found, void *context)
 {
     const JsonState state = *json_state(tape, offset);
-    for (uint32_t id = state.names_low; id < state.names_high; id++)
-        found(context, shapes->names[id] + state.bytes, shapes->name_lengths[id] - state.bytes);
+    for (uint32_t id = state.names_low; id < state.names_high; id++) {
+        const char *rest = shapes->names[id] + state.bytes;
+        const size_t length = shapes->name_lengths[id] - state.bytes;
+        if (forbids_beginnings(tape, offset, rest, length)) found(context, rest, length);
+    }
     for (uint32_t at = json_frame(tape, state.frame)->seen; at != 0; at = ((const JsonSeen *)tape_at(tape, at))->next)
         tell_rest(tape, offset, tape_at(tape, at), found, context);
 }
@@ -457,7 +517,7 @@ void json_other_texts(const ShapeSet *shapes, const Tape *tape, uint32_t offset,
         if (json_key_may_repeat(&machine, offset)) tell_keys(shapes, tape, offset, found, context);
         return;
     }
-    if (state->mode != MODE_STRING || state->escape != JSON_PLAIN || !state->kept) return;
+    if (state->mode != MODE_STRING || state->escape != JSON_PLAIN || !state->kept || is_listed_item(tape, offset)) return;
     const JsonMachine machine = {NULL, (Tape *)(uintptr_t)tape};
     const uint32_t frame = state->frame;
     uint32_t at = json_frame(tape, frame)->is_object ? 0 : json_frame(tape, frame)->seen;

@@ -209,7 +209,7 @@ bool json_string_possible(const JsonMachine *machine, uint32_t offset, uint32_t 
         if (shape->listed || state->characters >= shape->max_length) continue;
         if (shape->dfa == NULL) return true;
         const uint64_t ways = leaves[i].unique ? dfa_range_completions(shape->dfa, leaves[i].a, low, high) : UINT64_MAX;
-        if (ways != UINT64_MAX && ways <= taken_behind(machine, state, &leaves[i], low, high)) continue;
+        if (ways == 0 || (ways != UINT64_MAX && ways <= taken_behind(machine, state, &leaves[i], low, high))) continue;
         const uint32_t least = shape->min_length > state->characters ? shape->min_length - state->characters : 0;
         const uint32_t most =
             shape->max_length == DFA_UNBOUNDED ? DFA_UNBOUNDED : shape->max_length - state->characters;
