@@ -9,7 +9,8 @@
 
 #include <math.h>
 
-enum { MAX_DIGITS = 36, MAX_DECIMALS = 24, MAX_EXPONENT = 307, MAX_TRIES = 64 };
+/* Integers may be longer than what is calculated with, where any that long will do. Exponents are those of doubles. */
+enum { MAX_DIGITS = 36, MAX_INTEGER_DIGITS = 40, MAX_DECIMALS = 24, MIN_EXPONENT = -324, MAX_EXPONENT = 308, MAX_TRIES = 64 };
 
 static int32_t max_decimals(int32_t n_digits)
 {
@@ -30,9 +31,8 @@ static bool put_digit(NumberText *text, unsigned char byte)
         return true;
     case NUMBER_ZERO: return false;
     case NUMBER_DIGITS:
-        if (text->n_digits == MAX_DIGITS) return false;
-        text->n_digits++;
-        add_digit(text, byte);
+        if (text->n_digits == MAX_INTEGER_DIGITS) return false;
+        if (text->n_digits++ < MAX_DIGITS) add_digit(text, byte);
         return true;
     case NUMBER_POINT:
     case NUMBER_DECIMALS:
@@ -49,12 +49,15 @@ static bool put_digit(NumberText *text, unsigned char byte)
     text->phase = NUMBER_EXPONENT;
     text->n_exponent++;
     text->exponent = (int16_t)(text->exponent * 10 + (byte - '0'));
-    return text->exponent <= MAX_EXPONENT - (text->exponent_negative ? 0 : text->n_digits - 1);
+    return text->exponent_negative ? -text->exponent >= MIN_EXPONENT : text->exponent <= MAX_EXPONENT - (text->n_digits - 1);
 }
+
+static bool is_long(const NumberText *text) { return text->n_digits > MAX_DIGITS; }
 
 static bool may_take_exponent(const NumberText *text)
 {
-    return text->phase == NUMBER_ZERO || text->phase == NUMBER_DIGITS || text->phase == NUMBER_DECIMALS;
+    return !is_long(text) &&
+           (text->phase == NUMBER_ZERO || text->phase == NUMBER_DIGITS || text->phase == NUMBER_DECIMALS);
 }
 
 bool number_put(NumberText *text, unsigned char byte)
@@ -95,6 +98,18 @@ static bool bounds_hold(const NumberShape *shape, Decimal value, bool is_float)
         if (order > 0 || (order == 0 && high->exclusive)) return false;
     }
     return true;
+}
+
+static int32_t magnitude(Decimal value) { return decimal_digit_count(value.digits) + value.exponent - 1; }
+
+/* Others read it as a double that is neither infinite nor 0 for something else. */
+static bool is_double(Decimal value)
+{
+    if (value.digits == 0) return true;
+    const int32_t power = magnitude(value);
+    if (power > MIN_EXPONENT + 1 && power < MAX_EXPONENT) return true;
+    const double number = decimal_to_double(value);
+    return isfinite(number) && number != 0;
 }
 
 /* What is asked beside bounds, lists and the exact step. */
@@ -155,7 +170,7 @@ static size_t first_listed(const NumberShape *shape, Decimal value)
 
 static bool value_holds(const NumberShape *shape, Decimal value, bool is_float)
 {
-    if (!form_allows(shape, is_float)) return false;
+    if (!form_allows(shape, is_float) || (is_float && !is_double(value))) return false;
     if (shape->listed) {
         const size_t i = first_listed(shape, value);
         const bool there = i < shape->n_allowed && decimal_compare(shape->allowed[i], value) == 0;
@@ -166,7 +181,8 @@ static bool value_holds(const NumberShape *shape, Decimal value, bool is_float)
 
 static Decimal text_value(const NumberText *text, int32_t exponent)
 {
-    return (Decimal){text->digits, exponent - text->n_decimals, text->negative && text->digits != 0};
+    const int32_t left_out = is_long(text) ? text->n_digits - MAX_DIGITS : 0;
+    return (Decimal){text->digits, exponent - text->n_decimals + left_out, text->negative && text->digits != 0};
 }
 
 Decimal number_value(const NumberText *text)
@@ -184,11 +200,23 @@ static bool unrestricted(const NumberShape *shape)
  * not be led there. */
 static int32_t least_exponent(const NumberShape *shape, const NumberText *text)
 {
-    return text->n_digits > 1 && !unrestricted(shape) ? 0 : -MAX_EXPONENT;
+    return text->n_digits > 1 && !unrestricted(shape) ? 0 : MIN_EXPONENT;
+}
+
+/* Every integer of more than MAX_DIGITS digits and this sign is a value of the shape. */
+static bool holds_long(const NumberShape *shape, bool negative)
+{
+    const NumberBound *far = negative ? &shape->low : &shape->high;
+    const NumberBound *near = negative ? &shape->high : &shape->low;
+    if (!form_allows(shape, false) || shape->listed || far->present) return false;
+    if (shape->n_refused > 0 || shape->n_refused_steps > 0 || shape->is_taken != NULL) return false;
+    if (shape->has_step && (shape->n_double_steps > 0 || shape->step.digits != 1 || shape->step.exponent > 0)) return false;
+    return !near->present || near->value.negative != negative || magnitude(near->value) < MAX_DIGITS;
 }
 
 bool number_complete(const NumberShape *shape, const NumberText *text)
 {
+    if (is_long(text)) return holds_long(shape, text->negative);
     switch ((NumberPhase)text->phase) {
     case NUMBER_ZERO:
     case NUMBER_DIGITS: return value_holds(shape, text_value(text, 0), false);
@@ -298,8 +326,6 @@ typedef struct Magnitudes {
     int32_t least, most;
 } Magnitudes;
 
-static int32_t magnitude(Decimal value) { return decimal_digit_count(value.digits) + value.exponent - 1; }
-
 static void narrow_magnitudes(Magnitudes *range, const NumberBound *low, const NumberBound *high, bool negative)
 {
     const NumberBound *near = negative ? high : low;
@@ -316,7 +342,7 @@ static void narrow_magnitudes(Magnitudes *range, const NumberBound *low, const N
 /* Those of the shape's numbers of one sign, or more: only among them is it worth looking. */
 static Magnitudes magnitudes_of(const NumberShape *shape, bool negative)
 {
-    Magnitudes range = {-MAX_EXPONENT, MAX_EXPONENT};
+    Magnitudes range = {MIN_EXPONENT, MAX_EXPONENT};
     if (!shape->listed) {
         Magnitudes floats = range;
         narrow_magnitudes(&range, &shape->low, &shape->high, negative);
@@ -418,7 +444,8 @@ static bool first_digit_live(const NumberShape *shape, const NumberText *text)
 
 bool number_live(const NumberShape *shape, const NumberText *text)
 {
-    if (unrestricted(shape)) return true;
+    if (is_long(text)) return holds_long(shape, text->negative);
+    if (unrestricted(shape)) return text->n_exponent < 3 || number_complete(shape, text);
     switch ((NumberPhase)text->phase) {
     case NUMBER_START:
     case NUMBER_MINUS: return first_digit_live(shape, text);

@@ -1,5 +1,6 @@
 /* JSON Schema constraints: which texts each keyword lets through, what is refused, and with which words. */
 #include "cmocka_all.h"
+#include "format/json_file.h"
 #include "runtime/constraint_vocab.h"
 
 typedef struct SchemaCase {
@@ -19,10 +20,17 @@ static const SchemaCase cases[] = {
      {"5"}},
     {"{\"type\":\"integer\"}",
      {"1e2", "10E+1", "-0", "0e5", "0.0e-3", "0.5e1", "12.50e2"},
-     {"15e-1", "1e-1", "1e308", "e5", "1e"}},
+     {"15e-1", "1e-1", "1e309", "e5", "1e"}},
     {"{\"type\":\"integer\",\"minimum\":0}", {"12345678901234567890123456789012345", "12345678901234567890123456789012345.0"}, {"-1e40", "-0.5"}},
     {"{\"minimum\":100,\"maximum\":300,\"multipleOf\":5}", {"1e2", "0.3E3", "1.05e+02"}, {"1e3", "1.01e2", "0e9", "-1e2"}},
-    {"{\"type\":\"number\"}", {"120e-1", "0.001e-12", "100.5E-0"}, {"120e-", "1e-308"}},
+    {"{\"type\":\"number\"}",
+     {"120e-1", "0.001e-12", "100.5E-0", "2.2250738585072014e-308", "5e-324", "1.7976931348623157e+308"},
+     {"120e-", "1e-325", "1.7976931348623159e308", "-9e308"}},
+    {"{\"type\":\"number\",\"exclusiveMinimum\":0,\"maximum\":1.7976931348623157e308}", {"5e-324", "1.7976931348623157e+308"}, {"2e-324", "0"}},
+    {"{\"type\":\"integer\",\"minimum\":1}", {"170141183460469231731687303715884105727"}, {"-170141183460469231731687303715884105728"}},
+    {"{\"type\":\"integer\"}", {"-170141183460469231731687303715884105728"}, {"12345678901234567890123456789012345678901"}},
+    {"{\"type\":\"integer\",\"multipleOf\":3}", {"333"}, {"333333333333333333333333333333333333333"}},
+    {"{\"maximum\":1e37,\"not\":{\"const\":3}}", {"12345678901234567890"}, {"1234567890123456789012345678901234567890"}},
     {"{\"maximum\":50}", {"12e-0", "1.2e-1"}, {"120e-1", "120"}},
     {"{\"enum\":[250,-0.5]}", {"25e1", "2.5e2", "0.00250e5", "-5E-1"}, {"25e0", "5e-1", "-5e1"}},
     {"{\"type\":\"number\",\"multipleOf\":0.5}", {"1", "1.5", "-2.0"}, {"1.25", "0.1"}},
@@ -196,6 +204,12 @@ static void test_schema_from_jansson(void **state)
     assert_int_equal(constraint_compile_schema(schema, &constraint), IMP_OK);
     assert_true(constraint_takes(constraint, vocab, "0.1", 3));
     assert_false(constraint_takes(constraint, vocab, "0.11", 4));
+    constraint_free(constraint);
+    json_decref(schema);
+    schema = json_pack("{s:s}", "minimum", JSON_WIDE_NUMBER "18446744073709551615");
+    assert_int_equal(constraint_compile_schema(schema, &constraint), IMP_OK);
+    assert_true(constraint_takes(constraint, vocab, "18446744073709551615", 20));
+    assert_false(constraint_takes(constraint, vocab, "18446744073709551614", 20));
     constraint_free(constraint);
     json_decref(schema);
     assert_int_equal(constraint_compile_json_object(&constraint), IMP_OK);

@@ -128,10 +128,12 @@ static void test_longest_numbers(void **state)
         ConstraintState *text = NULL;
         assert_int_equal(constraint_state_create(constraint, vocab, &text), IMP_OK);
         for (int n = 0; n < 36; n++) assert_true(constraint_advance(text, '1'));
-        assert_false(constraint_advance(text, '1'));
         assert_false(constraint_advance(text, '.'));
+        for (int n = 36; n < 40; n++) assert_true(constraint_advance(text, '1'));
+        assert_false(constraint_advance(text, '1'));
+        assert_false(constraint_advance(text, 'e'));
         assert_true(constraint_complete(text));
-        constraint_rollback(text, 1);
+        constraint_rollback(text, 5);
         advance_text(text, ".0");
         assert_true(constraint_complete(text));
         constraint_state_free(text);
