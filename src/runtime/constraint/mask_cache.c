@@ -1,6 +1,6 @@
 /*
- * mask_cache.c - slots by hash, two ways each; what was used longest ago of the two goes, and when all masks together
- * grow too large a hand goes round and takes whatever it meets.
+ * mask_cache.c - slots by hash, in sets of eight of which the one used longest ago goes. When all masks together grow
+ * too large a hand goes round and takes what was not used lately.
  */
 #include "runtime/constraint/mask_cache.h"
 
@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { N_SLOTS = 8192, MAX_BYTES = 32 << 20 };
+enum { N_SLOTS = 16384, N_WAYS = 8, MAX_BYTES = 32 << 20, LATELY = 128 };
 
 typedef enum MaskForm { MASK_WHOLE, MASK_FROM_NOTHING, MASK_FROM_PLAIN } MaskForm;
 
@@ -50,7 +50,7 @@ void mask_cache_free(MaskCache *cache)
     free(cache);
 }
 
-static MaskSlot *way(MaskCache *cache, uint64_t key, size_t n) { return &cache->slots[(key + n * 97) % N_SLOTS]; }
+static MaskSlot *set_of(MaskCache *cache, uint64_t key) { return &cache->slots[key % (N_SLOTS / N_WAYS) * N_WAYS]; }
 
 static void write_mask(const MaskCache *cache, const MaskSlot *slot, uint32_t *bits)
 {
@@ -70,8 +70,8 @@ bool mask_cache_find(MaskCache *cache, uint64_t key, uint64_t check, uint32_t *b
 {
     bool found = false;
     if (pthread_mutex_trylock(&cache->lock) != 0) return false;
-    for (size_t n = 0; n < 2 && !found; n++) {
-        MaskSlot *slot = way(cache, key, n);
+    for (size_t n = 0; n < N_WAYS && !found; n++) {
+        MaskSlot *slot = set_of(cache, key) + n;
         if (slot->words == NULL || slot->key != key || slot->check != check) continue;
         write_mask(cache, slot, bits);
         slot->used = ++cache->clock;
@@ -128,15 +128,17 @@ void mask_cache_add(MaskCache *cache, uint64_t key, uint64_t check, const uint32
         free(words);
         return;
     }
-    MaskSlot *slot = way(cache, key, 0);
-    MaskSlot *other = way(cache, key, 1);
-    if (other->used < slot->used) slot = other;
+    MaskSlot *slot = set_of(cache, key);
+    for (MaskSlot *other = slot + 1; other < set_of(cache, key) + N_WAYS; other++) {
+        if (other->used < slot->used) slot = other;
+    }
     clear_slot(cache, slot);
     *slot = (MaskSlot){.key = key, .check = check, .used = ++cache->clock, .form = form, .words = words, .size = size};
     fill_slot(cache, slot, bits);
     cache->bytes += size * sizeof *words;
-    for (; cache->bytes > MAX_BYTES; cache->hand = (cache->hand + 1) % N_SLOTS) {
-        if (&cache->slots[cache->hand] != slot) clear_slot(cache, &cache->slots[cache->hand]);
+    for (size_t met = 0; cache->bytes > MAX_BYTES; met++, cache->hand = (cache->hand + 1) % N_SLOTS) {
+        MaskSlot *old = &cache->slots[cache->hand];
+        if (old->used + LATELY <= cache->clock || (met >= N_SLOTS && old != slot)) clear_slot(cache, old);
     }
     (void)pthread_mutex_unlock(&cache->lock);
 }
