@@ -2,7 +2,6 @@
  * check.c - constraint_check_line(): a schema and a text in, what became of the text and how long its masks took out.
  */
 #include "core/clock.h"
-#include "format/json_file.h"
 #include "runtime/constraint/constraint_parts.h"
 #include "runtime/constraint/vocab.h"
 
@@ -148,7 +147,7 @@ ImpStatus constraint_check_line(const Tokenizer *tokenizer, ConstraintVocab *voc
     CheckRun run = {.tokenizer = tokenizer, .vocab = vocab};
     double compile_seconds = 0;
     ImpStatus status = IMP_OK;
-    json_t *json = json_parse_wide(line, length, &error);
+    json_t *json = json_loadb(line, length, JSON_ALLOW_NUL, &error);
     const json_t *text = json_object_get(json, "text");
     if (!json_is_object(json)) status = imp_fail(IMP_ERR_FORMAT, "the line is not a JSON object: %s", error.text);
     else if (!json_is_string(text)) status = imp_fail(IMP_ERR_INVALID_ARGUMENT, "the line has no \"text\"");

@@ -6,8 +6,6 @@
  */
 #include "runtime/constraint/json_value.h"
 
-#include "format/json_file.h"
-
 #include <stdlib.h>
 #include <string.h>
 
@@ -368,22 +366,6 @@ static ImpStatus convert_object(Arena *arena, const json_t *json, size_t depth, 
     return IMP_OK;
 }
 
-/* A string, or a number that is too large for Jansson. */
-static ImpStatus convert_string(Arena *arena, const json_t *json, JsonValue *value)
-{
-    const char *number = json_wide_number(json_string_value(json), json_string_length(json));
-    if (number == NULL) {
-        value->type = JSON_VALUE_STRING;
-        value->count = json_string_length(json);
-        value->as.string = arena_string(arena, json_string_value(json), value->count);
-        return value->as.string == NULL ? imp_fail_memory(value->count) : IMP_OK;
-    }
-    value->type = JSON_VALUE_NUMBER;
-    value->integer_text = true;
-    if (decimal_parse(number, strlen(number), &value->as.number)) return IMP_OK;
-    return imp_fail(IMP_ERR_LIMIT, "a number is too large: %.50s", number);
-}
-
 static ImpStatus convert(Arena *arena, const json_t *json, size_t depth, const JsonValue **out)
 {
     if (json == NULL) return imp_fail(IMP_ERR_INVALID_ARGUMENT, "no JSON value was given");
@@ -404,7 +386,11 @@ static ImpStatus convert(Arena *arena, const json_t *json, size_t depth, const J
         value->type = JSON_VALUE_NUMBER;
         value->as.number = decimal_from_double(json_real_value(json));
         return IMP_OK;
-    case JSON_STRING: return convert_string(arena, json, value);
+    case JSON_STRING:
+        value->type = JSON_VALUE_STRING;
+        value->count = json_string_length(json);
+        value->as.string = arena_string(arena, json_string_value(json), value->count);
+        return value->as.string == NULL ? imp_fail_memory(value->count) : IMP_OK;
     case JSON_ARRAY: value->type = JSON_VALUE_ARRAY; return convert_array(arena, json, depth + 1, value);
     case JSON_OBJECT: value->type = JSON_VALUE_OBJECT; return convert_object(arena, json, depth + 1, value);
     }

@@ -38,7 +38,6 @@ struct JsonValue {
 
 /* Nesting is bounded at 256 levels. Failures name the byte. */
 ImpStatus json_value_parse(Arena *arena, const char *text, size_t length, const JsonValue **out);
-/* Strings of json_parse_wide() that stand for numbers become numbers. */
 ImpStatus json_value_from_jansson(Arena *arena, const json_t *json, const JsonValue **out);
 
 /* NULL when there is none (or `object` is no object). */
