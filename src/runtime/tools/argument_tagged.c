@@ -83,8 +83,8 @@ static LiteralMatch match_value_end(const ToolFormat *format, const char *text, 
 static LiteralMatch match_declared(const ArgumentReader *reader, const char *text, size_t length)
 {
     const char *name;
-    size_t used = 0;
-    LiteralMatch best = literal_match(reader->format->key_open, text, length, &used);
+    const size_t used = strlen(reader->format->key_open);
+    LiteralMatch best = starts_with(reader->format->key_open, text, length);
     if (best != LITERAL_YES) return best;
     best = LITERAL_NO;
     for (size_t i = 0; best != LITERAL_YES && (name = tool_parameter_name(reader->tool, i)) != NULL; i++) {
@@ -102,15 +102,18 @@ static LiteralMatch match_call_end(const ArgumentReader *reader, const char *tex
 {
     const ToolForm *form = &reader->format->forms[0];
     const char *const behind[] = {form->close, form->call};
+    char tag[MAX_TAG];
     size_t used = 0;
-    const LiteralMatch match = literal_match(form->call_end, text, length, &used);
+    (void)next_tag(form->call_end, tag, sizeof tag);
+    LiteralMatch match = starts_with(tag, text, length);
+    if (match == LITERAL_YES) match = literal_match(form->call_end, text, length, &used);
     if (match != LITERAL_YES) return match;
     while (used < length && argument_is_space(text[used])) used++;
     if (used == length) return last ? LITERAL_YES : LITERAL_MORE;
     return match_any_tag(behind, 2, text + used, length - used);
 }
 
-/* A line on which the next parameter begins or the call ends, though no tag ended the value. */
+/* A line on which the next parameter begins or the call ends, though no tag ended the value. (Constraints allow no such line.) */
 static LiteralMatch match_missing_end(const ArgumentReader *reader, const char *text, size_t length, bool last)
 {
     enum { MAX_BYTES = 512 };

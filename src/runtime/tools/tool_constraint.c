@@ -200,7 +200,13 @@ static ImpStatus make_free_string(Composer *composer, ArgumentSyntax syntax, Con
         const char *end = composer->format->value_end + strspn(composer->format->value_end, "\n");
         const size_t length = strcspn(end, "\n");
         (void)snprintf(composer->value_tag, sizeof composer->value_tag, "%.*s", (int)length, end);
-        IMP_TRY(text_until(composer, composer->value_tag, &parts[0]));
+        /* Lines that the reader takes for the end of a value. */
+        char lines[2][MAX_MARK];
+        const char *const marks[] = {composer->value_tag, lines[0], lines[1]};
+        const char *call_end = composer->format->forms[0].call_end;
+        (void)snprintf(lines[0], MAX_MARK, "\n%s", composer->format->key_open);
+        (void)snprintf(lines[1], MAX_MARK, "\n%.*s", (int)strcspn(call_end, "\n"), call_end);
+        IMP_TRY(text_until_one_of(composer, marks, 3, &parts[0]));
         IMP_TRY(literal(composer, end + length, &parts[1]));
         return sequence(composer, parts, 2, out);
     }
@@ -283,7 +289,17 @@ static ImpStatus parameter_part(Composer *composer, ArgumentSyntax syntax, const
     return sequence(composer, parts, 4, out);
 }
 
-/* The parameters from the back: behind each, what may follow it (`tail`) and what may come when none came yet (`head`). */
+static void reverse(const char **names, size_t n)
+{
+    for (size_t i = 0; i < n / 2; i++) {
+        const char *name = names[i];
+        names[i] = names[n - 1 - i];
+        names[n - 1 - i] = name;
+    }
+}
+
+/* The parameters in the order in which they were declared, those that are required first. They are made from the back: behind each, what
+ * may follow it (`tail`) and what may come when none came yet (`head`). */
 static ImpStatus parameters_part(Composer *composer, ArgumentSyntax syntax, const OfferedTool *tool, ConstraintPart *out)
 {
     const char *names[MAX_PARAMETERS];
@@ -300,6 +316,8 @@ static ImpStatus parameters_part(Composer *composer, ArgumentSyntax syntax, cons
         }
         if (required == 0) n_optional = n;
     }
+    reverse(names, n_optional);
+    reverse(names + n_optional, n - n_optional);
     IMP_TRY(literal(composer, syntax == ARGUMENTS_TAGGED ? "" : syntax == ARGUMENTS_PYTHON ? ", " : ",", &separator));
     for (size_t i = 0; i < n; i++) {
         ConstraintPart one, with_separator, without;

@@ -392,6 +392,42 @@ static void test_examples_in_code(void **state)
     constraint_vocab_free(vocab);
 }
 
+/* A value holds no line that would be read as the next parameter or as the end of the call. */
+static void test_values_end_once(void **state)
+{
+    static const struct {
+        const char *format, *value, *end;
+        bool allowed;
+    } expected[] = {
+        {"qwen3_coder", "<tool_call>\n<function=look>\n<parameter=city>\na <parameter=days>, </function>\n", "</parameter>", true},
+        {"qwen3_coder", "<tool_call>\n<function=look>\n<parameter=city>\na\n<parameter=days>", "", false},
+        {"qwen3_coder", "<tool_call>\n<function=look>\n<parameter=city>\na\n</function>", "", false},
+        {"glm", "<tool_call>look\n<arg_key>city</arg_key>\n<arg_value>a\n<arg_value>", "</arg_value>", true},
+        {"glm", "<tool_call>look\n<arg_key>city</arg_key>\n<arg_value>a\n<arg_key>", "", false},
+        {"deepseek_v32", "<｜DSML｜function_calls>\n<｜DSML｜invoke name=\"look\">\n<｜DSML｜parameter name=\"city\" string=\"true\">a\n</｜DSML｜invoke>",
+         "", false},
+    };
+    ToolList tools;
+    ConstraintVocab *vocab = make_vocab(false);
+    (void)state;
+    assert_int_equal(tool_list_parse(tools_json, sizeof tools_json - 1, &tools), IMP_OK);
+    for (size_t i = 0; i < sizeof expected / sizeof expected[0]; i++) {
+        Constraint *constraint = NULL;
+        ConstraintState *walked = NULL;
+        bool good = true;
+        char *text = joined(expected[i].value, expected[i].end, "");
+        assert_int_equal(tool_constraint_create(tool_format_find(expected[i].format), &tools, &(ToolRules){.required = true}, NULL, &constraint), IMP_OK);
+        assert_int_equal(constraint_state_create(constraint, vocab, &walked), IMP_OK);
+        for (size_t k = 0; text[k] != '\0' && good; k++) good = constraint_advance(walked, (unsigned char)text[k]);
+        if (good != expected[i].allowed) fail_msg("%s: \"%s\" is taken wrongly", expected[i].format, text);
+        constraint_state_free(walked);
+        constraint_free(constraint);
+        free(text);
+    }
+    tool_list_free(&tools);
+    constraint_vocab_free(vocab);
+}
+
 /* What is written for a history is read back. */
 static void test_written_calls(void **state)
 {
@@ -418,6 +454,7 @@ int main(void)
         cmocka_unit_test(test_required), cmocka_unit_test(test_required_once),    cmocka_unit_test(test_auto),
         cmocka_unit_test(test_named),    cmocka_unit_test(test_beyond_parameters), cmocka_unit_test(test_written_calls),
         cmocka_unit_test(test_text_is_read_as_text), cmocka_unit_test(test_examples_in_code),
+        cmocka_unit_test(test_values_end_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
