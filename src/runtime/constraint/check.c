@@ -3,6 +3,7 @@
  */
 #include "core/clock.h"
 #include "runtime/constraint/constraint_parts.h"
+#include "runtime/constraint/json_value.h"
 #include "runtime/constraint/vocab.h"
 
 #include <stdlib.h>
@@ -20,20 +21,54 @@ typedef struct CheckRun {
     size_t at;
 } CheckRun;
 
-static ImpStatus compile_line(const json_t *line, Constraint **out)
+/* The member of the line that is the constraint. */
+static ImpStatus find_constraint(const JsonValue *line, const JsonMember **out)
 {
-    const json_t *schema = json_object_get(line, "schema");
-    const json_t *regex = json_object_get(line, "regex");
-    const json_t *grammar = json_object_get(line, "grammar");
-    if (json_is_string(regex)) return constraint_compile_regex(json_string_value(regex), json_string_length(regex), out);
-    if (json_is_string(grammar))
-        return constraint_compile_grammar(json_string_value(grammar), json_string_length(grammar), out);
-    if (json_is_true(json_object_get(line, "json"))) return constraint_compile_json_object(out);
-    /* A schema as a string is its text: numbers stay exact. */
-    if (json_is_string(schema))
-        return constraint_compile_schema_text(json_string_value(schema), json_string_length(schema), out);
-    if (schema != NULL) return constraint_compile_schema(schema, out);
+    static const char *const names[] = {"schema", "regex", "grammar", "json"};
+    *out = NULL;
+    for (size_t i = 0; i < line->count; i++) {
+        const JsonMember *member = &line->as.members[i];
+        for (size_t k = 0; k < sizeof names / sizeof names[0]; k++) {
+            if (member->value->type == JSON_VALUE_NULL || strcmp(member->key, names[k]) != 0) continue;
+            if (*out != NULL)
+                return imp_fail(IMP_ERR_INVALID_ARGUMENT, "the line has both \"%s\" and \"%s\"", (*out)->key, names[k]);
+            *out = member;
+        }
+    }
+    if (*out != NULL) return IMP_OK;
     return imp_fail(IMP_ERR_INVALID_ARGUMENT, "the line has no \"schema\", \"regex\", \"grammar\" or \"json\"");
+}
+
+static ImpStatus compile_member(const JsonMember *member, Constraint **out)
+{
+    const JsonValue *value = member->value;
+    const bool is_text = value->type == JSON_VALUE_STRING;
+    if (member->key[0] == 's') {
+        /* A schema as a string is its text. */
+        return is_text ? constraint_compile_schema_text(value->as.string, value->count, out)
+                       : constraint_compile_schema_text(member->text, member->text_length, out);
+    }
+    if (member->key[0] == 'j') {
+        if (value->type == JSON_VALUE_TRUE) return constraint_compile_json_object(out);
+        return imp_fail(IMP_ERR_INVALID_ARGUMENT, "\"json\" of the line is not true");
+    }
+    if (!is_text) return imp_fail(IMP_ERR_INVALID_ARGUMENT, "\"%s\" of the line is not a string", member->key);
+    if (member->key[0] == 'r') return constraint_compile_regex(value->as.string, value->count, out);
+    return constraint_compile_grammar(value->as.string, value->count, out);
+}
+
+static ImpStatus read_line(CheckRun *run, Arena *arena, const char *text, size_t length, const JsonMember **constraint)
+{
+    const JsonValue *line = NULL;
+    const ImpStatus status = json_value_parse(arena, text, length, &line);
+    if (status != IMP_OK) return imp_fail_prefix(status, "the line");
+    if (line->type != JSON_VALUE_OBJECT) return imp_fail(IMP_ERR_FORMAT, "the line is not a JSON object");
+    const JsonValue *checked = json_value_get(line, "text");
+    if (checked == NULL || checked->type != JSON_VALUE_STRING)
+        return imp_fail(IMP_ERR_INVALID_ARGUMENT, "the line has no \"text\"");
+    run->text = checked->as.string;
+    run->length = checked->count;
+    return find_constraint(line, constraint);
 }
 
 /* The text as the longest tokens of the vocabulary. */
@@ -142,26 +177,21 @@ static ImpStatus report(CheckRun *run, bool failed, double compile_seconds, StrB
 ImpStatus constraint_check_line(const Tokenizer *tokenizer, ConstraintVocab *vocab, const char *line, size_t length,
                                 StrBuf *out)
 {
-    json_error_t error;
+    Arena arena = {0};
     Constraint *constraint = NULL;
+    const JsonMember *member = NULL;
     CheckRun run = {.tokenizer = tokenizer, .vocab = vocab};
     double compile_seconds = 0;
-    ImpStatus status = IMP_OK;
-    json_t *json = json_loadb(line, length, JSON_ALLOW_NUL, &error);
-    const json_t *text = json_object_get(json, "text");
-    if (!json_is_object(json)) status = imp_fail(IMP_ERR_FORMAT, "the line is not a JSON object: %s", error.text);
-    else if (!json_is_string(text)) status = imp_fail(IMP_ERR_INVALID_ARGUMENT, "the line has no \"text\"");
+    ImpStatus status = read_line(&run, &arena, line, length, &member);
     if (status == IMP_OK) {
-        run.text = json_string_value(text);
-        run.length = json_string_length(text);
         const double start = clock_thread_seconds();
-        status = compile_line(json, &constraint);
+        status = compile_member(member, &constraint);
         compile_seconds = clock_thread_seconds() - start;
     }
     if (status == IMP_OK) status = check_text(&run, constraint);
     if (status != IMP_ERR_OUT_OF_MEMORY) status = report(&run, status != IMP_OK, compile_seconds, out);
     constraint_free(constraint);
-    json_decref(json);
+    arena_free(&arena);
     token_list_free(&run.tokens);
     free(run.times);
     return status;

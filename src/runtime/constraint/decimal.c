@@ -47,13 +47,12 @@ Decimal decimal_normalize(Decimal value)
     return value;
 }
 
-/* Reads digits into `value`; leading zeros are free, trailing ones are held back in case nothing follows them. */
+/* Reads digits into `value`; leading zeros are free. */
 static bool read_digits(const char **p, const char *end, Decimal *value, bool fraction)
 {
     const char *start = *p;
     while (*p < end && is_digit(**p)) {
         if (decimal_digit_count(value->digits) >= DECIMAL_MAX_DIGITS - 1) {
-            if (**p != '0') return false;
             if (!fraction) value->exponent++;
         } else {
             value->digits = value->digits * 10U + (unsigned)(**p - '0');

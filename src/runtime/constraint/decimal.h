@@ -20,7 +20,7 @@ typedef struct Decimal {
     bool negative;
 } Decimal;
 
-/* Reads a JSON number; false when it is none, has more than 38 significant digits or an exponent beyond ±100000. */
+/* Reads a JSON number, of which 37 digits count; false when it is none or has an exponent beyond ±100000. */
 bool decimal_parse(const char *text, size_t length, Decimal *out);
 /* The shortest decimal that reads back as `value` (finite). */
 Decimal decimal_from_double(double value);

@@ -272,7 +272,10 @@ static ImpStatus read_object(Reader *reader, JsonValue *value)
             IMP_TRY(read_string(reader, &member.key, &member.key_length));
             skip_space(reader);
             if (!take(reader, ':')) return bad_json(reader, "a missing ':'");
+            skip_space(reader);
+            member.text = reader->text + reader->at;
             IMP_TRY(read_value(reader, &member.value));
+            member.text_length = (size_t)(reader->text + reader->at - member.text);
             IMP_TRY(stack_push(reader, &member, sizeof member));
             skip_space(reader);
         } while (take(reader, ','));
@@ -357,6 +360,8 @@ static ImpStatus convert_object(Arena *arena, const json_t *json, size_t depth, 
     for (void *it = json_object_iter((json_t *)(uintptr_t)json); it != NULL;
          it = json_object_iter_next((json_t *)(uintptr_t)json, it), member++) {
         const char *key = json_object_iter_key(it);
+        member->text = NULL;
+        member->text_length = 0;
         member->key_length = strlen(key);
         member->key = arena_string(arena, key, member->key_length);
         if (member->key == NULL) return imp_fail_memory(member->key_length);

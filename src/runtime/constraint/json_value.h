@@ -22,6 +22,8 @@ typedef struct JsonMember {
     const char *key; /* UTF-8, NUL-terminated; may hold NUL bytes */
     size_t key_length;
     const JsonValue *value;
+    const char *text; /* [text_length] the value as it was written, in the text that was parsed; NULL of Jansson's */
+    size_t text_length;
 } JsonMember;
 
 struct JsonValue {

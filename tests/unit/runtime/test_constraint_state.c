@@ -363,6 +363,12 @@ static void test_check_line(void **state)
         {"{\"regex\":\"ab\",\"text\":\"ab\"}", true, 2, false},
         {"{\"grammar\":\"root ::= \\\"a\\\"\",\"text\":\"b\"}", false, 0, false},
         {"{\"schema\":{\"type\":\"x\"},\"text\":\"1\"}", false, 0, true},
+        {"{\"schema\":{\"minimum\":18446744073709551615},\"text\":\"18446744073709551615\"}", true, 20, false},
+        {"{\"schema\":{\"minimum\":18446744073709551615},\"text\":\"18446744073709551614\"}", false, 20, false},
+        {"{\"schema\":null,\"regex\":\"ab\",\"text\":\"ab\"}", true, 2, false},
+        {"{\"schema\":true,\"regex\":\"ab\",\"text\":\"ab\"}", false, 0, true},
+        {"{\"regex\":1,\"text\":\"1\"}", false, 0, true},
+        {"{\"json\":false,\"text\":\"1\"}", false, 0, true},
         {"{\"text\":\"1\"}", false, 0, true},
         {"[", false, 0, true},
     };
