@@ -296,19 +296,20 @@ KERNEL_INLINE void multiply_many(const PackedFormat *f, const uint8_t *const pan
         _mm512_storeu_ps(out + i, _mm512_add_ps(_mm512_loadu_ps(out + i), _mm512_loadu_ps(scratch->low + i)));
 }
 
-KERNEL_INLINE void multiply_format(const PackedFormat *f, const uint8_t *const panels[PACKED_PANELS], int n_panels, int64_t cols,
-                                   const ActRows *acts, PackedScratch *scratch, float *out)
-{
-    if (acts->n <= SOME_ACTS) multiply_few(f, panels, n_panels, cols, acts, out);
-    else multiply_many(f, panels, n_panels, cols, acts, scratch, out);
-}
-
+/* Few rows have a function of their own: beside much else in it, gcc keeps less of their loops in registers. */
 #define INSTANCE(name, ...)                                                                                            \
-    static void multiply_##name(const uint8_t *const panels[PACKED_PANELS], int n_panels, int64_t cols, const ActRows *acts,       \
-                                PackedScratch *scratch, float *out)                                                    \
+    static const PackedFormat format_##name = PACKED_FORMAT(name, __VA_ARGS__);                                        \
+    static __attribute__((noinline)) void multiply_few_##name(const uint8_t *const panels[PACKED_PANELS], int n_panels, \
+                                                              int64_t cols, const ActRows *acts, float *out)           \
     {                                                                                                                  \
-        static const PackedFormat format = PACKED_FORMAT(name, __VA_ARGS__);                                           \
-        multiply_format(&format, panels, n_panels, cols, acts, scratch, out);                                          \
+        multiply_few(&format_##name, panels, n_panels, cols, acts, out);                                               \
+    }                                                                                                                  \
+    static void multiply_##name(const uint8_t *const panels[PACKED_PANELS], int n_panels, int64_t cols,                \
+                                const ActRows *acts, PackedScratch *scratch, float *out)                               \
+    {                                                                                                                  \
+        if (acts->n <= FEW_ACTS) multiply_few_##name(panels, n_panels, cols, acts, out);                               \
+        else if (acts->n <= SOME_ACTS) multiply_some(&format_##name, panels, n_panels, cols, acts, out);               \
+        else multiply_many(&format_##name, panels, n_panels, cols, acts, scratch, out);                                \
     }
 PACKED_FORMATS(INSTANCE)
 #undef INSTANCE

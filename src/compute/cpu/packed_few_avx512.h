@@ -101,6 +101,18 @@ KERNEL_INLINE void few_panel(const PackedFormat *f, const uint8_t *panel, int64_
         _mm512_storeu_ps(out + a * PACKED_ROWS, _mm512_add_ps(sums[a].high, sums[a].low));
 }
 
+KERNEL_INLINE void multiply_few(const PackedFormat *f, const uint8_t *const panels[PACKED_PANELS], int n_panels,
+                                int64_t cols, const ActRows *acts, float *out)
+{
+    for (int p = 0; p < n_panels; p++, out += PANEL_ROWS) {
+        switch (acts->n) {
+        case 1: few_panel(f, panels[p], cols, acts, 1, out); break;
+        case 2: few_panel(f, panels[p], cols, acts, 2, out); break;
+        default: few_panel(f, panels[p], cols, acts, 3, out);
+        }
+    }
+}
+
 /* ---- up to SOME_ACTS rows ---- */
 
 /* FewSums of each row, by panel: two go side by side, because an activation costs as much to load as to multiply. */
@@ -269,22 +281,12 @@ KERNEL_INLINE void some_panels(const PackedFormat *f, const uint8_t *const panel
     }
 }
 
-KERNEL_INLINE void multiply_few(const PackedFormat *f, const uint8_t *const panels[PACKED_PANELS], int n_panels,
-                                int64_t cols, const ActRows *acts, float *out)
+KERNEL_INLINE void multiply_some(const PackedFormat *f, const uint8_t *const panels[PACKED_PANELS], int n_panels,
+                                 int64_t cols, const ActRows *acts, float *out)
 {
-    if (acts->n > FEW_ACTS) {
-        int p = 0;
-        for (; p + 2 <= n_panels; p += 2) some_panels(f, panels + p, 2, cols, acts, out + p * PANEL_ROWS);
-        if (p < n_panels) some_panels(f, panels + p, 1, cols, acts, out + p * PANEL_ROWS);
-        return;
-    }
-    for (int p = 0; p < n_panels; p++, out += PANEL_ROWS) {
-        switch (acts->n) {
-        case 1: few_panel(f, panels[p], cols, acts, 1, out); break;
-        case 2: few_panel(f, panels[p], cols, acts, 2, out); break;
-        default: few_panel(f, panels[p], cols, acts, 3, out);
-        }
-    }
+    int p = 0;
+    for (; p + 2 <= n_panels; p += 2) some_panels(f, panels + p, 2, cols, acts, out + p * PANEL_ROWS);
+    if (p < n_panels) some_panels(f, panels + p, 1, cols, acts, out + p * PANEL_ROWS);
 }
 
 #endif
