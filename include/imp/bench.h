@@ -44,6 +44,7 @@ typedef struct ImpMachineSpeed {
     double read_bytes;  /* a second, from memory */
     double float_madds; /* float32 multiply-adds a second */
     double int8_madds;  /* 8-bit multiply-adds a second */
+    double tile_madds;  /* the same in AMX tiles; 0: the processor or the system has none */
 } ImpMachineSpeed;
 
 /* Measures on n_threads threads (0: all processors), which takes about a second. Set speed->size first. */

@@ -224,6 +224,7 @@ ImpStatus imp_bench_machine(int32_t n_threads, ImpMachineSpeed *speed)
     CpuSpeed measured;
     IMP_TRY(cpu_speed_measure(n_threads, &measured));
     const ImpMachineSpeed value = {
-        .read_bytes = measured.read_bytes, .float_madds = measured.float_madds, .int8_madds = measured.int8_madds};
+        .read_bytes = measured.read_bytes, .float_madds = measured.float_madds, .int8_madds = measured.int8_madds,
+        .tile_madds = measured.tile_madds};
     return api_write_sized(speed, &value, sizeof value, "ImpMachineSpeed");
 }

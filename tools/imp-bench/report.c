@@ -30,9 +30,11 @@ static void table_begin(const Report *report, const char *path)
            report->model.weight_type, 1e-6 * (double)report->model.n_parameters,
            1e-6 * (double)report->model.weight_bytes);
     if (report->machine.read_bytes > 0)
-        printf("machine: reads %.1f GB/s, multiplies %.1f Gmadd/s in float32, %.1f in 8 bits\n",
+        printf("machine: reads %.1f GB/s, multiplies %.1f Gmadd/s in float32, %.1f in 8 bits",
                1e-9 * report->machine.read_bytes, 1e-9 * report->machine.float_madds,
                1e-9 * report->machine.int8_madds);
+    if (report->machine.tile_madds > 0) printf(", %.1f in tiles", 1e-9 * report->machine.tile_madds);
+    if (report->machine.read_bytes > 0) printf("\n");
     /* "±" is two bytes and one column. */
     printf("\n%-26s %7s %10s %8s %10s %8s %6s %9s %6s\n", "test", "threads", "tok/s", "±", "MB/token", "GB/s", "read",
            "Gmadd/s", "math");
@@ -89,9 +91,9 @@ static void json_begin(const Report *report, const char *path)
                          "weights", report->model.weight_type, "parameters", (json_int_t)report->model.n_parameters,
                          "weight_bytes", (json_int_t)report->model.weight_bytes));
     printf(",\"machine\":");
-    print_json(json_pack("{s:f, s:f, s:f}", "read_bytes_per_second", report->machine.read_bytes,
+    print_json(json_pack("{s:f, s:f, s:f, s:f}", "read_bytes_per_second", report->machine.read_bytes,
                          "float_madds_per_second", report->machine.float_madds, "int8_madds_per_second",
-                         report->machine.int8_madds));
+                         report->machine.int8_madds, "tile_madds_per_second", report->machine.tile_madds));
     printf(",\"results\":[");
 }
 

@@ -35,7 +35,9 @@ static inline void tile_configure(const TileConfig *config)
 static inline void tile_release(void) { _tile_release(); }
 
 #define tile_zero(tile) _tile_zero(tile)
-#define tile_load(tile, base, stride) _tile_loadd(tile, base, stride)
+/* Not _tile_loadd: gcc 12 does not know that it reads memory, and may drop or move the stores before it. */
+#define tile_load(tile, base, stride)                                                                                  \
+    __asm__ volatile("tileloadd (%0,%1,1), %%tmm" #tile : : "r"((const void *)(base)), "r"((size_t)(stride)) : "memory")
 #define tile_store(tile, base, stride) _tile_stored(tile, base, stride)
 /* to[m][n] += sum over k of a[m][k] * b[k][n], k by fours: signed bytes. */
 #define tile_dot_s8(to, a, b) _tile_dpbssd(to, a, b)
@@ -48,7 +50,7 @@ typedef struct TileState {
 } TileState;
 
 static _Thread_local TileState tile_state;
-static _Thread_local int tile_faults;
+static _Thread_local int tile_faults, tile_products;
 
 static inline void tile_configure(const TileConfig *config)
 {
@@ -93,6 +95,7 @@ static inline void tile_store(int tile, void *base, size_t stride)
 static inline void tile_dot_s8(int to, int a, int b)
 {
     const TileConfig *config = &tile_state.config;
+    tile_products++;
     tile_faults += to == a || to == b || a == b;
     tile_faults += config->rows[to] != config->rows[a] || config->row_bytes[to] != config->row_bytes[b];
     tile_faults += config->row_bytes[a] / 4 != config->rows[b] || config->row_bytes[a] % 4 != 0;

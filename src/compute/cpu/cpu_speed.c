@@ -1,5 +1,6 @@
 /*
- * cpu_speed.c - reads a buffer that no cache holds, and runs multiply-add loops that never leave the registers.
+ * cpu_speed.c - reads a buffer that no cache holds, in pages like those of a model's weights, and runs multiply-add loops that
+ * never leave the registers.
  *
  * The numbers are what a kernel could reach at most, not what the data sheet says: threads share the memory controller,
  * and wide units lower the clock. The best of several runs counts, because everything that disturbs a run makes it
@@ -7,10 +8,11 @@
  */
 #include "compute/cpu/cpu_speed.h"
 
+#include "compute/cpu/kernels.h"
 #include "core/clock.h"
+#include "core/large_memory.h"
 #include "core/thread_pool.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -68,7 +70,7 @@ static const CpuSpeedLoops *best_loops(void)
 
 typedef struct SpeedRun {
     const CpuSpeedLoops *loops;
-    const uint64_t *words;
+    uint64_t *words;
     _Atomic uint64_t kept; /* results go here: they must be computed */
 } SpeedRun;
 
@@ -84,6 +86,14 @@ static void int8_task(void *context, int32_t task, int32_t thread)
     (void)task, (void)thread;
     SpeedRun *run = context;
     run->kept = (uint64_t)run->loops->int8_madds(loop_rounds);
+}
+
+/* Pages that nobody has written are all the same one. */
+static void fill_task(void *context, int32_t task, int32_t thread)
+{
+    (void)thread;
+    const SpeedRun *run = context;
+    memset((uint8_t *)run->words + (size_t)task * READ_BLOCK, 1, READ_BLOCK);
 }
 
 /* Sums one block in eight chains, so that loads, not additions, are what it waits for. */
@@ -119,19 +129,23 @@ ImpStatus cpu_speed_measure(int32_t n_threads, CpuSpeed *out)
 {
     ThreadPool *pool;
     IMP_TRY(thread_pool_create(n_threads, &pool));
-    uint64_t *words = malloc(read_bytes);
-    if (words == NULL) {
+    SpeedRun run = {.loops = best_loops(), .words = large_memory_take(read_bytes)};
+    if (run.words == NULL) {
         thread_pool_free(pool);
         return imp_fail_memory(read_bytes);
     }
-    memset(words, 1, read_bytes);
-    SpeedRun run = {.loops = best_loops(), .words = words};
     const int32_t n_tasks = thread_pool_size(pool);
+    thread_pool_run(pool, fill_task, &run, (int32_t)(read_bytes / READ_BLOCK));
     const double rounds = (double)loop_rounds * n_tasks;
     out->float_madds = rounds * run.loops->floats_a_round / fastest(pool, float_task, &run, n_tasks);
     out->int8_madds = rounds * run.loops->int8s_a_round / fastest(pool, int8_task, &run, n_tasks);
+    out->tile_madds = 0;
+    if (kernels_level_exists(CPU_ISA_AMX) && cpu_speed_loops_amx() != NULL) {
+        run.loops = cpu_speed_loops_amx();
+        out->tile_madds = rounds * run.loops->int8s_a_round / fastest(pool, int8_task, &run, n_tasks);
+    }
     out->read_bytes = (double)read_bytes / fastest(pool, read_task, &run, (int32_t)(read_bytes / READ_BLOCK));
-    free(words);
+    large_memory_give(run.words, read_bytes);
     thread_pool_free(pool);
     return IMP_OK;
 }

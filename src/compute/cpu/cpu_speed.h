@@ -12,6 +12,7 @@ typedef struct CpuSpeed {
     double read_bytes;  /* a second, from memory, all threads together */
     double float_madds; /* float32 multiply-adds a second, in registers */
     double int8_madds;  /* 8-bit multiply-adds into 32 bits a second, in registers */
+    double tile_madds;  /* the same in tiles (AMX); 0: there are none */
 } CpuSpeed;
 
 /* Best of a few short runs on `n_threads` threads (below 1: all processors); takes about a second and 512 MiB. */
@@ -27,5 +28,6 @@ typedef struct CpuSpeedLoops {
 
 const CpuSpeedLoops *cpu_speed_loops_avx2(void);
 const CpuSpeedLoops *cpu_speed_loops_avx512(void); /* with VNNI */
+const CpuSpeedLoops *cpu_speed_loops_amx(void);    /* bytes alone; only where kernels_level_exists(CPU_ISA_AMX) */
 
 #endif

@@ -67,6 +67,13 @@ static const struct {
     {CPU_ISA_PORTABLE, "portable", has_portable, kernels_portable},
 };
 
+bool kernels_level_exists(CpuIsa isa)
+{
+    for (size_t i = 0; i < sizeof levels / sizeof *levels; i++)
+        if (isa == levels[i].isa) return levels[i].supported();
+    return false;
+}
+
 ImpStatus kernels_choose(CpuIsa isa, const CpuKernels **out)
 {
     *out = NULL;

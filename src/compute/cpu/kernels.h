@@ -121,6 +121,9 @@ const CpuKernels *kernels_avx2(void);
 const CpuKernels *kernels_avx512(void);
 const CpuKernels *kernels_amx(void);
 
+/* Whether this processor, and its system, have a level. */
+bool kernels_level_exists(CpuIsa isa);
+
 /* The best table of at most `isa` that this processor runs. An explicit level that it does not have is an error. */
 ImpStatus kernels_choose(CpuIsa isa, const CpuKernels **out);
 

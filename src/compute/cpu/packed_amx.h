@@ -2,11 +2,21 @@
  * packed_amx.h - products with packed panels in tiles: 16 activation rows times a panel's 16 rows an instruction.
  *
  * A block has a scale of its own, so its integers come out of the tile one block at a time, through memory that the first
- * cache holds, and AVX-512 scales and adds them, 16 sums an instruction, while the tile unit is at the next block. Codes are
- * expanded to signed bytes once for all rows of a chunk. Integers are exact, floats are added as every other level adds them.
+ * cache holds, and AVX-512 scales and adds them. Codes are expanded to signed bytes once for all rows of a chunk. Integers are
+ * exact, floats are added as every other level adds them.
  *
- * Multiplying 16 x 16 sums of 32 columns occupies the tile unit for 16 cycles, half of what it could do with 64 columns, and
- * scaling them takes 48 float instructions on two ports (a conversion, a power of two, a product), with minima 64: these decide, at a third of the unit's rate at best.
+ * While a chunk's integers of one panel are scaled, each place that they leave in memory is filled with those of the next panel or the
+ * next rows, so that nothing waits for what it stored just before. Cycles of 16 x 16 sums of 32 columns, calculated from published rates
+ * and measured on Emerald Rapids, all operands in the first cache:
+ *
+ *     tiles     load 4 + 8, product 16 (half of the columns that it could take), store 16       29 to 32
+ *     vectors   16 x (conversion, power of two, fused product) on two ports                     24: 26
+ *     both      tile products, tile stores and vectors want the same port, and add up                63
+ *
+ * Activations from the third cache cost 15 more, low planes 11 to 14, all else 10: with VNNI alone it would be 112. So tiles are worth
+ * their while for many rows; beside minima (10 more) and scales of 16 columns (all of it twice) only VNNI's own kernels are left.
+ * Where planes are joined, VNNI needs twice as long, but scaling does not. A format that kept one scale over 256 columns could do without
+ * seven eighths of the stores and vectors.
  */
 #ifndef IMP_COMPUTE_CPU_PACKED_AMX_H
 #define IMP_COMPUTE_CPU_PACKED_AMX_H
@@ -14,23 +24,53 @@
 #include "compute/cpu/amx_tiles.h"
 #include "compute/cpu/packed_expand_avx512.h"
 
-enum { AMX_ROWS = 16, AMX_LEAST = 8 /* fewer rows are left to AVX-512 */ };
+#include <stddef.h>
+
+enum { AMX_ROWS = 16 };
+
+/* With fewer rows than this AVX-512 is faster, measured: of one plane, and of two. */
+enum { AMX_LEAST = 192, AMX_LEAST_JOINED = 64 };
+
+/* Before loops over a tile's rows, whose sums stay in registers. */
+#ifdef __clang__
+#define UNROLL_ROWS _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL_ROWS _Pragma("GCC unroll 16")
+#endif
 
 /* Constant in each instance; joined: both planes of the activations are one number. */
 typedef struct AmxShape {
-    int halves;
     bool has_min, joined;
 } AmxShape;
 
-/* The integers of a part of a block: [activation row][panel row]. */
+/* The integers of one plane of a block: [activation row][panel row]. */
+typedef struct AmxPlane {
+    _Alignas(64) int32_t sums[AMX_ROWS][PANEL_ROWS];
+} AmxPlane;
+
+/* The integers of the blocks that wait for their scaling. */
 typedef struct AmxSums {
-    _Alignas(64) int32_t high[AMX_ROWS][PANEL_ROWS];
-    int32_t low[AMX_ROWS][PANEL_ROWS];
+    AmxPlane high[CHUNK_BLOCKS], low[CHUNK_BLOCKS];
 } AmxSums;
 
-/* ---- tiles: 0 … 3 sums, 4 and 5 activations, 6 codes ---- */
+/* 16 activation rows in a chunk. */
+typedef struct AmxRows {
+    float power[AMX_ROWS][CHUNK_BLOCKS]; /* two to the blocks' exponents */
+    const ActChunk *acts[AMX_ROWS];
+    const int8_t *high, *low;            /* where the tiles' rows lie, `stride` bytes apart */
+    size_t stride;
+} AmxRows;
 
-static void amx_configure(int halves)
+/* What is multiplied together: some rows, and one panel's part of the chunk. */
+typedef struct AmxItem {
+    const AmxRows *rows;
+    const PlainBlock *blocks;
+    float *out; /* rows PACKED_ROWS apart */
+} AmxItem;
+
+/* ---- tiles: 0 … 3 sums, 4 and 5 activations, 6 and 7 codes ---- */
+
+static void amx_configure(void)
 {
     TileConfig config = {.palette = 1};
     for (int t = 0; t < 4; t++) {
@@ -39,133 +79,169 @@ static void amx_configure(int halves)
     }
     for (int t = 4; t < 6; t++) {
         config.rows[t] = AMX_ROWS;
-        config.row_bytes[t] = (uint16_t)(BLOCK_COLS / halves);
+        config.row_bytes[t] = BLOCK_COLS;
     }
-    config.rows[6] = (uint8_t)(BLOCK_COLS / 4 / halves);
-    config.row_bytes[6] = 4 * PANEL_ROWS;
+    for (int t = 6; t < 8; t++) {
+        config.rows[t] = BLOCK_COLS / 4;
+        config.row_bytes[t] = 4 * PANEL_ROWS;
+    }
     tile_configure(&config);
 }
 
-/* A part's integers, by one of two sets of tiles, so that the next part need not wait for this one. */
-#define AMX_PART(name, HIGH, LOW)                                                                                      \
+/* A block's integers, by one of two sets of tiles, so that the next block need not wait for this one. */
+#define AMX_TILES(name, HIGH, LOW, ACTS, CODES)                                                                         \
     KERNEL_INLINE void name(bool joined, const uint8_t *codes, const int8_t *high, const int8_t *low, size_t stride,  \
-                            AmxSums *sums)                                                                             \
+                            AmxPlane *high_sums, AmxPlane *low_sums)                                                   \
     {                                                                                                                  \
-        tile_load(6, codes, 4 * PANEL_ROWS);                                                                           \
-        tile_load(4, high, stride);                                                                                    \
+        tile_load(CODES, codes, 4 * PANEL_ROWS);                                                                       \
+        tile_load(ACTS, high, stride);                                                                                 \
         tile_zero(HIGH);                                                                                               \
-        tile_dot_s8(HIGH, 4, 6);                                                                                       \
-        tile_store(HIGH, sums->high, PANEL_ROWS * sizeof(int32_t));                                                    \
+        tile_dot_s8(HIGH, ACTS, CODES);                                                                                \
+        tile_store(HIGH, high_sums, PANEL_ROWS * sizeof(int32_t));                                                     \
         if (!joined) return;                                                                                           \
-        tile_load(5, low, stride);                                                                                     \
+        tile_load(ACTS, low, stride);                                                                                  \
         tile_zero(LOW);                                                                                                \
-        tile_dot_s8(LOW, 5, 6);                                                                                        \
-        tile_store(LOW, sums->low, PANEL_ROWS * sizeof(int32_t));                                                      \
+        tile_dot_s8(LOW, ACTS, CODES);                                                                                 \
+        tile_store(LOW, low_sums, PANEL_ROWS * sizeof(int32_t));                                                       \
     }
-AMX_PART(amx_part_even, 0, 1)
-AMX_PART(amx_part_odd, 2, 3)
-#undef AMX_PART
+AMX_TILES(amx_tiles_even, 0, 1, 4, 6)
+AMX_TILES(amx_tiles_odd, 2, 3, 5, 7)
+#undef AMX_TILES
 
-/* ---- a chunk of a panel times 16 rows ---- */
-
-KERNEL_INLINE void amx_part(AmxShape shape, const PlainChunk *panel, int part, const ActChunk *acts, AmxSums sums[2])
+KERNEL_INLINE void amx_block(AmxShape shape, const AmxItem *item, int b, AmxSums *sums)
 {
-    const int b = part / shape.halves, half = part % shape.halves, at = b * BLOCK_COLS + half * 16;
-    const uint8_t *codes = panel->blocks[b].codes + half * (BLOCK_CODES / 2);
-    if (part % 2 == 0) amx_part_even(shape.joined, codes, acts->high + at, acts->low + at, sizeof *acts, &sums[0]);
-    else amx_part_odd(shape.joined, codes, acts->high + at, acts->low + at, sizeof *acts, &sums[1]);
+    const uint8_t *codes = item->blocks[b].codes;
+    const int8_t *high = item->rows->high + b * BLOCK_COLS, *low = item->rows->low + b * BLOCK_COLS;
+    const size_t stride = item->rows->stride;
+    if (b % 2 == 0) amx_tiles_even(shape.joined, codes, high, low, stride, &sums->high[b], &sums->low[b]);
+    else amx_tiles_odd(shape.joined, codes, high, low, stride, &sums->high[b], &sums->low[b]);
 }
 
-/* A row's integers as floats. */
-KERNEL_INLINE __m512 amx_value(bool joined, const AmxSums *sums, int row)
+/* ---- floats ---- */
+
+/* A row's integers as floats; `low` NULL: of one plane. */
+KERNEL_INLINE __m512 amx_value(const AmxPlane *high, const AmxPlane *low, int row)
 {
-    __m512i sum = _mm512_load_si512(sums->high[row]);
-    if (joined) sum = _mm512_add_epi32(_mm512_slli_epi32(sum, 8), _mm512_load_si512(sums->low[row]));
+    __m512i sum = _mm512_load_si512(high->sums[row]);
+    if (low != NULL) sum = _mm512_add_epi32(_mm512_slli_epi32(sum, 8), _mm512_load_si512(low->sums[row]));
     return _mm512_cvtepi32_ps(sum);
 }
 
-/* Adds to what is in `out`, whose rows are PACKED_ROWS apart. */
-KERNEL_INLINE void amx_chunk(AmxShape shape, const PlainChunk *panel, int n_blocks, const ActChunk *acts, float *out)
+/* Adds block b's integers and minima to 16 rows' sums. */
+KERNEL_INLINE void amx_add(AmxShape shape, const AmxItem *item, int b, const AmxSums *sums, __m512 total[AMX_ROWS])
 {
-    AmxSums sums[2];
-    __m512 total[AMX_ROWS];
-    const int n_parts = n_blocks * shape.halves;
-    for (int a = 0; a < AMX_ROWS; a++) total[a] = _mm512_setzero_ps();
-    amx_part(shape, panel, 0, acts, sums);
-    for (int b = 0; b < n_blocks; b++) {
-        const PlainBlock *block = &panel->blocks[b];
-        for (int half = 0; half < shape.halves; half++) {
-            const int part = b * shape.halves + half;
-            if (part + 1 < n_parts) amx_part(shape, panel, part + 1, acts, sums);
-            const __m512 scale = _mm512_load_ps(block->scale[half]);
-            for (int a = 0; a < AMX_ROWS; a++) {
-                const __m512 value = amx_value(shape.joined, &sums[part % 2], a);
-                total[a] = _mm512_fmadd_ps(_mm512_scalef_ps(value, _mm512_set1_ps(acts[a].exponent[b])), scale, total[a]);
-            }
-        }
-        for (int half = 0; half < shape.halves && shape.has_min; half++) {
-            const __m512 minimum = _mm512_load_ps(block->minimum[half]);
-            for (int a = 0; a < AMX_ROWS; a++)
-                total[a] = _mm512_fmadd_ps(minimum, _mm512_set1_ps(acts[a].sum[act_part(shape.halves, b, half)]), total[a]);
-        }
+    const AmxPlane *high = &sums->high[b], *low = shape.joined ? &sums->low[b] : NULL;
+    const PlainBlock *block = &item->blocks[b];
+    const AmxRows *rows = item->rows;
+    const __m512 scale = _mm512_load_ps(block->scale[0]);
+    UNROLL_ROWS for (int a = 0; a < AMX_ROWS; a++) {
+        const __m512 value = _mm512_mul_ps(amx_value(high, low, a), _mm512_set1_ps(rows->power[a][b]));
+        total[a] = _mm512_fmadd_ps(value, scale, total[a]);
     }
-    for (int a = 0; a < AMX_ROWS; a++) {
-        const __m512 before = _mm512_loadu_ps(out + a * PACKED_ROWS);
-        _mm512_storeu_ps(out + a * PACKED_ROWS, _mm512_fmadd_ps(total[a], _mm512_set1_ps(acts[a].scale), before));
+    if (!shape.has_min) return;
+    const __m512 minimum = _mm512_load_ps(block->minimum[0]);
+    UNROLL_ROWS for (int a = 0; a < AMX_ROWS; a++)
+        total[a] = _mm512_fmadd_ps(minimum, _mm512_set1_ps(rows->acts[a]->sum[b]), total[a]);
+}
+
+/* Adds a chunk's sums to what is in an item's `out`. */
+KERNEL_INLINE void amx_finish(const AmxItem *item, const __m512 total[AMX_ROWS])
+{
+    UNROLL_ROWS for (int a = 0; a < AMX_ROWS; a++) {
+        float *out = item->out + a * PACKED_ROWS;
+        _mm512_storeu_ps(out, _mm512_fmadd_ps(total[a], _mm512_set1_ps(item->rows->acts[a]->scale), _mm512_loadu_ps(out)));
     }
 }
 
-typedef void AmxChunk(const PlainChunk *panel, int n_blocks, const ActChunk *acts, float *out);
+/* ---- the pipeline: a panel's integers of a chunk lie in `sums` between their tiles and their scaling ---- */
 
-#define AMX_CHUNK(name, halves, has_min, joined)                                                                       \
-    static void name(const PlainChunk *panel, int n_blocks, const ActChunk *acts, float *out)                          \
-    {                                                                                                                  \
-        amx_chunk((AmxShape){halves, has_min, joined}, panel, n_blocks, acts, out);                                    \
+/* Scales `item` (NULL: none), while `next` (NULL: none) takes its places block by block. */
+KERNEL_INLINE void amx_chunk(AmxShape shape, int n_blocks, const AmxItem *item, const AmxItem *next, AmxSums *sums)
+{
+    __m512 total[AMX_ROWS];
+    UNROLL_ROWS for (int a = 0; a < AMX_ROWS; a++) total[a] = _mm512_setzero_ps();
+    for (int b = 0; b < n_blocks; b++) {
+        if (item != NULL) amx_add(shape, item, b, sums, total);
+        if (next != NULL) amx_block(shape, next, b, sums);
     }
-AMX_CHUNK(amx_chunk_whole, 1, false, false)
-AMX_CHUNK(amx_chunk_whole_min, 1, true, false)
-AMX_CHUNK(amx_chunk_halves, 2, false, false)
-AMX_CHUNK(amx_chunk_halves_min, 2, true, false)
-AMX_CHUNK(amx_chunk_joined, 1, false, true)
-AMX_CHUNK(amx_chunk_joined_min, 1, true, true)
-AMX_CHUNK(amx_chunk_joined_halves, 2, false, true)
-AMX_CHUNK(amx_chunk_joined_halves_min, 2, true, true)
+    if (item != NULL) amx_finish(item, total);
+}
+
+typedef void AmxChunk(int n_blocks, const AmxItem *item, const AmxItem *next, AmxSums *sums);
+
+#define AMX_CHUNK(name, has_min, joined)                                                                               \
+    static void name(int n_blocks, const AmxItem *item, const AmxItem *next, AmxSums *sums)                            \
+    {                                                                                                                  \
+        amx_chunk((AmxShape){has_min, joined}, n_blocks, item, next, sums);                                            \
+    }
+AMX_CHUNK(amx_chunk_plain, false, false)
+AMX_CHUNK(amx_chunk_joined, false, true)
+AMX_CHUNK(amx_chunk_joined_min, true, true)
 #undef AMX_CHUNK
 
-/* By joined, halves - 1, has_min. */
-static AmxChunk *const amx_chunks[2][2][2] = {
-    {{amx_chunk_whole, amx_chunk_whole_min}, {amx_chunk_halves, amx_chunk_halves_min}},
-    {{amx_chunk_joined, amx_chunk_joined_min}, {amx_chunk_joined_halves, amx_chunk_joined_halves_min}},
-};
+/* ---- a run: a chunk of all panels, expanded in `scratch`, times all rows ---- */
 
-/* ---- low planes ---- */
+typedef struct AmxRun {
+    const uint8_t *const *panels; /* [n_panels] what comes next of them, to be asked for */
+    size_t panel_bytes;           /* … of each */
+    int n_panels, n_blocks;
+    const ActRows *acts;
+    size_t offset;                /* of the chunk from the rows' first ones */
+    bool joined;
+    PackedScratch *scratch;
+    int32_t n_fine[CHUNK_BLOCKS];
+} AmxRun;
 
-/* Block b of 16 rows that are fine there, times all panels: adds to their low sums. */
-static void amx_low(const PackedFormat *f, PackedScratch *scratch, int n_panels, const ActRows *acts, size_t offset, int b,
-                    const int32_t rows[AMX_ROWS])
-{
-    _Alignas(64) int8_t planes[AMX_ROWS][BLOCK_COLS];
+/* ---- low planes: a pipeline of items too ---- */
+
+enum { LOW_WAITING = 8 };
+
+/* Rows that are fine in a block, times a panel's part of it. */
+typedef struct AmxLow {
+    const PlainBlock *block;
+    const int32_t *rows; /* [AMX_ROWS] */
     float scale[AMX_ROWS];
+    float *low; /* row 0's place */
+    AmxPlane sums;
+} AmxLow;
+
+static void amx_low_add(const AmxLow *item)
+{
+    const __m512 factor = _mm512_load_ps(item->block->scale[0]);
     for (int a = 0; a < AMX_ROWS; a++) {
-        const ActChunk *act = acts->first[rows[a] < PACKED_ACTS ? rows[a] : rows[0]] + offset;
-        memcpy(planes[a], act->low + b * BLOCK_COLS, BLOCK_COLS);
-        scale[a] = act->low_scale[b];
+        const __m512 scaled = _mm512_mul_ps(amx_value(&item->sums, NULL, a), factor);
+        float *low = item->low + item->rows[a] * PACKED_ROWS;
+        _mm512_storeu_ps(low, _mm512_fmadd_ps(scaled, _mm512_set1_ps(item->scale[a]), _mm512_loadu_ps(low)));
     }
-    for (int p = 0; p < n_panels; p++) {
-        const PlainBlock *block = &scratch->panels[p].blocks[b];
-        AmxSums sums[2];
-        for (int half = 0; half < f->halves; half++)
-            amx_part_even(false, block->codes + half * (BLOCK_CODES / 2), &planes[0][half * 16], NULL, BLOCK_COLS, &sums[half]);
-        for (int a = 0; a < AMX_ROWS; a++) {
-            __m512 scaled = _mm512_setzero_ps();
-            for (int half = 0; half < f->halves; half++) {
-                const __m512 value = amx_value(false, &sums[half], a), factor = _mm512_load_ps(block->scale[half]);
-                scaled = half == 0 ? _mm512_mul_ps(value, factor) : _mm512_fmadd_ps(value, factor, scaled);
+}
+
+/* All panels' low sums of a chunk. */
+static void amx_low(const AmxRun *run)
+{
+    AmxLow waiting[LOW_WAITING];
+    PackedScratch *scratch = run->scratch;
+    size_t n = 0, added = 0;
+    for (int b = 0; b < run->n_blocks; b++)
+        for (int32_t i = 0; i < run->n_fine[b]; i += AMX_ROWS) {
+            const int32_t *rows = &scratch->fine[b][i];
+            _Alignas(64) int8_t planes[AMX_ROWS][BLOCK_COLS];
+            float scale[AMX_ROWS];
+            for (int a = 0; a < AMX_ROWS; a++) {
+                const ActChunk *act = run->acts->first[rows[a] < PACKED_ACTS ? rows[a] : rows[0]] + run->offset;
+                memcpy(planes[a], act->low + b * BLOCK_COLS, BLOCK_COLS);
+                scale[a] = act->low_scale[b];
             }
-            float *low = scratch->low + rows[a] * PACKED_ROWS + p * PANEL_ROWS;
-            _mm512_storeu_ps(low, _mm512_fmadd_ps(scaled, _mm512_set1_ps(scale[a]), _mm512_loadu_ps(low)));
+            for (int p = 0; p < run->n_panels; p++, n++) {
+                if (n - added == LOW_WAITING) amx_low_add(&waiting[added++ % LOW_WAITING]);
+                AmxLow *item = &waiting[n % LOW_WAITING];
+                item->block = &scratch->panels[p].blocks[b];
+                item->rows = rows;
+                item->low = scratch->low + p * PANEL_ROWS;
+                memcpy(item->scale, scale, sizeof scale);
+                amx_tiles_even(false, item->block->codes, planes[0], NULL, BLOCK_COLS, &item->sums, NULL);
+            }
         }
-    }
+    while (added < n) amx_low_add(&waiting[added++ % LOW_WAITING]);
 }
 
 /* ---- all rows ---- */
@@ -181,15 +257,103 @@ typedef void AmxExpand(const uint8_t *panel, int n_blocks, PlainBlock *out);
 PACKED_FORMATS(EXPAND)
 #undef EXPAND
 
-/* 16 rows' chunks one behind the other: where they lie, or a copy of them. */
-static const ActChunk *amx_rows(const ActRows *acts, int32_t first, size_t offset, ActChunk copy[AMX_ROWS])
+/* Where rows that do not follow each other are brought together. */
+typedef struct AmxCopy {
+    _Alignas(64) int8_t high[AMX_ROWS][CHUNK_COLS];
+    int8_t low[AMX_ROWS][CHUNK_COLS];
+} AmxCopy;
+
+/* Rows `first` and the 15 behind it, the last one in place of those past the end. */
+static void amx_rows(const AmxRun *run, int32_t first, AmxCopy *copy, AmxRows *out)
 {
-    bool apart = acts->n - first < AMX_ROWS;
-    for (int a = 1; a < AMX_ROWS && !apart; a++) apart = acts->first[first + a] != acts->first[first] + a;
-    if (!apart) return acts->first[first] + offset;
-    for (int a = 0; a < AMX_ROWS; a++)
-        copy[a] = acts->first[first + a < acts->n ? first + a : acts->n - 1][offset];
-    return copy;
+    const ActRows *acts = run->acts;
+    bool apart = false;
+    for (int a = 0; a < AMX_ROWS; a++) {
+        const ActChunk *act = acts->first[first + a < acts->n ? first + a : acts->n - 1] + run->offset;
+        const __m256i exponents = _mm256_cvtps_epi32(_mm256_loadu_ps(act->exponent));
+        const __m256i powers = _mm256_slli_epi32(_mm256_add_epi32(exponents, _mm256_set1_epi32(127)), 23);
+        _mm256_storeu_ps(out->power[a], _mm256_castsi256_ps(powers));
+        out->acts[a] = act;
+        apart = apart || act != out->acts[0] + a;
+    }
+    out->high = apart ? copy->high[0] : out->acts[0]->high;
+    out->low = apart ? copy->low[0] : out->acts[0]->low;
+    out->stride = apart ? CHUNK_COLS : sizeof(ActChunk);
+    for (int a = 0; a < AMX_ROWS && apart; a++) {
+        memcpy(copy->high[a], out->acts[a]->high, CHUNK_COLS);
+        if (run->joined) memcpy(copy->low[a], out->acts[a]->low, CHUNK_COLS);
+    }
+}
+
+/* Where a run is with asking for what lies far away: the i-th low plane of block b is next. */
+typedef struct AmxAhead {
+    int b;
+    int32_t i;
+} AmxAhead;
+
+/* Asks for the low planes of `n` more rows and blocks. */
+static void amx_fetch_low(const AmxRun *run, AmxAhead *ahead, int32_t n)
+{
+    while (n > 0 && ahead->b < run->n_blocks) {
+        if (ahead->i >= run->n_fine[ahead->b]) {
+            *ahead = (AmxAhead){ahead->b + 1, 0};
+            continue;
+        }
+        const ActChunk *act = run->acts->first[run->scratch->fine[ahead->b][ahead->i++]] + run->offset;
+        _mm_prefetch((const char *)act->low + ahead->b * BLOCK_COLS, _MM_HINT_T1);
+        _mm_prefetch((const char *)act->low_scale, _MM_HINT_T1);
+        n--;
+    }
+}
+
+/* Asks for one of `n_items` equal parts of what the next run reads of the panels. */
+static void amx_fetch_panels(const AmxRun *run, int32_t item, int32_t n_items)
+{
+    const size_t lines = run->panel_bytes / 64 + 1;
+    for (size_t i = lines * (size_t)item / (size_t)n_items; i < lines * (size_t)(item + 1) / (size_t)n_items; i++)
+        for (int p = 0; p < run->n_panels; p++) _mm_prefetch((const char *)run->panels[p] + 64 * i, _MM_HINT_T1);
+}
+
+/* Asks for what is read of rows first … end - 1. */
+static void amx_fetch_rows(const AmxRun *run, int32_t first, int32_t end)
+{
+    const size_t bytes = run->joined ? offsetof(ActChunk, low_scale) : offsetof(ActChunk, low);
+    for (int32_t a = first; a < end && a < run->acts->n; a++) {
+        const char *act = (const char *)(run->acts->first[a] + run->offset);
+        for (size_t at = 0; at < bytes; at += 64)
+            if (at != 320) _mm_prefetch(act + at, _MM_HINT_T0); /* all but `minus_high` */
+    }
+}
+
+/* The high planes, or both joined: adds to `out`. */
+static void amx_high(const AmxRun *run, AmxChunk *multiply, float *out)
+{
+    AmxSums sums;
+    AmxCopy copies[2];
+    AmxRows rows[2];
+    AmxItem items[2];
+    AmxAhead ahead = {0, 0};
+    const int32_t n_items = (run->acts->n + AMX_ROWS - 1) / AMX_ROWS * run->n_panels;
+    int32_t n_fine = 0, n = 0;
+    for (int b = 0; b < run->n_blocks; b++) n_fine += run->n_fine[b];
+    for (int32_t first = 0, group = 0; first < run->acts->n; first += AMX_ROWS, group ^= 1) {
+        const int32_t next = first + AMX_ROWS;
+        amx_rows(run, first, &copies[group], &rows[group]);
+        for (int p = 0; p < run->n_panels; p++, n++) {
+            amx_fetch_rows(run, next + AMX_ROWS * p / run->n_panels, next + AMX_ROWS * (p + 1) / run->n_panels);
+            amx_fetch_low(run, &ahead, n_fine / n_items + 1);
+            amx_fetch_panels(run, n, n_items);
+            items[n % 2] = (AmxItem){&rows[group], run->scratch->panels[p].blocks, out + first * PACKED_ROWS + p * PANEL_ROWS};
+            multiply(run->n_blocks, n > 0 ? &items[(n + 1) % 2] : NULL, &items[n % 2], &sums);
+        }
+    }
+    multiply(run->n_blocks, &items[(n + 1) % 2], NULL, &sums);
+}
+
+static bool amx_pays(const PackedFormat *format, const ActRows *acts)
+{
+    if (format->halves == 2) return false;
+    return acts->first[0]->joined != 0 ? acts->n >= AMX_LEAST_JOINED : acts->n >= AMX_LEAST && !format->has_min;
 }
 
 static void packed_multiply_amx(const PackedFormat *format, const uint8_t *const panels[PACKED_PANELS], int n_panels,
@@ -198,34 +362,31 @@ static void packed_multiply_amx(const PackedFormat *format, const uint8_t *const
 #define ENTRY(name, ...) [DT_##name] = amx_expand_##name,
     static AmxExpand *const expand[DT_COUNT] = {PACKED_FORMATS(ENTRY)};
 #undef ENTRY
-    if (acts->n < AMX_LEAST) {
+    if (!amx_pays(format, acts)) {
         kernels_avx512()->packed_multiply(format, panels, n_panels, cols, acts, scratch, out);
         return;
     }
-    const bool joined = acts->first[0]->joined != 0;
-    const size_t chunk_bytes = packed_panel_bytes(format, CHUNK_COLS);
-    AmxChunk *const multiply = amx_chunks[joined][format->halves - 1][format->has_min];
-    ActChunk copy[AMX_ROWS];
+    const uint8_t *next[PACKED_PANELS];
+    AmxRun run = {.panels = next, .panel_bytes = packed_panel_bytes(format, CHUNK_COLS), .n_panels = n_panels, .acts = acts,
+                  .joined = acts->first[0]->joined != 0, .scratch = scratch};
     const size_t used = (size_t)((acts->n + AMX_ROWS - 1) / AMX_ROWS * AMX_ROWS) * PACKED_ROWS;
     memset(out, 0, used * sizeof *out);
     memset(scratch->low, 0, used * sizeof *scratch->low);
-    amx_configure(format->halves);
+    amx_configure();
     for (int32_t chunk = 0; chunk < act_chunks(cols); chunk++) {
         const int64_t blocks_left = cols / BLOCK_COLS - (int64_t)chunk * CHUNK_BLOCKS;
-        const int n_blocks = blocks_left < CHUNK_BLOCKS ? (int)blocks_left : CHUNK_BLOCKS;
-        const size_t offset = (size_t)chunk * acts->stride;
-        int32_t n_fine[CHUNK_BLOCKS] = {0};
-        for (int p = 0; p < n_panels; p++)
-            expand[format->type](panels[p] + (size_t)chunk * chunk_bytes, n_blocks, scratch->panels[p].blocks);
-        for (int32_t first = 0; first < acts->n; first += AMX_ROWS) {
-            const ActChunk *rows = amx_rows(acts, first, offset, copy);
-            for (int p = 0; p < n_panels; p++)
-                multiply(&scratch->panels[p], n_blocks, rows, out + first * PACKED_ROWS + p * PANEL_ROWS);
+        run.n_blocks = blocks_left < CHUNK_BLOCKS ? (int)blocks_left : CHUNK_BLOCKS;
+        run.offset = (size_t)chunk * acts->stride;
+        for (int p = 0; p < n_panels; p++) {
+            const uint8_t *panel = panels[p] + (size_t)chunk * run.panel_bytes;
+            expand[format->type](panel, run.n_blocks, scratch->panels[p].blocks);
+            /* Behind the last chunk the next four panels are likely to follow. */
+            next[p] = chunk + 1 < act_chunks(cols) ? panel + run.panel_bytes
+                                                   : panels[p] + (size_t)n_panels * packed_panel_bytes(format, cols);
         }
-        if (!joined) list_fine(acts, offset, AMX_ROWS, scratch, n_fine);
-        for (int b = 0; b < n_blocks; b++)
-            for (int32_t i = 0; i < n_fine[b]; i += AMX_ROWS)
-                amx_low(format, scratch, n_panels, acts, offset, b, &scratch->fine[b][i]);
+        if (!run.joined) list_fine(acts, run.offset, AMX_ROWS, scratch, run.n_fine);
+        amx_high(&run, !run.joined ? amx_chunk_plain : format->has_min ? amx_chunk_joined_min : amx_chunk_joined, out);
+        if (!run.joined) amx_low(&run);
     }
     tile_release();
     for (size_t i = 0; i < (size_t)acts->n * PACKED_ROWS; i += PANEL_ROWS)

@@ -8,12 +8,12 @@
 
 #include "compute/cpu/packed.h"
 #include "compute/cpu/wide.h"
+#include "core/large_memory.h"
 #include "core/log.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 enum { PANEL_ALIGN = 64, PANELS_PER_TASK = 4 };
 
@@ -140,16 +140,12 @@ ImpStatus repack_model(Model *model, LayerRange layers, const CpuKernels *kernel
     RepackedModel *repacked = calloc(1, sizeof *repacked);
     if (repacked == NULL) return imp_fail_memory(sizeof *repacked);
     repacked->size = run.used;
-    void *region = mmap(NULL, run.used, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (region == MAP_FAILED) {
+    repacked->region = large_memory_take(run.used);
+    if (repacked->region == NULL) {
         free(repacked);
         return imp_fail_memory(run.used);
     }
-#ifdef MADV_HUGEPAGE
-    (void)madvise(region, run.used, MADV_HUGEPAGE);
-#endif
-    repacked->region = region;
-    run.region = region;
+    run.region = repacked->region;
     run.size = run.used;
     run.used = 0;
     const ImpStatus status = visit_range(&run);
@@ -165,6 +161,6 @@ void repack_release(Model *model, RepackedModel *repacked)
 {
     if (repacked == NULL) return;
     (void)model_visit_weights(model, forget, NULL);
-    (void)munmap(repacked->region, repacked->size);
+    large_memory_give(repacked->region, repacked->size);
     free(repacked);
 }

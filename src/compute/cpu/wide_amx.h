@@ -12,6 +12,10 @@
 #include "compute/cpu/packed_amx.h"
 #include "compute/cpu/wide.h"
 
+#include <stddef.h>
+
+enum { WIDE_LEAST = 32 /* with fewer rows AVX-512 is faster, measured */ };
+
 /* A block of a panel in bytes: [16 groups of four columns][row][4]. */
 typedef struct WideBytes {
     _Alignas(64) int8_t high[WIDE_BLOCK_CODES];
@@ -39,6 +43,13 @@ static void wide_split_block(const uint8_t *codes, WideBytes *out)
     }
 }
 
+/* A block's powers of two. */
+KERNEL_INLINE __m512 wide_scales(const uint8_t *exponents)
+{
+    const __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)exponents);
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu8_epi32(bytes), 23));
+}
+
 /* The activations' own bytes, beside their codes. */
 static void wide_quantize_amx(const float *x, int32_t n, WideAct *out)
 {
@@ -63,78 +74,140 @@ static void wide_configure(void)
     tile_configure(&config);
 }
 
-/* The activations' bytes of one block, 16 rows `stride` bytes apart. */
+enum { WIDE_PARTS = 2 /* blocks that are multiplied together, in a pipeline like that of packed_amx.h */ };
+
+/* 16 activation rows in some blocks. */
 typedef struct WideRows {
-    const int8_t *high, *low;
+    const WideAct *acts[AMX_ROWS];
+    const WideAct *first; /* the first one's bytes; those of the others follow `stride` bytes apart */
     size_t stride;
 } WideRows;
 
-/* One block of a panel times 16 rows: adds to what is in `out`. */
-static void wide_block_amx(const WideBytes *codes, __m512 scale, const WideRows *rows, const float act_scale[AMX_ROWS],
-                           float *out)
+/* What is multiplied together: some rows, and one panel's part of the blocks. */
+typedef struct WideItem {
+    const WideRows *rows;
+    const WideBytes *codes;   /* [n_parts] */
+    const uint8_t *exponents; /* [n_parts][WIDE_ROWS] */
+    float *out;               /* rows PACKED_ROWS apart */
+} WideItem;
+
+typedef struct WideSums {
+    AmxPlane high, middle, low;
+} WideSums;
+
+KERNEL_INLINE void wide_part(const WideItem *item, int part, WideSums *sums)
 {
-    _Alignas(64) int32_t high[AMX_ROWS][WIDE_ROWS], middle[AMX_ROWS][WIDE_ROWS], low[AMX_ROWS][WIDE_ROWS];
+    const WideBytes *codes = &item->codes[part];
     tile_zero(0);
     tile_zero(1);
     tile_zero(2);
-    tile_load(3, rows->high, rows->stride);
+    tile_load(3, item->rows->first[part].high, item->rows->stride);
     tile_load(5, codes->high, 64);
     tile_dot_s8(0, 3, 5);
-    tile_load(4, rows->low, rows->stride);
-    tile_dot_s8(1, 4, 5);
+    tile_store(0, &sums->high, 64);
     tile_load(6, codes->low, 64);
-    tile_dot_s8(2, 4, 6);
     tile_dot_s8(1, 3, 6);
-    tile_store(0, high, 64);
-    tile_store(2, low, 64);
-    tile_store(1, middle, 64);
-    for (int a = 0; a < AMX_ROWS; a++) {
-        const __m512i upper = _mm512_add_epi32(_mm512_slli_epi32(_mm512_load_si512(high[a]), 7), _mm512_load_si512(middle[a]));
-        const __m512i sum = _mm512_add_epi32(_mm512_slli_epi32(upper, 7), _mm512_load_si512(low[a]));
-        const __m512 scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), scale), before = _mm512_loadu_ps(out + a * PACKED_ROWS);
-        _mm512_storeu_ps(out + a * PACKED_ROWS, _mm512_fmadd_ps(scaled, _mm512_set1_ps(act_scale[a]), before));
+    tile_load(4, item->rows->first[part].low, item->rows->stride);
+    tile_dot_s8(2, 4, 6);
+    tile_store(2, &sums->low, 64);
+    tile_dot_s8(1, 4, 5);
+    tile_store(1, &sums->middle, 64);
+}
+
+KERNEL_INLINE void wide_add_part(const WideItem *item, int part, const WideSums *sums, __m512 total[AMX_ROWS])
+{
+    const __m512 scale = wide_scales(item->exponents + part * WIDE_ROWS);
+    UNROLL_ROWS for (int a = 0; a < AMX_ROWS; a++) {
+        const __m512i high = _mm512_slli_epi32(_mm512_load_si512(sums->high.sums[a]), 7);
+        const __m512i upper = _mm512_add_epi32(high, _mm512_load_si512(sums->middle.sums[a]));
+        const __m512i sum = _mm512_add_epi32(_mm512_slli_epi32(upper, 7), _mm512_load_si512(sums->low.sums[a]));
+        const __m512 scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), scale);
+        total[a] = _mm512_fmadd_ps(scaled, _mm512_set1_ps(item->rows->acts[a][part].scale), total[a]);
     }
 }
 
-/* Block b of 16 rows: where they lie when they are evenly spaced, or a copy. */
-static WideRows wide_rows(const WideAct *const acts[], int32_t n, int64_t blocks, int64_t b, WideAct copy[AMX_ROWS],
-                          float scale[AMX_ROWS])
+/* Adds `item` (NULL: none), whose integers lie in `sums`, to what is in its `out`, while those of `next` (NULL: none) take
+ * their places. */
+static void wide_item(int n_parts, const WideItem *item, const WideItem *next, WideSums sums[WIDE_PARTS])
 {
-    bool apart = n < AMX_ROWS;
-    for (int a = 1; a < AMX_ROWS && !apart; a++) apart = acts[a] != acts[0] + a * blocks;
-    for (int a = 0; a < AMX_ROWS; a++) {
-        const WideAct *act = &acts[a < n ? a : n - 1][b];
-        scale[a] = act->scale;
-        if (apart) copy[a] = *act;
+    __m512 total[AMX_ROWS];
+    if (item == NULL) {
+        for (int part = 0; part < n_parts; part++) wide_part(next, part, &sums[part]);
+        return;
     }
-    if (apart) return (WideRows){copy->high, copy->low, sizeof *copy};
-    return (WideRows){acts[0][b].high, acts[0][b].low, (size_t)blocks * sizeof(WideAct)};
+    UNROLL_ROWS for (int a = 0; a < AMX_ROWS; a++) total[a] = _mm512_loadu_ps(item->out + a * PACKED_ROWS);
+    for (int part = 0; part < n_parts; part++) {
+        wide_add_part(item, part, &sums[part], total);
+        if (next != NULL) wide_part(next, part, &sums[part]);
+    }
+    UNROLL_ROWS for (int a = 0; a < AMX_ROWS; a++) _mm512_storeu_ps(item->out + a * PACKED_ROWS, total[a]);
+}
+
+typedef WideAct WideCopy[AMX_ROWS][WIDE_PARTS];
+
+/* Rows `first` and the 15 behind it, the last one in place of those past the end: where they lie when they are evenly spaced, or a
+ * copy. */
+static void wide_rows(const WideAct *const acts[], int32_t n_acts, int32_t first, int64_t block, int n_parts, WideCopy copy,
+                      WideRows *out)
+{
+    bool apart = false;
+    for (int a = 0; a < AMX_ROWS; a++) {
+        out->acts[a] = acts[first + a < n_acts ? first + a : n_acts - 1] + block;
+        apart = apart || (a > 0 && out->acts[a] - out->acts[a - 1] != out->acts[1] - out->acts[0]);
+    }
+    out->first = out->acts[0];
+    out->stride = (size_t)(out->acts[1] - out->acts[0]) * sizeof(WideAct);
+    if (!apart) return;
+    for (int a = 0; a < AMX_ROWS; a++) memcpy(copy[a], out->acts[a], (size_t)n_parts * sizeof(WideAct));
+    out->first = copy[0];
+    out->stride = sizeof copy[0];
+}
+
+/* Asks for what tiles read of rows first … end - 1. */
+static void wide_fetch(const WideAct *const acts[], int32_t first, int32_t end, int64_t block, int n_parts)
+{
+    for (int32_t a = first; a < end; a++)
+        for (int part = 0; part < n_parts; part++) {
+            const WideAct *act = &acts[a][block + part];
+            _mm_prefetch((const char *)&act->scale, _MM_HINT_T0);
+            _mm_prefetch((const char *)act->low, _MM_HINT_T0);
+            _mm_prefetch((const char *)(act + 1) - 1, _MM_HINT_T0);
+        }
 }
 
 static void wide_multiply_amx(const uint8_t *const panels[PACKED_PANELS], int n_panels, int64_t cols,
                               const WideAct *const acts[], int32_t n_acts, float *out)
 {
-    if (n_acts < AMX_LEAST) {
+    if (n_acts < WIDE_LEAST) {
         kernels_avx512()->wide_multiply(panels, n_panels, cols, acts, n_acts, out);
         return;
     }
     const int64_t blocks = cols / WIDE_COLS;
-    WideBytes bytes[PACKED_PANELS];
-    WideAct copy[AMX_ROWS];
-    float act_scale[AMX_ROWS];
+    WideBytes bytes[PACKED_PANELS][WIDE_PARTS];
+    WideRows rows[2];
+    WideCopy copies[2];
+    WideItem items[2];
+    WideSums sums[WIDE_PARTS];
     memset(out, 0, (size_t)((n_acts + AMX_ROWS - 1) / AMX_ROWS * AMX_ROWS) * PACKED_ROWS * sizeof *out);
     wide_configure();
-    for (int64_t b = 0; b < blocks; b++) {
-        for (int p = 0; p < n_panels; p++)
-            wide_split_block(panels[p] + wide_exponent_bytes(cols) + (size_t)b * WIDE_BLOCK_CODES * sizeof(int16_t), &bytes[p]);
-        for (int32_t first = 0; first < n_acts; first += AMX_ROWS) {
-            const WideRows rows = wide_rows(acts + first, n_acts - first, blocks, b, copy, act_scale);
-            for (int p = 0; p < n_panels; p++) {
-                const __m128i exponents = _mm_loadu_si128((const __m128i *)(const void *)(panels[p] + b * WIDE_ROWS));
-                const __m512 scale = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu8_epi32(exponents), 23));
-                wide_block_amx(&bytes[p], scale, &rows, act_scale, out + first * PACKED_ROWS + p * WIDE_ROWS);
+    for (int64_t block = 0; block < blocks; block += WIDE_PARTS) {
+        const int n_parts = blocks - block < WIDE_PARTS ? (int)(blocks - block) : WIDE_PARTS;
+        int n = 0;
+        for (int p = 0; p < n_panels; p++) {
+            const uint8_t *codes = panels[p] + wide_exponent_bytes(cols) + (size_t)block * WIDE_BLOCK_CODES * sizeof(int16_t);
+            for (int i = 0; i < n_parts; i++, codes += WIDE_BLOCK_CODES * sizeof(int16_t)) wide_split_block(codes, &bytes[p][i]);
+        }
+        for (int32_t first = 0, group = 0; first < n_acts; first += AMX_ROWS, group ^= 1) {
+            wide_rows(acts, n_acts, first, block, n_parts, copies[group], &rows[group]);
+            for (int p = 0; p < n_panels; p++, n++) {
+                const int32_t next = first + AMX_ROWS + AMX_ROWS * p / n_panels, end = next + AMX_ROWS / n_panels;
+                wide_fetch(acts, next, end < n_acts ? end : n_acts, block, n_parts);
+                items[n % 2] = (WideItem){&rows[group], bytes[p], panels[p] + block * WIDE_ROWS,
+                                          out + first * PACKED_ROWS + p * WIDE_ROWS};
+                wide_item(n_parts, n > 0 ? &items[(n + 1) % 2] : NULL, &items[n % 2], sums);
             }
         }
+        wide_item(n_parts, &items[(n + 1) % 2], NULL, sums);
     }
     tile_release();
 }

@@ -118,6 +118,7 @@ static void the_machine_is_measured(void **state)
     assert_true(speed.read_bytes > 1e7 && speed.read_bytes < 1e13);
     assert_true(speed.float_madds > 1e6 && speed.float_madds < 1e13);
     assert_true(speed.int8_madds > 1e6 && speed.int8_madds < 1e14);
+    assert_true(speed.tile_madds == 0 || (speed.tile_madds > speed.int8_madds && speed.tile_madds < 1e15));
 }
 
 int main(void)

@@ -6,7 +6,8 @@
 
 const CpuKernels *kernels_amx_model(void);
 
-/* How often this thread did what a processor refuses. */
+/* How many products of tiles this thread has computed, and how often it did what a processor refuses. */
+int amx_model_products(void);
 int amx_model_faults(void);
 
 #endif

@@ -7,8 +7,10 @@
 #define kernels_amx kernels_amx_model
 #include "compute/cpu/kernels_amx.c"
 
+int amx_model_products(void) { return tile_products; }
 int amx_model_faults(void) { return tile_faults; }
 #else
 const CpuKernels *kernels_amx_model(void) { return NULL; }
+int amx_model_products(void) { return 0; }
 int amx_model_faults(void) { return 0; }
 #endif

@@ -3,6 +3,7 @@
 
 #include "core/arena.h"
 #include "core/file_map.h"
+#include "core/large_memory.h"
 #include "core/strbuf.h"
 #include "core/thread_pool.h"
 
@@ -109,12 +110,29 @@ static void pool_runs_every_task_once(void **state)
     }
 }
 
+static void large_memory_is_zeroed_and_aligned(void **state)
+{
+    (void)state;
+    const size_t bytes = ((size_t)5 << 20) + 123;
+    uint8_t *memory = large_memory_take(bytes);
+    assert_non_null(memory);
+    assert_int_equal((uintptr_t)memory % 4096, 0);
+    size_t sum = 0;
+    for (size_t i = 0; i < bytes; i++) sum += memory[i];
+    assert_int_equal(sum, 0);
+    memset(memory, 7, bytes);
+    large_memory_give(memory, bytes);
+    large_memory_give(NULL, bytes);
+    assert_null(large_memory_take(SIZE_MAX / 2));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(failure_leaves_a_sentence),       cmocka_unit_test(long_sentence_is_cut_at_a_character),
         cmocka_unit_test(arena_aligns_zeroes_and_limits),  cmocka_unit_test(strbuf_grows),
         cmocka_unit_test(files_name_themselves_in_errors), cmocka_unit_test(pool_runs_every_task_once),
+        cmocka_unit_test(large_memory_is_zeroed_and_aligned),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
