@@ -249,6 +249,7 @@ CONFIGURATIONS = {
     "bpe-unknown-fused": lambda: characters(None, None, None, byte_fallback=False, fuse=True),
     "bpe-dropped": lambda: characters(None, P.WhitespaceSplit(), D.Fuse(), byte_fallback=False, unknown=None),
     "bpe-suffix": lambda: characters(N.Lowercase(), P.BertPreTokenizer(), D.BPEDecoder("</w>"), byte_fallback=False, suffix="</w>"),
+    "bpe-marked-bytes": lambda: characters(None, P.Whitespace(), D.BPEDecoder(""), prefix="##", suffix="</w>"),
     "bpe-prefix": lambda: characters(None, P.Whitespace(), D.WordPiece("##", False), byte_fallback=False, prefix="##"),
     "unigram": lambda: unigram(N.Sequence([N.Nmt(), N.NFKC(), N.Replace(Regex(" {2,}"), " ")]), P.Metaspace(), D.Metaspace()),
     "unigram-t5": lambda: unigram(N.Precompiled(charsmap(CHARSMAP)), P.Sequence([P.WhitespaceSplit(), P.Metaspace()]), D.Metaspace()),
@@ -264,6 +265,7 @@ CONFIGURATIONS = {
     "split-scripts": lambda: characters(None, P.Sequence([P.UnicodeScripts(), P.WhitespaceSplit()]), None, byte_fallback=False),
     "split-scripts-alone": lambda: characters(None, P.UnicodeScripts(), D.Fuse(), byte_fallback=False),
     "split-inverted": lambda: characters(None, P.Split(Regex(r"\w+"), "contiguous", invert=True), D.CTC("e", "t"), byte_fallback=False),
+    "split-empty": lambda: characters(N.Replace("", "~"), P.Split("", "contiguous", invert=True), D.Replace("", "-"), byte_fallback=False),
     "split-delimiter": lambda: characters(N.Strip(True, False), P.CharDelimiterSplit("e"), D.Sequence([D.Fuse(), D.Replace(Regex("[ab]+"), "x"),
                                           D.Strip("x", 2, 1)]), byte_fallback=False),
 }

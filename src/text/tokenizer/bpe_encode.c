@@ -130,25 +130,6 @@ static void add_symbol(BpeScratch *scratch, int32_t id, size_t start, size_t end
         (Symbol){.id = id, .start = (uint32_t)start, .end = (uint32_t)end, .characters = 1};
 }
 
-/* The id of one character inside a word, with the marks that some models put on the first and the others. */
-static ImpStatus symbol_of_character(const Bpe *bpe, const char *word, size_t length, size_t at, size_t width,
-                                     int32_t *id)
-{
-    if (bpe->word_prefix == NULL && bpe->word_suffix == NULL) {
-        const unsigned char first = (unsigned char)word[at];
-        *id = first < 0x80 ? bpe->symbol_ids[first] : vocab_lookup(bpe->vocab, word + at, width);
-        return IMP_OK;
-    }
-    StrBuf key = {0};
-    if (at > 0 && bpe->word_prefix != NULL) strbuf_puts(&key, bpe->word_prefix);
-    strbuf_append(&key, word + at, width);
-    if (at + width == length && bpe->word_suffix != NULL) strbuf_puts(&key, bpe->word_suffix);
-    const ImpStatus status = strbuf_check(&key);
-    if (status == IMP_OK) *id = vocab_lookup(bpe->vocab, key.data, key.length);
-    strbuf_free(&key);
-    return status;
-}
-
 /* The bytes of an unknown character, when all of them have tokens. */
 static bool add_fallback(const Bpe *bpe, BpeScratch *scratch, const char *bytes, size_t width)
 {
@@ -160,6 +141,25 @@ static bool add_fallback(const Bpe *bpe, BpeScratch *scratch, const char *bytes,
     return true;
 }
 
+/* A character inside a word of a model that marks the first ones or the last. The marks are part of it even where it is
+ * unknown and falls back to bytes. */
+static ImpStatus look_up_marked(const Bpe *bpe, BpeScratch *scratch, const char *word, size_t length, size_t at,
+                                size_t width, int32_t *id, bool *fell_back)
+{
+    StrBuf key = {0};
+    if (at > 0 && bpe->word_prefix != NULL) strbuf_puts(&key, bpe->word_prefix);
+    strbuf_append(&key, word + at, width);
+    if (at + width == length && bpe->word_suffix != NULL) strbuf_puts(&key, bpe->word_suffix);
+    ImpStatus status = strbuf_check(&key);
+    if (status == IMP_OK) *id = vocab_lookup(bpe->vocab, key.data, key.length);
+    /* Room for these bytes and, after them, one symbol a byte of the rest of the word. */
+    if (status == IMP_OK && *id < 0)
+        status = reserve_symbols(scratch, scratch->n_symbols + key.length + length - at + 1);
+    *fell_back = status == IMP_OK && *id < 0 && add_fallback(bpe, scratch, key.data, key.length);
+    strbuf_free(&key);
+    return status;
+}
+
 /*
  * The word's first symbols. Unknown characters without fallback become the unknown token, neighbours one token with
  * fuse_unk; without such a token they vanish. The reference writes a waiting unknown token only when a known symbol or
@@ -169,20 +169,25 @@ static ImpStatus split_into_symbols(const Bpe *bpe, BpeScratch *scratch, const c
 {
     scratch->n_symbols = 0;
     IMP_TRY(reserve_symbols(scratch, length + 1));
+    const bool marked = bpe->word_prefix != NULL || bpe->word_suffix != NULL;
     bool waiting = false;
     for (size_t at = 0, width; at < length; at += width) {
         int32_t id;
+        bool fell_back = false;
+        const unsigned char first = (unsigned char)word[at];
         width = bpe->bytes ? 1 : utf8_width(word[at]);
-        if (bpe->bytes) {
-            id = bpe->symbol_ids[(unsigned char)word[at]];
+        if (bpe->bytes || (!marked && first < 0x80)) {
+            id = bpe->symbol_ids[first];
+        } else if (!marked) {
+            id = vocab_lookup(bpe->vocab, word + at, width);
         } else {
-            IMP_TRY(symbol_of_character(bpe, word, length, at, width, &id));
+            IMP_TRY(look_up_marked(bpe, scratch, word, length, at, width, &id, &fell_back));
         }
         if (id >= 0) {
             if (waiting) add_symbol(scratch, bpe->unknown, 0, 0);
             waiting = false;
             add_symbol(scratch, id, at, at + width);
-        } else if (!add_fallback(bpe, scratch, word + at, width) && bpe->unknown >= 0) {
+        } else if (!fell_back && (marked || !add_fallback(bpe, scratch, word + at, width)) && bpe->unknown >= 0) {
             if (waiting && !bpe->fuse_unknown) add_symbol(scratch, bpe->unknown, 0, 0);
             waiting = true;
         }

@@ -131,10 +131,24 @@ static ImpStatus replace_all(DecodeRun *run, const Pattern *pattern, const char 
     return strbuf_check(out);
 }
 
-/* Replaces a plain string everywhere; an empty one nowhere. */
+/* Before every character and at the end. */
+static ImpStatus put_between(const char *text, size_t length, const char *what, StrBuf *out)
+{
+    strbuf_clear(out);
+    for (size_t at = 0, width; at < length; at += width) {
+        width = utf8_width(text[at]);
+        strbuf_puts(out, what);
+        strbuf_append(out, text + at, width);
+    }
+    strbuf_puts(out, what);
+    return strbuf_check(out);
+}
+
+/* Replaces a plain string everywhere; an empty one is between all characters. */
 static ImpStatus replace_string(DecodeRun *run, const char *text, size_t length, const char *from, size_t from_length,
                                 const char *to, StrBuf *out)
 {
+    if (from_length == 0) return put_between(text, length, to, out);
     const Pattern pattern = {.kind = PATTERN_LITERAL, .literal = from, .literal_length = from_length};
     return replace_all(run, &pattern, text, length, to, strlen(to), out);
 }

@@ -88,7 +88,9 @@ static ImpStatus read_pattern(Tokenizer *tokenizer, const json_t *json, Pattern 
         return pattern_regex(&tokenizer->patterns, json_string_value(regex), json_string_length(regex), out);
     }
     if (!json_is_string(literal)) return imp_fail(IMP_ERR_FORMAT, "\"pattern\" holds neither \"String\" nor \"Regex\"");
-    return pattern_literal(&tokenizer->arena, json_string_value(literal), json_string_length(literal), out);
+    const size_t length = json_string_length(literal);
+    if (length == 0) return pattern_regex(&tokenizer->patterns, "", 0, out); /* it is found everywhere */
+    return pattern_literal(&tokenizer->arena, json_string_value(literal), length, out);
 }
 
 /* A string of one character. */
