@@ -71,7 +71,7 @@ PROGRAMS = [
     "{{ ('a <{}>'|safe).format('<') }} {{ ('{!r:>5}|{:>3}'|safe).format('<', '&') }}", "{{ ('{:>9}'|safe).format('<'|safe) }}",
     "{{ ('a < {}'|safe).replace('a', '<') is escaped }} {{ ('a'|safe).replace('a', '<') }} {{ ('a'|safe).replace('a', 1) }}",
     "{{ ('a'|safe).center(9, '<') }}", "{{ ('%s %r'|safe) % ('<', '<') }}", "{{ ('a bc <i> d'|safe)|truncate(7, true, '<') }}",
-    "{{ ('{a}'|safe).format_map({'a': '<'}) }}", "{{ items|slice(2.5)|list }}", "{{ items|batch(2.5, 'x')|list }}", "{{ items|batch('a', 'x')|list }}", "{{ items|batch(2.5)|list }}",
+    "{{ ('{a}'|safe).format_map({'a': '<'}) }}", "{{ 0.5 * ('a'|safe) }}", "{{ [1] * ('a'|safe) }}", "{{ 'x' * ('a'|safe) }}", "{{ items|slice(2.5)|list }}", "{{ items|batch(2.5, 'x')|list }}", "{{ items|batch('a', 'x')|list }}", "{{ items|batch(2.5)|list }}",
     "{{ [1, 2]|batch(1.5, 'x')|list }}", "{{ 2|map(1)|list }}", "{{ items|map(1)|list }}", "{{ 2|select(1)|list }}",
     "{{ 1|nope }}{% block a %}{% block b %}{% endblock %}{% endblock %}{% block b %}{% endblock %}", "{{ items|slice('a')|list }}",
     # strings' methods
