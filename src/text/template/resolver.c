@@ -9,6 +9,7 @@
  * already decides how a name is loaded.
  */
 #include "text/template/ast.h"
+#include "text/template/ast_walk.h"
 #include "text/template/builtins.h"
 
 #include <stdlib.h>
@@ -170,112 +171,7 @@ static Binding *declare_special(Resolver *resolver, const char *name)
     return string == NULL ? NULL : declare_parameter(resolver, string);
 }
 
-/* ---- walking children ---- */
-
-typedef bool ChildVisitor(void *context, JinjaNode *child);
-
-static bool each(const JinjaNodes *nodes, ChildVisitor *visit, void *context)
-{
-    for (size_t i = 0; i < nodes->n; i++) {
-        if (!visit(context, nodes->at[i])) return false;
-    }
-    return true;
-}
-
-static bool maybe(JinjaNode *node, ChildVisitor *visit, void *context) { return node == NULL || visit(context, node); }
-
-static bool each_argument(const JinjaCallArguments *arguments, ChildVisitor *visit, void *context)
-{
-    return each(&arguments->positional, visit, context) && each(&arguments->values, visit, context) &&
-           maybe(arguments->dynamic_positional, visit, context) && maybe(arguments->dynamic_named, visit, context);
-}
-
-/* The children of an expression, in Jinja2's order. */
-static bool each_child(JinjaNode *node, ChildVisitor *visit, void *context)
-{
-    switch (node->type) {
-    case NODE_TUPLE:
-    case NODE_LIST:
-    case NODE_CONCAT:
-    case NODE_OUTPUT:
-        return each(&node->items, visit, context);
-    case NODE_DICT:
-        for (size_t i = 0; i < node->dict.keys.n; i++) {
-            if (!visit(context, node->dict.keys.at[i]) || !visit(context, node->dict.values.at[i])) return false;
-        }
-        return true;
-    case NODE_CONDITION:
-        return visit(context, node->condition.test) && visit(context, node->condition.then) &&
-               maybe(node->condition.otherwise, visit, context);
-    case NODE_AND:
-    case NODE_OR:
-    case NODE_BINARY:
-        return visit(context, node->binary.left) && visit(context, node->binary.right);
-    case NODE_NOT:
-    case NODE_NEGATE:
-    case NODE_POSITIVE:
-        return visit(context, node->operand);
-    case NODE_COMPARE:
-        return visit(context, node->compare.first) && each(&node->compare.rest, visit, context);
-    case NODE_ATTRIBUTE:
-        return visit(context, node->attribute.object);
-    case NODE_ITEM:
-        return visit(context, node->item.object) && visit(context, node->item.argument);
-    case NODE_SLICE:
-        return maybe(node->slice.start, visit, context) && maybe(node->slice.stop, visit, context) &&
-               maybe(node->slice.step, visit, context);
-    case NODE_CALL:
-        return visit(context, node->call.callee) && each_argument(&node->call.arguments, visit, context);
-    case NODE_FILTER:
-    case NODE_TEST:
-        return maybe(node->filter.subject, visit, context) && each_argument(&node->filter.arguments, visit, context);
-    case NODE_LOAD_TEMPLATE:
-        return visit(context, node->load_template.source);
-    default:
-        return true;
-    }
-}
-
-static bool each_of_function(JinjaFunctionNode *function, ChildVisitor *visit, void *context)
-{
-    return each(&function->parameters, visit, context) && each(&function->defaults, visit, context) &&
-           each(&function->body, visit, context);
-}
-
-/* The children of any node, bodies included. */
-static bool each_descendant(JinjaNode *node, ChildVisitor *visit, void *context)
-{
-    switch (node->type) {
-    case NODE_IF:
-        return visit(context, node->branch.test) && each(&node->branch.body, visit, context) &&
-               each(&node->branch.elifs, visit, context) && each(&node->branch.otherwise, visit, context);
-    case NODE_FOR:
-        return visit(context, node->loop.target) && visit(context, node->loop.iterable) &&
-               each(&node->loop.body, visit, context) && each(&node->loop.otherwise, visit, context) &&
-               maybe(node->loop.test, visit, context);
-    case NODE_SET:
-        return visit(context, node->set.target) && visit(context, node->set.value);
-    case NODE_SET_BLOCK:
-        return visit(context, node->set.target) && maybe(node->set.filter, visit, context) &&
-               each(&node->set.body, visit, context);
-    case NODE_FILTER_BLOCK:
-        return each(&node->filter_block.body, visit, context) && visit(context, node->filter_block.filter);
-    case NODE_WITH:
-        return each(&node->with.targets, visit, context) && each(&node->with.values, visit, context) &&
-               each(&node->with.body, visit, context);
-    case NODE_MACRO:
-    case NODE_GENERATION:
-        return each_of_function(node->function, visit, context);
-    case NODE_CALL_BLOCK:
-        return visit(context, node->call_block.call) && each_of_function(node->call_block.function, visit, context);
-    case NODE_AUTOESCAPE:
-        return visit(context, node->autoescape.value) && each(&node->autoescape.body, visit, context);
-    case NODE_BLOCK:
-        return each(&node->block.body, visit, context);
-    default:
-        return each_child(node, visit, context);
-    }
-}
+/* ---- names below ---- */
 
 /* Whether a name is read before it is assigned, anywhere below but in blocks. */
 typedef struct UndeclaredSearch {
@@ -292,13 +188,13 @@ static bool search_undeclared(void *context, JinjaNode *node)
         search->found = !node->name.store;
         return false;
     }
-    return each_descendant(node, search_undeclared, search);
+    return ast_each_descendant(node, search_undeclared, search);
 }
 
 static bool reads_undeclared(const JinjaNodes *body, const char *name)
 {
     UndeclaredSearch search = {.name = name};
-    (void)each(body, search_undeclared, &search);
+    (void)ast_each(body, search_undeclared, &search);
     return search.found;
 }
 
@@ -312,18 +208,18 @@ static bool refuse_loop_assignment(void *context, JinjaNode *node)
         return jinja_compile_fail(resolver->compiler, node->line,
                                   "Can't assign to special loop variable in for-loop target");
     case NODE_WITH:
-        return each(&node->with.values, refuse_loop_assignment, context) &&
-               each(&node->with.body, refuse_loop_assignment, context);
+        return ast_each(&node->with.values, refuse_loop_assignment, context) &&
+               ast_each(&node->with.body, refuse_loop_assignment, context);
     case NODE_MACRO:
     case NODE_GENERATION:
-        return each(&node->function->defaults, refuse_loop_assignment, context) &&
-               each(&node->function->body, refuse_loop_assignment, context);
+        return ast_each(&node->function->defaults, refuse_loop_assignment, context) &&
+               ast_each(&node->function->body, refuse_loop_assignment, context);
     case NODE_CALL_BLOCK:
         return refuse_loop_assignment(context, node->call_block.call) &&
-               each(&node->call_block.function->defaults, refuse_loop_assignment, context) &&
-               each(&node->call_block.function->body, refuse_loop_assignment, context);
+               ast_each(&node->call_block.function->defaults, refuse_loop_assignment, context) &&
+               ast_each(&node->call_block.function->body, refuse_loop_assignment, context);
     default:
-        return each_descendant(node, refuse_loop_assignment, context);
+        return ast_each_descendant(node, refuse_loop_assignment, context);
     }
 }
 
@@ -347,14 +243,14 @@ static bool analyze(void *context, JinjaNode *node)
     case NODE_NSREF:
         return load(resolver, node->name.name);
     case NODE_IF:
-        return analyze(analysis, node->branch.test) && each(&node->branch.body, analyze, &branch) &&
-               each(&node->branch.elifs, analyze, &branch) && each(&node->branch.otherwise, analyze, &branch);
+        return analyze(analysis, node->branch.test) && ast_each(&node->branch.body, analyze, &branch) &&
+               ast_each(&node->branch.elifs, analyze, &branch) && ast_each(&node->branch.otherwise, analyze, &branch);
     case NODE_MACRO:
         return store(resolver, node->function->name, analysis->in_branch);
     case NODE_SET:
         return analyze(analysis, node->set.value) && analyze(analysis, node->set.target);
     case NODE_SET_BLOCK:
-        return analyze(analysis, node->set.target) && maybe(node->set.filter, analyze, analysis);
+        return analyze(analysis, node->set.target) && ast_maybe(node->set.filter, analyze, analysis);
     case NODE_FOR:
         return analyze(analysis, node->loop.iterable);
     case NODE_CALL_BLOCK:
@@ -362,20 +258,20 @@ static bool analyze(void *context, JinjaNode *node)
     case NODE_FILTER_BLOCK:
         return analyze(analysis, node->filter_block.filter);
     case NODE_WITH:
-        return each(&node->with.values, analyze, analysis);
+        return ast_each(&node->with.values, analyze, analysis);
     case NODE_GENERATION:
     case NODE_AUTOESCAPE:
     case NODE_BLOCK:
         return true;
     default:
-        return each_child(node, analyze, analysis);
+        return ast_each_child(node, analyze, analysis);
     }
 }
 
 static bool analyze_all(Resolver *resolver, const JinjaNodes *nodes)
 {
     Analysis analysis = {.resolver = resolver};
-    return each(nodes, analyze, &analysis);
+    return ast_each(nodes, analyze, &analysis);
 }
 
 static bool analyze_one(Resolver *resolver, JinjaNode *node)
@@ -394,7 +290,7 @@ static bool analyze_parameters(Resolver *resolver, JinjaNode *target)
 
 static bool bind(void *context, JinjaNode *node);
 
-static bool bind_all(Resolver *resolver, const JinjaNodes *nodes) { return each(nodes, bind, resolver); }
+static bool bind_all(Resolver *resolver, const JinjaNodes *nodes) { return ast_each(nodes, bind, resolver); }
 
 static bool bind_name(Resolver *resolver, JinjaNode *node)
 {
@@ -431,14 +327,14 @@ static bool bind_filter(Resolver *resolver, JinjaNode *node)
         return jinja_compile_fail(resolver->compiler, node->line, "No %s named '%.*s'.", is_filter ? "filter" : "test",
                                   (int)name->length, name->data);
     }
-    return each_child(node, bind, resolver);
+    return ast_each_child(node, bind, resolver);
 }
 
 static bool bind_condition(Resolver *resolver, JinjaNode *node)
 {
     const bool soft = resolver->soft;
     resolver->soft = true;
-    const bool ok = each_child(node, bind, resolver);
+    const bool ok = ast_each_child(node, bind, resolver);
     resolver->soft = soft;
     return ok;
 }
@@ -678,7 +574,7 @@ static bool note_block(Resolver *resolver, JinjaNode *node)
 static bool note_blocks(void *context, JinjaNode *node)
 {
     if (node->type == NODE_BLOCK && !note_block(context, node)) return false;
-    return each_descendant(node, note_blocks, context);
+    return ast_each_descendant(node, note_blocks, context);
 }
 
 /* Blocks are functions of their own that see the context, not the scopes around. */
@@ -745,7 +641,7 @@ static bool list_terms(Resolver *resolver, JinjaNode *sum)
 
 static bool bind_output(Resolver *resolver, JinjaNode *node)
 {
-    if (!each_child(node, bind, resolver)) return false;
+    if (!ast_each_child(node, bind, resolver)) return false;
     for (size_t i = 0; i < node->items.n; i++) {
         if (is_sum(node->items.at[i]) && !list_terms(resolver, node->items.at[i])) return false;
     }
@@ -798,11 +694,11 @@ static bool bind(void *context, JinjaNode *node)
     case NODE_OUTPUT:
         return bind_output(resolver, node);
     case NODE_CALL:
-        return check_keywords(resolver, node, &node->call.arguments) && each_child(node, bind, resolver);
+        return check_keywords(resolver, node, &node->call.arguments) && ast_each_child(node, bind, resolver);
     case NODE_AND:
     case NODE_OR:
         lean_right(node);
-        return each_child(node, bind, resolver);
+        return ast_each_child(node, bind, resolver);
     case NODE_CONDITION:
         return bind_condition(resolver, node);
     case NODE_ATTRIBUTE: {
@@ -817,7 +713,7 @@ static bool bind(void *context, JinjaNode *node)
         return true;
     }
     case NODE_ITEM:
-        if (!each_child(node, bind, resolver)) return false;
+        if (!ast_each_child(node, bind, resolver)) return false;
         if (node->item.argument->type == NODE_CONST) {
             note_field(node, node->item.object, &node->item.argument->constant);
         }
@@ -848,7 +744,7 @@ static bool bind(void *context, JinjaNode *node)
     case NODE_CONTINUE:
         return bind_jump(resolver, node);
     default:
-        return each_child(node, bind, resolver);
+        return ast_each_child(node, bind, resolver);
     }
 }
 
@@ -875,7 +771,7 @@ static bool bind_template(Resolver *resolver)
 bool jinja_resolve(JinjaCompiler *compiler)
 {
     Resolver resolver = {.compiler = compiler};
-    bool ok = each(&compiler->chat_template->body, note_blocks, &resolver) && bind_template(&resolver);
+    bool ok = ast_each(&compiler->chat_template->body, note_blocks, &resolver) && bind_template(&resolver);
     for (size_t i = 0; ok && i < resolver.n_blocks; i++) ok = bind_block(&resolver, resolver.blocks[i]);
     JinjaNodes *blocks = &compiler->chat_template->blocks;
     blocks->at = jinja_compile_alloc(compiler, resolver.n_blocks, sizeof(JinjaNode *));
