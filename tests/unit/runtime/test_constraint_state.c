@@ -41,6 +41,13 @@ static const WalkCase walks[] = {
     {constraint_compile_schema_text, "{\"type\":\"array\",\"uniqueItems\":true,\"items\":{\"type\":\"object\",\"properties\":{\"name\":{\"enum\":["
                                      "\"red\",\"re\"]},\"age\":{\"type\":\"string\",\"pattern\":\"^[a-h]*$\"}},\"additionalProperties\":false}}"},
     {constraint_compile_schema_text, "{\"type\":\"object\",\"maxProperties\":3,\"additionalProperties\":{\"type\":\"boolean\"}}"},
+    {constraint_compile_schema_text, "{\"type\":\"array\",\"uniqueItems\":true,\"items\":{\"anyOf\":[{\"type\":\"string\"},{\"type\":\"object\"}]}}"},
+    {constraint_compile_schema_text, "{\"type\":\"array\",\"uniqueItems\":true,\"items\":{\"type\":\"string\",\"pattern\":\"^[a-h]{0,3}$\"}}"},
+    {constraint_compile_schema_text, "{\"type\":\"array\",\"uniqueItems\":true,\"items\":{\"anyOf\":[{\"type\":\"string\",\"maxLength\":2},{\"type\":"
+                                     "\"string\",\"minLength\":2,\"pattern\":\"^(ab|9)*$\"}]}}"},
+    {constraint_compile_schema_text, "{\"type\":\"object\",\"patternProperties\":{\"^.*$\":{\"type\":\"string\",\"pattern\":\"^(?!.*ab)[a-z0-9]{2,5}$\"}},"
+                                     "\"additionalProperties\":false}"},
+    {constraint_compile_schema_text, "{\"type\":\"string\",\"not\":{\"pattern\":\"abc|hel|9a\"},\"minLength\":1,\"maxLength\":9}"},
     {constraint_compile_regex, "(ab|[\\w]{2,4}\xc3\xa9)+|12{1,3}\\.5"},
     {constraint_compile_grammar, json_grammar},
 };
