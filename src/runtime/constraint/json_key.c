@@ -290,6 +290,7 @@ bool json_key_possible(const JsonMachine *machine, uint32_t offset, uint32_t low
         if (leaves[i].b == 0) continue;
         if (shape->free_keys == NULL) return true;
         const uint64_t completions = dfa_range_completions(shape->free_keys, leaves[i].a, low, high);
+        if (completions == 0) continue;
         if (completions == UINT64_MAX || completions > taken_behind(machine, state, shape, low, high)) return true;
     }
     return false;
