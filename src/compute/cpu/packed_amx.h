@@ -11,7 +11,7 @@
  *
  *     tiles     load 4 + 8, product 16 (half of the columns that it could take), store 16       29 to 32
  *     vectors   16 x (conversion, power of two, fused product) on two ports                     24: 26
- *     both      tile products, tile stores and vectors want the same port, and add up                63
+ *     both      tile instructions and vectors take turns: no order of them is faster                63
  *
  * Activations from the third cache cost 15 more, low planes 11 to 14, all else 10: with VNNI alone it would be 112. So tiles are worth
  * their while for many rows; beside minima (10 more) and scales of 16 columns (all of it twice) only VNNI's own kernels are left.
