@@ -40,3 +40,12 @@ def test_reasoning_is_closed_at_its_budget(smollm2, tmp_path, budget):
     assert kept["tokens"][:budget] == free[:budget]
     assert ("</think>" in kept["text"]) == (budget > 0)
     assert budget > 0 or kept["tokens"] == free
+
+
+def test_memory_report_counts_re_laid_weights(smollm2):
+    def report(mode):
+        return json.loads(answer("--model", smollm2, "--device", "cpu", "--mem-report", "--json", "--set", f"cpu.repack={mode}"))
+
+    mapped, laid = report("never"), report("always")
+    assert mapped["weight_bytes"] == 0 and mapped["file_bytes"] > 90e6
+    assert 0.5 * laid["file_bytes"] < laid["weight_bytes"] <= 1.05 * laid["file_bytes"]

@@ -280,6 +280,7 @@ int memory_run(Session *session)
         const char *name, *key;
         uint64_t bytes;
     } parts[] = {
+        {"mapped file", "file_bytes", session->info.weight_bytes},
         {"weights", "weight_bytes", memory.weight_bytes},
         {"keys and values", "page_bytes", memory.page_bytes},
         {"recurrent states", "state_bytes", memory.state_bytes},

@@ -265,7 +265,9 @@ static ImpStatus prepare(Backend *base, Model *model, const Progress *progress)
     CpuBackend *backend = (CpuBackend *)base;
     if (backend->repacked != NULL)
         return imp_fail(IMP_ERR_INVALID_ARGUMENT, "this backend has prepared another model: release that first");
-    return repack_model(model, base->layers, backend->kernels, backend->repack, backend->pool, progress, &backend->repacked);
+    IMP_TRY(repack_model(model, base->layers, backend->kernels, backend->repack, backend->pool, progress, &backend->repacked));
+    base->weight_bytes = repack_bytes(backend->repacked);
+    return IMP_OK;
 }
 
 static void release(Backend *base, Model *model)
@@ -273,6 +275,7 @@ static void release(Backend *base, Model *model)
     CpuBackend *backend = (CpuBackend *)base;
     repack_release(model, backend->repacked);
     backend->repacked = NULL;
+    base->weight_bytes = 0;
 }
 
 static void backend_destroy(Backend *base)

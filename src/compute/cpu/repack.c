@@ -157,6 +157,8 @@ ImpStatus repack_model(Model *model, LayerRange layers, const CpuKernels *kernel
     return IMP_OK;
 }
 
+uint64_t repack_bytes(const RepackedModel *repacked) { return repacked == NULL ? 0 : repacked->size; }
+
 void repack_release(Model *model, RepackedModel *repacked)
 {
     if (repacked == NULL) return;

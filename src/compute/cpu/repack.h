@@ -22,6 +22,9 @@ void panel_pack(const CpuKernels *kernels, const Weight *weight, int64_t row, ui
 ImpStatus repack_model(Model *model, LayerRange layers, const CpuKernels *kernels, CpuRepack mode, ThreadPool *pool,
                        const Progress *progress, RepackedModel **out);
 
+/* The memory that the panels take; 0 of NULL. */
+uint64_t repack_bytes(const RepackedModel *repacked);
+
 /* Forgets the panels of `model`. */
 void repack_release(Model *model, RepackedModel *repacked);
 
