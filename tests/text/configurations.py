@@ -265,7 +265,8 @@ CONFIGURATIONS = {
     "split-scripts": lambda: characters(None, P.Sequence([P.UnicodeScripts(), P.WhitespaceSplit()]), None, byte_fallback=False),
     "split-scripts-alone": lambda: characters(None, P.UnicodeScripts(), D.Fuse(), byte_fallback=False),
     "split-inverted": lambda: characters(None, P.Split(Regex(r"\w+"), "contiguous", invert=True), D.CTC("e", "t"), byte_fallback=False),
-    "split-empty": lambda: characters(N.Replace("", "~"), P.Split("", "contiguous", invert=True), D.Replace("", "-"), byte_fallback=False),
+    "split-empty": lambda: characters(N.Replace("", "~"), P.Split("", "contiguous", invert=True), D.Sequence([D.BPEDecoder("e"), D.Replace("", "-")]),
+                                      byte_fallback=False),
     "split-delimiter": lambda: characters(N.Strip(True, False), P.CharDelimiterSplit("e"), D.Sequence([D.Fuse(), D.Replace(Regex("[ab]+"), "x"),
                                           D.Strip("x", 2, 1)]), byte_fallback=False),
 }

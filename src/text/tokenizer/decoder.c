@@ -308,6 +308,7 @@ static ImpStatus put_whole(DecodeRun *run, size_t step, const char *text, size_t
     case DECODE_CTC:
         return ctc(run, step, text, length);
     case DECODE_REPLACE:
+        if (length == 0) return put(run, step + 1, "", 0, WHOLE); /* nothing is found in it, not even nothing */
         IMP_TRY(replace_all(run, &rules->pattern, text, length, rules->content, rules->content_length, work));
         return put(run, step + 1, work->data, work->length, WHOLE);
     case DECODE_SPACED:
