@@ -1,6 +1,6 @@
 /*
  * constraint_fuzz.h - what the fuzz targets of constraints share: the input is a source, a zero byte, and a text that is walked
- * with masks. A mask must hold exactly the bytes that are accepted, and never nothing.
+ * with masks. A mask must hold exactly the tokens that are accepted, and never nothing.
  */
 #ifndef IMP_TESTS_CONSTRAINT_FUZZ_H
 #define IMP_TESTS_CONSTRAINT_FUZZ_H
@@ -10,7 +10,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FUZZ_MAX_SOURCE = 4096, FUZZ_MAX_TEXT = 24 };
+/* Beside all bytes: words that share beginnings, so that walks find branches, inside and outside of strings. */
+static const char *const fuzz_words[] = {
+    "ab", "aba", "abab", "abc", "abcab", "aB", "a1", "a1b", "a b", "a\xc3\xa9", "a\xc3", "a\"", "a\",\"", "a\\n", "b", "ba", "bab", "b\":",
+    "10", "101", "1e1", "0.", "00", "9a", "9ab", "9abc", "9a\"", "9a\xe2\x80\xa8", "9 a", "0abab", "0a1", "0\",", "\"a", "\"ab", "\"aba", "\"abc\"",
+    "\"a\":", "\"a\":1", "\"b\"", "\"1", "{\"a", "{\"ab", "{\"ab\":", "[\"", "[\"a", "[\"ab\"", ", \"", "\\u00", "\\u006", "\\na", "\\nab", "\\nabc",
+    " a", " ab", " abab", " \xe4\xb8\xad", "\xe4\xb8\xad", "\xe4\xb8\xad\xe4\xb8", "\xb8\xad", "\xa9", "\xa9" "a", "\xa9" "ab", "true", "null", "]}",
+};
+enum {
+    FUZZ_MAX_SOURCE = 4096,
+    FUZZ_MAX_TEXT = 24,
+    FUZZ_WORDS = sizeof fuzz_words / sizeof fuzz_words[0],
+    FUZZ_TOKENS = 256 + FUZZ_WORDS,
+    FUZZ_END = FUZZ_TOKENS,
+    FUZZ_CHECKED = 16, /* words that are compared at each step */
+};
 
 typedef ImpStatus FuzzCompiler(const char *source, size_t length, Constraint **out);
 
@@ -18,33 +32,49 @@ static inline ConstraintVocab *fuzz_vocab(void)
 {
     static ConstraintVocab *vocab;
     static char bytes[256];
-    ConstraintToken tokens[257] = {{NULL, 0}};
-    const int32_t end = 256;
+    ConstraintToken tokens[FUZZ_TOKENS + 1] = {{NULL, 0}};
+    const int32_t end = FUZZ_END;
     if (vocab != NULL) return vocab;
     for (int i = 0; i < 256; i++) {
         bytes[i] = (char)i;
         tokens[i] = (ConstraintToken){&bytes[i], 1};
     }
-    if (constraint_vocab_create(tokens, 257, &end, 1, &vocab) != IMP_OK) abort();
+    for (int i = 0; i < FUZZ_WORDS; i++) tokens[256 + i] = (ConstraintToken){fuzz_words[i], strlen(fuzz_words[i])};
+    if (constraint_vocab_create(tokens, FUZZ_TOKENS + 1, &end, 1, &vocab) != IMP_OK) abort();
     return vocab;
+}
+
+static inline bool fuzz_allowed(const uint32_t *bits, int token) { return (bits[token / 32] >> token % 32 & 1) != 0; }
+
+/* Some of the words, others at each step, are in the mask when they are accepted. */
+static inline void fuzz_check_words(ConstraintState *state, const uint32_t *bits, size_t first)
+{
+    for (size_t i = 0; i < FUZZ_CHECKED; i++) {
+        const int token = 256 + (int)((first + i) % FUZZ_WORDS);
+        const bool taken = constraint_advance(state, token);
+        if (taken) constraint_rollback(state, 1);
+        if (taken != fuzz_allowed(bits, token)) abort();
+    }
 }
 
 /* Follows the text where it is accepted, and the first byte that is where it is not. */
 static inline void fuzz_walk(ConstraintState *state, const uint8_t *text, size_t length)
 {
     for (size_t i = 0; i < length && i < FUZZ_MAX_TEXT; i++) {
-        uint32_t bits[9];
+        uint32_t bits[FUZZ_TOKENS / 32 + 1];
         int first = -1;
         /* A stated limit may be reached: then there is no mask. */
         if (constraint_mask(state, bits) != IMP_OK) return;
-        for (int byte = 256; byte >= 0; byte--) {
-            if ((bits[byte / 32] >> byte % 32 & 1) != 0) first = byte;
+        if (fuzz_allowed(bits, FUZZ_END)) first = FUZZ_END;
+        for (int byte = 255; byte >= 0; byte--) {
+            if (fuzz_allowed(bits, byte)) first = byte;
         }
         if (first < 0) abort();
-        const int byte = (bits[text[i] / 32] >> text[i] % 32 & 1) != 0 ? text[i] : first;
-        if (byte != text[i] && constraint_advance(state, text[i])) abort();
-        if (!constraint_advance(state, byte)) abort();
-        if (byte == 256) return;
+        fuzz_check_words(state, bits, i * FUZZ_CHECKED + text[i]);
+        const int token = fuzz_allowed(bits, text[i]) ? text[i] : first;
+        if (token != text[i] && constraint_advance(state, text[i])) abort();
+        if (!constraint_advance(state, token)) abort();
+        if (token == FUZZ_END) return;
     }
 }
 
