@@ -43,6 +43,9 @@ typedef struct Lane {
     _Alignas(64) atomic_uint_fast64_t tasks; /* end << 32 | next; empty when next is not below the end */
 } Lane;
 
+/* In a lane's word: nobody else may take from it. */
+#define LANE_APART ((uint_fast64_t)1 << 63)
+
 struct ThreadPool {
     Worker *workers; /* [n_threads - 1] */
     Lane *lanes;     /* [n_threads] */
@@ -89,10 +92,10 @@ static bool take_front(Lane *lane, uint32_t grain, uint32_t *first, uint32_t *en
     uint32_t lane_end;
     do {
         *first = (uint32_t)word;
-        lane_end = (uint32_t)(word >> 32);
+        lane_end = (uint32_t)((word & ~LANE_APART) >> 32);
         if (*first >= lane_end) return false;
         *end = grain < lane_end - *first ? *first + grain : lane_end;
-    } while (!atomic_compare_exchange_weak_explicit(&lane->tasks, &word, lane_word(*end, lane_end), memory_order_acq_rel,
+    } while (!atomic_compare_exchange_weak_explicit(&lane->tasks, &word, lane_word(*end, lane_end) | (word & LANE_APART), memory_order_acq_rel,
                                                     memory_order_acquire));
     return true;
 }
@@ -105,7 +108,7 @@ static bool take_rear(Lane *lane, uint32_t piece, uint32_t *first, uint32_t *end
     do {
         next = (uint32_t)word;
         *end = (uint32_t)(word >> 32);
-        if (next >= *end) return false;
+        if (next >= *end || (word & LANE_APART) != 0) return false;
         const uint32_t half = (*end - next + 1) / 2;
         *first = *end - (half < piece ? half : piece);
     } while (!atomic_compare_exchange_weak_explicit(&lane->tasks, &word, lane_word(next, *first), memory_order_acq_rel,
@@ -252,13 +255,9 @@ static void wait_for_tasks(ThreadPool *pool)
     pthread_mutex_unlock(&pool->mutex);
 }
 
-static void run_job(ThreadPool *pool, ThreadTask *task, void *context, int32_t n_tasks, int32_t most, int32_t grain)
+/* Hands `n_tasks` > 0 tasks to `most` threads. */
+static void share_job(ThreadPool *pool, ThreadTask *task, void *context, int32_t n_tasks, int32_t most, int32_t grain, bool apart)
 {
-    if (n_tasks <= 1 || most <= 1 || pool->n_threads == 1) {
-        for (int32_t i = 0; i < n_tasks; i++) task(context, i, 0);
-        return;
-    }
-    if (most > n_tasks) most = n_tasks;
     atomic_store_explicit(&pool->task, task, memory_order_relaxed);
     atomic_store_explicit(&pool->context, context, memory_order_relaxed);
     atomic_store_explicit(&pool->grain, grain, memory_order_relaxed);
@@ -266,12 +265,27 @@ static void run_job(ThreadPool *pool, ThreadTask *task, void *context, int32_t n
     atomic_store_explicit(&pool->most, most, memory_order_relaxed);
     atomic_store_explicit(&pool->unfinished, n_tasks, memory_order_relaxed);
     for (int32_t i = most - 1; i >= 0; i--) {
-        const uint32_t first = (uint32_t)((int64_t)n_tasks * i / most), end = (uint32_t)((int64_t)n_tasks * (i + 1) / most);
-        atomic_store_explicit(&pool->lanes[i].tasks, lane_word(first, end), memory_order_release);
+        int32_t first, end;
+        thread_pool_lane(n_tasks, most, i, &first, &end);
+        atomic_store_explicit(&pool->lanes[i].tasks, lane_word((uint32_t)first, (uint32_t)end) | (apart ? LANE_APART : 0), memory_order_release);
     }
     announce(pool);
     run_tasks(pool, 0);
     wait_for_tasks(pool);
+}
+
+static void run_job(ThreadPool *pool, ThreadTask *task, void *context, int32_t n_tasks, int32_t most, int32_t grain)
+{
+    if (n_tasks <= 1 || most <= 1 || pool->n_threads == 1) {
+        for (int32_t i = 0; i < n_tasks; i++) task(context, i, 0);
+        return;
+    }
+    share_job(pool, task, context, n_tasks, most < n_tasks ? most : n_tasks, grain, false);
+}
+
+void thread_pool_run_lanes(ThreadPool *pool, ThreadTask *task, void *context, int32_t n_tasks)
+{
+    if (n_tasks > 0) share_job(pool, task, context, n_tasks, pool->n_threads, 1, true);
 }
 
 void thread_pool_run(ThreadPool *pool, ThreadTask *task, void *context, int32_t n_tasks)

@@ -26,7 +26,18 @@ int32_t thread_pool_size(const ThreadPool *pool);
  * thread has a processor, does not wait in the kernel. */
 void thread_pool_run(ThreadPool *pool, ThreadTask *task, void *context, int32_t n_tasks);
 
-/* The same for tasks that go through `bytes` of memory together, or compute as long as that would take: a small job runs on
+/* A thread's lane of a job: tasks *first … *end - 1. Lanes follow each other and hold all tasks. */
+static inline void thread_pool_lane(int32_t n_tasks, int32_t n_lanes, int32_t lane, int32_t *first, int32_t *end)
+{
+    *first = (int32_t)((int64_t)n_tasks * lane / n_lanes);
+    *end = (int32_t)((int64_t)n_tasks * (lane + 1) / n_lanes);
+}
+
+/* Runs all tasks, each by the thread in whose lane of `thread_pool_size` lanes it is: for what a thread is to touch first that will
+ * use it later. */
+void thread_pool_run_lanes(ThreadPool *pool, ThreadTask *task, void *context, int32_t n_tasks);
+
+/* Like thread_pool_run, for tasks that go through `bytes` of memory together, or compute as long as that would take: a small job runs on
  * few threads or on the caller alone, and small tasks are taken several at a time. */
 void thread_pool_run_sized(ThreadPool *pool, ThreadTask *task, void *context, int32_t n_tasks, size_t bytes);
 

@@ -265,7 +265,8 @@ static ImpStatus prepare(Backend *base, Model *model, const Progress *progress)
     CpuBackend *backend = (CpuBackend *)base;
     if (backend->repacked != NULL)
         return imp_fail(IMP_ERR_INVALID_ARGUMENT, "this backend has prepared another model: release that first");
-    IMP_TRY(repack_model(model, base->layers, backend->kernels, backend->repack, backend->pool, progress, &backend->repacked));
+    IMP_TRY(repack_model(model, base->layers, backend->kernels, backend->repack, backend->pool, backend->n_nodes > 1, progress,
+                         &backend->repacked));
     base->weight_bytes = repack_bytes(backend->repacked);
     return IMP_OK;
 }
@@ -304,7 +305,7 @@ ImpStatus cpu_backend_create(const CpuOptions *options, Backend **out)
     if (status != IMP_OK) goto fail;
     const int32_t n_threads = options->n_threads > 0 ? options->n_threads : cpu_physical_cores();
     IMP_GOTO(thread_pool_create(n_threads, &backend->pool));
-    if (options->pin_threads) cpu_pin_threads(backend->pool);
+    backend->n_nodes = cpu_place_threads(backend->pool, options->pin_threads);
     (void)snprintf(backend->name, sizeof backend->name, "cpu (%s)", backend->kernels->name);
     backend->base.name = backend->name;
     *out = &backend->base;

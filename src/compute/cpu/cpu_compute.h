@@ -18,6 +18,7 @@ typedef struct CpuBackend {
     ThreadPool *pool;
     CpuRepack repack;
     float fine_threshold;
+    int32_t n_nodes;         /* that the threads are on */
     RepackedModel *repacked; /* of the one model that was prepared; NULL: none */
     char name[48];
 } CpuBackend;

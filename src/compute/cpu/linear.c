@@ -12,10 +12,12 @@
  * rows, tile by tile; for a few activation rows half-precision rows are decoded in registers.
  */
 #include "compute/cpu/cpu_compute.h"
+#include "compute/cpu/task_order.h"
 
 #include <string.h>
 
-enum { TASK_ROWS = 64 };
+/* Weights that are multiplied together and are taken in lanes on several memory nodes: those of one layer, but not all experts. */
+enum { LANE_JOBS = 8 };
 
 typedef struct LinearRun {
     CpuCompute *compute;
@@ -180,10 +182,20 @@ static void float_panel(const LinearRun *run, const LinearJob *job, int64_t firs
 
 /* ---- the loop ---- */
 
+/* The task that comes at a place where every thread is to read the memory of its own node. */
+static int32_t task_of_lanes(const LinearRun *run, int32_t place)
+{
+    int32_t counts[LANE_JOBS];
+    for (int32_t i = 0; i < run->n_jobs; i++) counts[i] = blocks_of((int32_t)run->jobs[i].weight->rows, TASK_ROWS);
+    const TaskPlace at = task_in_lanes(counts, run->n_jobs, thread_pool_size(run->compute->pool), place);
+    return run->jobs[at.weight].first_task + at.task;
+}
+
 static void linear_task(void *context, int32_t task, int32_t thread)
 {
     const LinearRun *run = context;
     const LinearJob *job = run->jobs;
+    if (run->compute->backend->n_nodes > 1 && run->n_jobs <= LANE_JOBS) task = task_of_lanes(run, task);
     while (job + 1 < run->jobs + run->n_jobs && task >= job[1].first_task) job++;
     ThreadScratch *scratch = &run->compute->threads[thread];
     if (run->private) quantize_private(run, scratch);

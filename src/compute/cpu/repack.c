@@ -7,6 +7,7 @@
 #include "compute/cpu/repack.h"
 
 #include "compute/cpu/packed.h"
+#include "compute/cpu/task_order.h"
 #include "compute/cpu/wide.h"
 #include "core/large_memory.h"
 #include "core/log.h"
@@ -15,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PANEL_ALIGN = 64, PANELS_PER_TASK = 4 };
+enum { PANEL_ALIGN = 64, PANELS_PER_TASK = TASK_ROWS / PANEL_ROWS };
 
 struct RepackedModel {
     uint8_t *region;
@@ -27,6 +28,7 @@ typedef struct RepackRun {
     LayerRange layers; /* end 0: the whole model */
     const CpuKernels *kernels;
     ThreadPool *pool;
+    bool in_lanes;
     const Progress *progress;
     uint8_t *region; /* NULL: only sizes are wanted */
     size_t used, size;
@@ -84,8 +86,8 @@ static ImpStatus visit(Weight *weight, void *context)
     const size_t bytes = ((size_t)part.n_panels * part.panel_bytes + PANEL_ALIGN - 1) & ~(size_t)(PANEL_ALIGN - 1);
     if (run->region != NULL) {
         part.panels = run->region + run->used;
-        thread_pool_run(run->pool, pack_task, &part,
-                        (int32_t)((part.n_panels + PANELS_PER_TASK - 1) / PANELS_PER_TASK));
+        (run->in_lanes ? thread_pool_run_lanes : thread_pool_run)(
+            run->pool, pack_task, &part, (int32_t)((part.n_panels + PANELS_PER_TASK - 1) / PANELS_PER_TASK));
         weight->prepared = part.panels;
     }
     run->used += bytes;
@@ -125,11 +127,12 @@ static ImpStatus visit_range(RepackRun *run)
 }
 
 ImpStatus repack_model(Model *model, LayerRange layers, const CpuKernels *kernels, CpuRepack mode, ThreadPool *pool,
-                       const Progress *progress, RepackedModel **out)
+                       bool in_lanes, const Progress *progress, RepackedModel **out)
 {
     *out = NULL;
     if (mode == CPU_REPACK_NEVER) return IMP_OK;
-    RepackRun run = {.model = model, .layers = layers, .kernels = kernels, .pool = pool, .progress = progress};
+    RepackRun run = {.model = model, .layers = layers, .kernels = kernels, .pool = pool, .in_lanes = in_lanes,
+                     .progress = progress};
     IMP_TRY(visit_range(&run));
     if (run.used == 0) return IMP_OK;
     if (mode == CPU_REPACK_AUTO && run.used > available_memory() / 2) {

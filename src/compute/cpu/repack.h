@@ -18,9 +18,10 @@ void panel_pack(const CpuKernels *kernels, const Weight *weight, int64_t row, ui
 
 /* Sets Weight.prepared of every weight of these layers (end 0: of the model) that has panels to them (uint8_t *, one after the other).
  * CPU_REPACK_AUTO leaves a model alone whose panels would take more than half of the memory that is available.
+ * `in_lanes`: each thread of the pool touches the rows first that are in its lane of a weight's rows (task_order.h), and no others.
  * *out: the memory, NULL when nothing was re-laid. Cancelled or out of memory, no weight is prepared. */
 ImpStatus repack_model(Model *model, LayerRange layers, const CpuKernels *kernels, CpuRepack mode, ThreadPool *pool,
-                       const Progress *progress, RepackedModel **out);
+                       bool in_lanes, const Progress *progress, RepackedModel **out);
 
 /* The memory that the panels take; 0 of NULL. */
 uint64_t repack_bytes(const RepackedModel *repacked);

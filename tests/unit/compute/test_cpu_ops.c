@@ -195,6 +195,45 @@ static void linear_multiplies_every_type(void **state)
     }
 }
 
+/* On several memory nodes tasks come in another order, and threads re-lay their own rows: all rows, and the same sums. */
+static void memory_nodes_do_not_matter(void **state)
+{
+    (void)state;
+    enum { COLS = 512, ALL_ROWS = 200 + 330 + 64 };
+    uint64_t seed = 22;
+    Matrix a = matrix_create(&seed, DT_Q8_0, 200, COLS, 1.0f), b = matrix_create(&seed, DT_Q4_K, 330, COLS, 1.0f);
+    Matrix c = matrix_create(&seed, DT_F32, 64, COLS, 1.0f);
+    float *x = random_floats(&seed, MAX_ROWS * COLS, 1.0f), *y[2];
+    const Layer layer = {.ffn = FFN_DENSE, .dense = {.gate = a.weight, .up = b.weight, .down = c.weight}};
+    for (int32_t nodes = 1; nodes <= 2; nodes++) {
+        Rig rig;
+        rig_open(&rig, CPU_ISA_AUTO, 3, &layer, NULL);
+        ((CpuBackend *)rig.backend)->n_nodes = nodes;
+        assert_int_equal(rig.backend->ops->prepare(rig.backend, &rig.model, NULL), IMP_OK);
+        const Act in = rig_act(&rig, COLS, x, MAX_ROWS);
+        const Act out[] = {rig_act(&rig, 200, NULL, 0), rig_act(&rig, 330, NULL, 0), rig_act(&rig, 64, NULL, 0)};
+        const FeedForward *dense = &rig.layer.dense;
+        const LinearOutput outputs[] = {{&dense->gate, NULL, out[0]}, {&dense->up, NULL, out[1]}, {&dense->down, NULL, out[2]}};
+        rig_begin(&rig, MAX_ROWS, 0);
+        rig.compute->ops->linear(rig.compute, in, outputs, 3);
+        assert_int_equal(rig.compute->ops->finish(rig.compute), IMP_OK);
+        y[nodes - 1] = malloc(MAX_ROWS * ALL_ROWS * sizeof(float));
+        size_t used = 0;
+        for (int i = 0; i < 3; i++) {
+            memcpy(y[nodes - 1] + used, out[i].data, (size_t)(MAX_ROWS * out[i].width) * sizeof(float));
+            used += (size_t)(MAX_ROWS * out[i].width);
+        }
+        rig.backend->ops->release(rig.backend, &rig.model);
+        rig_close(&rig);
+    }
+    assert_memory_equal(y[0], y[1], MAX_ROWS * ALL_ROWS * sizeof(float));
+    for (int i = 0; i < 2; i++) free(y[i]);
+    free(x);
+    matrix_free(&a);
+    matrix_free(&b);
+    matrix_free(&c);
+}
+
 static void embed_and_logits_are_the_two_ends(void **state)
 {
     (void)state;
@@ -654,6 +693,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(linear_multiplies_every_type),
+        cmocka_unit_test(memory_nodes_do_not_matter),
         cmocka_unit_test(embed_and_logits_are_the_two_ends),
         cmocka_unit_test(residual_norm_in_all_its_forms),
         cmocka_unit_test(activations_match_their_formulas),

@@ -46,10 +46,48 @@ static void each_task_runs_once(void **state)
     thread_pool_free(pool);
 }
 
+enum { LANE_THREADS = 5, LANE_TASKS = 23 };
+
+static void note_thread(void *context, int32_t index, int32_t thread)
+{
+    atomic_int *threads = context;
+    atomic_fetch_add(&threads[index], 1 + thread);
+}
+
+/* Lanes are what jobs hand out, and of a job in lanes nobody takes another's tasks: also not a worker that is late from the job before. */
+static void lanes_stay_with_their_threads(void **state)
+{
+    (void)state;
+    ThreadPool *pool;
+    assert_int_equal(thread_pool_create(LANE_THREADS, &pool), IMP_OK);
+    for (int32_t round = 0; round < 2000; round++) {
+        const int32_t n_tasks = round % (LANE_TASKS + 1);
+        atomic_int threads[LANE_TASKS + 1], others[LANE_TASKS + 1];
+        for (int32_t i = 0; i <= LANE_TASKS; i++) {
+            atomic_init(&threads[i], 0);
+            atomic_init(&others[i], 0);
+        }
+        thread_pool_run_lanes(pool, note_thread, threads, n_tasks);
+        thread_pool_run(pool, note_thread, others, LANE_TASKS);
+        int32_t next = 0;
+        for (int32_t lane = 0; lane < LANE_THREADS; lane++) {
+            int32_t first, end;
+            thread_pool_lane(n_tasks, LANE_THREADS, lane, &first, &end);
+            assert_int_equal(first, next);
+            for (next = end; first < end; first++) assert_int_equal(atomic_load(&threads[first]), 1 + lane);
+        }
+        assert_int_equal(next, n_tasks);
+        for (int32_t i = 0; i < LANE_TASKS; i++) assert_in_range(atomic_load(&others[i]), 1, LANE_THREADS);
+        assert_int_equal(atomic_load(&threads[n_tasks]), 0);
+    }
+    thread_pool_free(pool);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_task_runs_once),
+        cmocka_unit_test(lanes_stay_with_their_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
