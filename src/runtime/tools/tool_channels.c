@@ -65,7 +65,11 @@ static bool step_head(ToolParser *parser)
     if (length == 0) return false;
     const size_t seen = length < HEAD_MAX_BYTES ? length : HEAD_MAX_BYTES;
     const char *mark = memmem(text, seen, message_mark, sizeof message_mark - 1);
-    if (!may_be_head(text, length) || (mark == NULL && length >= HEAD_MAX_BYTES)) {
+    const bool too_long = mark == NULL && length >= HEAD_MAX_BYTES;
+    if (!may_be_head(text, length) || too_long) {
+        /* The mark that it begins with would end the message at once. */
+        if (too_long) parser_emit_text(parser, IMP_TOOL_TEXT, text, 1);
+        parser->used += too_long ? 1 : 0;
         parser->message_kind = IMP_TOOL_TEXT;
         parser->phase = PHASE_MESSAGE;
         return true;

@@ -203,7 +203,7 @@ static void test_detection(void **state)
 /* What is held back stays small, whatever comes. */
 static void test_long_runs(void **state)
 {
-    static const char *const units[] = {" ", "<tool_call>", "<tool_call>\n{\"a\": [", "\n\n", "{", "[", "<", "x"};
+    static const char *const units[] = {" ", "<tool_call>", "<tool_call>\n{\"a\": [", "\n\n", "{", "[", "<", "x", "<|channel|>", "<|start|>a"};
     json_t *all = load_transcripts();
     ToolList tools = read_tools(all);
     (void)state;
@@ -214,7 +214,7 @@ static void test_long_runs(void **state)
             Heard heard;
             parse(tool_format_at(f), &tools, text.data, text.length, 999, &heard);
             assert_int_equal(heard.n_begun, 0);
-            assert_string_equal(heard.text.data, text.data);
+            if (!tool_format_at(f)->channels) assert_string_equal(heard.text.data, text.data); /* a head says nothing */
             free_heard(&heard);
         }
         strbuf_free(&text);
