@@ -264,9 +264,12 @@ static bool list_meets(const NumberShape *shape, const Interval *interval, bool 
 static bool products_meet(const NumberShape *shape, Decimal from, Decimal to, Decimal unit)
 {
     const double step = shape->double_steps[0];
-    double factor = floor(decimal_to_double(from) / step) - 1;
-    for (int i = 0; i < MAX_TRIES && isfinite(factor); i++, factor++) {
-        const Decimal value = decimal_from_double(factor * step);
+    const double least = decimal_to_double(from);
+    const double most = decimal_to_double(to);
+    double factor = floor(least / step) - 1;
+    for (int i = 0; i < MAX_TRIES && isfinite(factor) && factor * step <= most; i++, factor++) {
+        if (factor * step < least) continue;
+        const Decimal value = decimal_from_double(factor * step); /* which takes far longer than the rest */
         if (decimal_compare(value, from) < 0) continue;
         if (decimal_compare(value, to) > 0) break;
         if (decimal_is_multiple(value, unit) && value_holds(shape, value, true)) return true;

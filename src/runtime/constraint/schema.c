@@ -409,6 +409,7 @@ static ImpStatus resolve_node(SchemaDocument *document, SchemaNode *node)
     for (size_t i = 0; i < 3; i++) {
         const char *reference = string_member(node->value, keywords[i]);
         if (reference == NULL) continue;
+        if (i == 2 && document->draft != SCHEMA_DRAFT_2019) continue; /* an unknown name to all others */
         if (node->reference != NULL)
             return imp_fail(IMP_ERR_UNSUPPORTED, "schema, %s: %s beside another reference", node->pointer, keywords[i]);
         IMP_TRY(resolve(document, node, keywords[i], reference));
