@@ -307,6 +307,8 @@ def compare(schema, texts, answer, report, counts):
         counts["valid" if valid else "invalid"] += 1
         if valid != (at == -1):
             report("lost at byte %d" % at if valid else "taken wrongly", schema, text)
+    for mask in answer["false_masks"]:
+        report("false mask", schema, repr(mask))
     for walk in answer["walks"]:
         counts["walks " + walk["end"]] += 1
         if walk["end"] == "stuck":
@@ -332,7 +334,7 @@ def main():
 
     for i in range(arguments.schemas):
         schema, texts = Generator(arguments.seed * 1000003 + i).case()
-        answer = driver.ask(schema=json.dumps(schema), texts=texts, walks=6, seed=i)
+        answer = driver.ask(schema=json.dumps(schema), texts=texts, walks=6, seed=i, check_masks=3)
         compare(schema, texts, answer, report, counts)
     print(json.dumps(counts, indent=1))
     sys.exit(1 if failures else 0)

@@ -306,6 +306,7 @@ static const uint64_t *possible_names(const JsonMachine *machine, uint32_t offse
     uint64_t *chosen = tape_at(tape, room_for);
     const JsonState *state = json_state(tape, offset);
     const uint64_t *keys = json_frame_keys(tape, state->frame);
+    const bool has_twins = json_frame(tape, state->frame)->n_twins > 0;
     memset(chosen, 0, (words + 1) * sizeof *chosen);
     for (uint32_t i = 0; i < state->n_leaves; i++) {
         const JsonLeaf *leaf = &json_leaves(tape, offset)[i];
@@ -313,10 +314,11 @@ static const uint64_t *possible_names(const JsonMachine *machine, uint32_t offse
         const uint64_t room = spare_room(machine, state->frame, &json_frame_items(machine, state->frame)[leaf->target]);
         for (size_t w = state->names_low / 64; w * 64 < state->names_high; w++) {
             uint64_t names = shape->allowed[w] & ~keys[w] & ~chosen[w] & range_word(state->names_low, state->names_high, w);
-            if (room == SHAPE_UNBOUNDED) chosen[w] |= names;
-            for (; room != SHAPE_UNBOUNDED && names != 0; names &= names - 1) {
+            if (room == SHAPE_UNBOUNDED && !has_twins) chosen[w] |= names;
+            for (; (room != SHAPE_UNBOUNDED || has_twins) && names != 0; names &= names - 1) {
                 const uint32_t id = (uint32_t)(w * 64 + (size_t)__builtin_ctzll(names));
-                if (name_fits(machine, state->frame, shape, room, id)) chosen[w] |= 1ULL << id % 64;
+                if (room != SHAPE_UNBOUNDED && !name_fits(machine, state->frame, shape, room, id)) continue;
+                if (!has_twins || json_name_can_differ(machine, offset, leaf, id)) chosen[w] |= 1ULL << id % 64;
             }
         }
     }
@@ -341,6 +343,8 @@ size_t json_key_cursors(const JsonMachine *machine, uint32_t offset, StringCurso
             cursors[0] = (StringCursor){.most = DFA_UNBOUNDED};
             return 1;
         }
+        /* Few free keys, of which earlier items may have used all: the machine counts. */
+        if (json_frame(tape, state->frame)->n_twins > 0 && free_keys->completions[leaf->a] != DFA_UNBOUNDED) return 0;
         while (same < n && (cursors[same].state != leaf->a || !dfa_goes_alike(cursors[same].dfa, free_keys))) same++;
         if (same < n) continue;
         if (n == capacity) return 0;

@@ -100,11 +100,41 @@ static uint32_t character(const JsonMachine *machine, uint32_t offset, uint32_t 
     return key ? json_key_character(machine, offset, code_point) : json_string_character(machine, offset, code_point);
 }
 
+/* With this character the value around can still become another one than earlier items. */
+static bool differs_with(const JsonMachine *machine, uint32_t offset, uint32_t code_point)
+{
+    Tape *tape = machine->tape;
+    const size_t top = tape->top;
+    const uint32_t next = character(machine, offset, code_point);
+    const bool differs = next != 0 && (next == offset || json_can_differ(machine, next));
+    tape->top = top;
+    return differs;
+}
+
+/* So it can with some character of low … high. Of strings that are not listed, and of free keys, there are enough. */
+static bool differs_among(const JsonMachine *machine, uint32_t offset, uint32_t low, uint32_t high)
+{
+    const JsonState state = *json_state(machine->tape, offset);
+    if (state.frame == 0 || json_frame(machine->tape, state.frame)->n_twins == 0) return true;
+    for (uint32_t i = 0; i < state.n_leaves; i++) {
+        const JsonLeaf leaf = json_leaves(machine->tape, offset)[i]; /* the tape may move */
+        const StringShape *shape = leaf.shape;
+        if (state.mode != MODE_STRING || !shape->listed) return true;
+        for (uint32_t k = leaf.a; k < leaf.b; k++) {
+            size_t at = state.bytes;
+            if (at >= shape->lengths[k]) continue;
+            const uint32_t code_point = utf8_next(shape->strings[k], shape->lengths[k], &at);
+            if (code_point >= low && code_point <= high && differs_with(machine, offset, code_point)) return true;
+        }
+    }
+    return false;
+}
+
 static bool possible(const JsonMachine *machine, uint32_t offset, uint32_t low, uint32_t high)
 {
     if (low > high) return false;
-    const bool key = json_state(machine->tape, offset)->mode == MODE_KEY_STRING;
-    return key ? json_key_possible(machine, offset, low, high) : json_string_possible(machine, offset, low, high);
+    if (json_state(machine->tape, offset)->mode == MODE_KEY_STRING) return json_key_possible(machine, offset, low, high);
+    return json_string_possible(machine, offset, low, high) && differs_among(machine, offset, low, high);
 }
 
 /* As possible(), leaving out surrogates, which are no characters. */

@@ -158,6 +158,8 @@ bool json_find_twins(const JsonMachine *machine, uint32_t frame, uint32_t parent
 bool json_record(const JsonMachine *machine, uint32_t frame, const JsonSeen *seen);
 /* The state can still become a value that differs from all twins of the containers around it. */
 bool json_can_differ(const JsonMachine *machine, uint32_t state);
+/* So it can when the name `id` becomes the key that is being read, for this leaf. */
+bool json_name_can_differ(const JsonMachine *machine, uint32_t state, const JsonLeaf *leaf, uint32_t id);
 /* The value at the place of the one being read in the nth twin of the frame; NULL behind the last, *there false where it has none. */
 const JsonSeen *json_twin_part(const JsonMachine *machine, const JsonFrame *frame, uint32_t *twin, bool *there);
 

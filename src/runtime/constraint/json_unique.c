@@ -282,6 +282,30 @@ static bool lives_between(const JsonMachine *machine, const JsonState *state, bo
     return false;
 }
 
+/* With the shape's name number i as the next key, the object can still become another one than its twins. */
+static bool name_lives(const JsonMachine *machine, const JsonState *state, const JsonItem *item, size_t i)
+{
+    const JsonFrame *frame = json_frame(machine->tape, state->frame);
+    const ObjectShape *shape = item->shape;
+    bool may_end = false;
+    const uint32_t ways = count_product(shape->names[i].goals[0]->n_values,
+                                        object_ways(machine, state->frame, shape, i, &may_end));
+    uint32_t n = 0;
+    for (uint32_t at = frame->twins; at != 0;) {
+        const JsonTwin *twin = tape_at(machine->tape, at);
+        const JsonSeen *value = tape_at(machine->tape, twin->seen);
+        bool has = false;
+        for (uint32_t child = value->children; child != 0 && !has;) {
+            const JsonSeen *part = tape_at(machine->tape, child);
+            has = part->key_id == shape->names[i].id + 1;
+            child = part->next;
+        }
+        at = twin->next;
+        n += has && takes(machine->tape, frame, item, value);
+    }
+    return outlives(machine, frame->parent, frame->twins_depth, item->target, ways, n);
+}
+
 /* A key is being read. */
 static bool lives_in_key(const JsonMachine *machine, const JsonState *state, const JsonLeaf *leaf)
 {
@@ -292,27 +316,22 @@ static bool lives_in_key(const JsonMachine *machine, const JsonState *state, con
     if (leaf->b != 0 && (shape->free_keys == NULL || shape->free_keys->completions[leaf->a] > frame->n_twins)) return true;
     for (size_t i = 0; i < shape->n_names; i++) {
         const uint32_t id = shape->names[i].id;
-        bool may_end = false;
         if (id < state->names_low || id >= state->names_high || has_bit(keys, id) || shape->names[i].goals[0] == NULL) continue;
-        const uint32_t ways = count_product(shape->names[i].goals[0]->n_values,
-                                            object_ways(machine, state->frame, shape, i, &may_end));
-        uint32_t n = 0;
-        for (uint32_t at = frame->twins; at != 0;) {
-            const JsonTwin *twin = tape_at(machine->tape, at);
-            const JsonSeen *value = tape_at(machine->tape, twin->seen);
-            bool has = false;
-            for (uint32_t child = value->children; child != 0 && !has;) {
-                const JsonSeen *part = tape_at(machine->tape, child);
-                has = part->key_id == id + 1;
-                child = part->next;
-            }
-            at = twin->next;
-            n += has && takes(machine->tape, frame, item, value);
-        }
-        if (outlives(machine, frame->parent, frame->twins_depth, item->target, ways, n)) return true;
+        if (name_lives(machine, state, item, i)) return true;
     }
     /* A free key of few: it is left to the count of keys. */
     return leaf->b != 0 && shape->n_names == 0;
+}
+
+bool json_name_can_differ(const JsonMachine *machine, uint32_t offset, const JsonLeaf *leaf, uint32_t id)
+{
+    const JsonState *state = json_state(machine->tape, offset);
+    const JsonItem *item = &json_frame_items(machine, state->frame)[leaf->target];
+    const ObjectShape *shape = leaf->shape;
+    for (size_t i = 0; i < shape->n_names; i++) {
+        if (shape->names[i].id == id) return shape->names[i].goals[0] != NULL && name_lives(machine, state, item, i);
+    }
+    return true; /* a free key */
 }
 
 /* The values at this place in the twins, each once a twin; fewer than MAX_OTHERS are looked at. */

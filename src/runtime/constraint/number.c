@@ -112,6 +112,13 @@ static bool is_double(Decimal value)
     return isfinite(number) && number != 0;
 }
 
+/* Programs that multiply doubles write 33 * 0.1 as 3.3000000000000003: with one step that is a double, what is a multiple in
+ * doubles (rest_holds) need not be one in decimals. */
+static bool double_step(const NumberShape *shape, bool is_float)
+{
+    return is_float && shape->n_double_steps == 1 && decimal_to_double(shape->step) == shape->double_steps[0];
+}
+
 /* What is asked beside bounds, lists and the exact step. */
 static bool rest_holds(const NumberShape *shape, Decimal value, bool is_float)
 {
@@ -119,8 +126,9 @@ static bool rest_holds(const NumberShape *shape, Decimal value, bool is_float)
         const double number = decimal_to_double(value);
         if (decimal_is_integer(value) || floor(number) == number) return false;
     }
-    /* Beyond 2^53 a double is another number than the text. */
-    const double rounded = is_float && shape->has_step ? decimal_to_double(value) : 0;
+    /* Beyond 2^53 a double is another number than the text; among doubles all of them are whole. */
+    const bool exact_step = is_float && shape->has_step && !double_step(shape, is_float);
+    const double rounded = exact_step ? decimal_to_double(value) : 0;
     if (fabs(rounded) > 9007199254740992.0 && fmod(rounded, decimal_to_double(shape->step)) != 0) return false;
     for (size_t i = 0; i < shape->n_double_steps; i++) {
         const double quotient = decimal_to_double(value) / shape->double_steps[i];
@@ -135,13 +143,6 @@ static bool rest_holds(const NumberShape *shape, Decimal value, bool is_float)
         if (is_float && decimal_to_double(value) == decimal_to_double(shape->refused[i])) return false;
     }
     return shape->is_taken == NULL || !shape->is_taken(shape->taken_context, value, is_float);
-}
-
-/* Programs that multiply doubles write 33 * 0.1 as 3.3000000000000003: with one step that is a double, what is a multiple in
- * doubles (rest_holds) need not be one in decimals. */
-static bool double_step(const NumberShape *shape, bool is_float)
-{
-    return is_float && shape->n_double_steps == 1 && decimal_to_double(shape->step) == shape->double_steps[0];
 }
 
 static bool step_holds(const NumberShape *shape, Decimal value, bool is_float)

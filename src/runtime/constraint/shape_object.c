@@ -470,8 +470,11 @@ ImpStatus object_free_keys(GoalSet *set, ObjectShape *shape)
 }
 
 /*
- * EXISTS demands: kept when endlessly many free keys can satisfy them, otherwise turned into a choice of names.
+ * EXISTS demands: kept when free keys can satisfy them, endlessly many or more than anybody writes, otherwise turned into a
+ * choice of names.
  */
+enum { MANY_KEYS = 1000 };
+
 static bool satisfied_by_required(const ObjectBuild *build, const Atom *atom)
 {
     const Literal flipped = {atom->literal.node, !atom->literal.negated};
@@ -486,11 +489,12 @@ static ImpStatus free_keys_satisfy(ObjectBuild *build, size_t e, bool *out)
 {
     const ObjectShape *shape = build->shape;
     *out = false;
-    if (shape->free_keys != NULL && shape->free_keys->completions[shape->free_keys->start] != DFA_UNBOUNDED) return IMP_OK;
     for (size_t i = 0; i < shape->n_classes && !*out; i++) {
         const Goal *goal = shape->class_goals[(i << shape->n_exists) + ((size_t)1 << e)];
         if (goal != NULL) IMP_TRY(goal_satisfiable(build->set, build->set->entries[goal->id], out));
     }
+    if (*out && shape->free_keys != NULL && shape->free_keys->completions[shape->free_keys->start] < MANY_KEYS)
+        return imp_fail(IMP_ERR_UNSUPPORTED, "schema, %s: its negation meets a propertyNames of few names", build->exists[e]->place);
     return IMP_OK;
 }
 

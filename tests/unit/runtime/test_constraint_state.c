@@ -48,6 +48,9 @@ static const WalkCase walks[] = {
     {constraint_compile_schema_text, "{\"type\":\"object\",\"patternProperties\":{\"^.*$\":{\"type\":\"string\",\"pattern\":\"^(?!.*ab)[a-z0-9]{2,5}$\"}},"
                                      "\"additionalProperties\":false}"},
     {constraint_compile_schema_text, "{\"type\":\"string\",\"not\":{\"pattern\":\"abc|hel|9a\"},\"minLength\":1,\"maxLength\":9}"},
+    {constraint_compile_schema_text, "{\"type\":\"array\",\"uniqueItems\":true,\"items\":{\"anyOf\":[{\"type\":\"object\",\"properties\":{"
+                                     "\"b\":{\"enum\":[\"a\",\"ab\",1]},\"ab\":{\"enum\":[1,2]}},\"additionalProperties\":false,\"required\":"
+                                     "[\"b\"]},{\"const\":{\"hello\":1}}]}}"},
     {constraint_compile_regex, "(ab|[\\w]{2,4}\xc3\xa9)+|12{1,3}\\.5"},
     {constraint_compile_grammar, json_grammar},
 };
