@@ -240,11 +240,13 @@ static ImpStatus check_unique(ArrayShape *shape, bool *possible)
         return imp_fail(IMP_ERR_UNSUPPORTED, "schema, %s: too few different items are sure to be there", shape->unique);
     }
     for (size_t k = 0; k < shape->n_contains; k++) {
-        Goal *goal = (Goal *)(uintptr_t)shape->goals[(shape->n_positions << shape->n_contains) + ((size_t)1 << k)];
-        if (goal == NULL || !goal->satisfiable) continue;
-        goal_count(goal);
-        if (shape->contains[k].min > 1 && goal->n_values < DFA_UNBOUNDED)
-            return imp_fail(IMP_ERR_UNSUPPORTED, "schema, %s: beside contains with few different items", shape->unique);
+        for (size_t i = 0; i <= shape->n_positions && shape->contains[k].min > 1; i++) {
+            Goal *goal = (Goal *)(uintptr_t)shape->goals[(i << shape->n_contains) + ((size_t)1 << k)];
+            if (goal == NULL || !goal->satisfiable) continue;
+            goal_count(goal);
+            if (goal->n_values < DFA_UNBOUNDED)
+                return imp_fail(IMP_ERR_UNSUPPORTED, "schema, %s: beside contains with few different items", shape->unique);
+        }
     }
     return IMP_OK;
 }
