@@ -294,7 +294,7 @@ UNSTABLE = re.compile(r"'dict_(?:keys|items)' and|0x[0-9a-f]{6,}|complex|object 
 
 
 # Powers that keep Jinja2 busy for minutes; nothing bounds it.
-HUGE_POWER = re.compile(r"\*\*\s*(?:0[xob]\w+|\d[\d_]{4,})", re.IGNORECASE)
+HUGE_POWER = re.compile(r"\*\*[^|}%]{0,16}?(?:0[xob]\w|\d[\d_]{4}|\de\+?\d)", re.IGNORECASE)
 
 
 def comparable(source, expected, got):

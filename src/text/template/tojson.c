@@ -202,8 +202,7 @@ static void encode(Encoder *encoder, const JinjaValue *value)
 
 static bool read_indent(JinjaState *state, const JinjaValue *argument, Encoder *encoder)
 {
-    if (argument->kind == JINJA_MISSING || argument->kind == JINJA_NONE) return true;
-    encoder->pretty = true;
+    if (!encoder->pretty) return true;
     if (argument->kind == JINJA_STRING) {
         encoder->indent = *argument;
         return true;
@@ -233,13 +232,19 @@ static bool read_separators(JinjaState *state, const JinjaValue *argument, Encod
     if (!jinja_collect(state, argument, &items)) return false;
     if (items.n > 2) return jinja_raise(state, "too many values to unpack (expected 2)");
     if (items.n < 2) return jinja_raise(state, "not enough values to unpack (expected 2, got %zu)", items.n);
-    for (size_t i = 0; i < 2; i++) {
-        if (items.items[i].kind == JINJA_STRING) continue;
-        return jinja_raise(state, "make_encoder() argument %zu must be str, not %s", 6 - i,
-                           jinja_type_name(&items.items[i]));
-    }
     encoder->item_separator = items.items[0];
     encoder->key_separator = items.items[1];
+    return true;
+}
+
+static bool check_separators(JinjaState *state, const Encoder *encoder)
+{
+    const JinjaValue *separators[] = {&encoder->item_separator, &encoder->key_separator};
+    for (size_t i = 0; i < 2; i++) {
+        if (separators[i]->kind == JINJA_STRING) continue;
+        return jinja_raise(state, "make_encoder() argument %zu must be str, not %s", 6 - i,
+                           jinja_type_name(separators[i]));
+    }
     return true;
 }
 
@@ -248,7 +253,10 @@ bool jinja_tojson(JinjaState *state, const JinjaValue *value, const JinjaValue *
     Encoder encoder = {.state = state};
     encoder.ensure_ascii = arguments[0].kind != JINJA_MISSING && jinja_truthy(state, &arguments[0]);
     encoder.sort_keys = arguments[3].kind != JINJA_MISSING && jinja_truthy(state, &arguments[3]);
-    if (!read_indent(state, &arguments[1], &encoder) || !read_separators(state, &arguments[2], &encoder)) return false;
+    encoder.pretty = arguments[1].kind != JINJA_MISSING && arguments[1].kind != JINJA_NONE;
+    /* Python unpacks the separators first and looks at what they are last. */
+    if (!read_separators(state, &arguments[2], &encoder) || !read_indent(state, &arguments[1], &encoder)) return false;
+    if (!check_separators(state, &encoder)) return false;
     encoder.text = jinja_capture(state);
     if (encoder.text == NULL) return false;
     encode(&encoder, value);
