@@ -178,7 +178,7 @@ def describe(options):
                 if line.startswith("model name")), platform.processor())
     probe = ("import llama_cpp, pathlib, json; d = pathlib.Path(llama_cpp.__file__).parent / 'lib';"
              "import re; b = (d / 'libggml-cpu.so').read_bytes();"
-             "c = re.search(rb'(GCC: [ -~]+|clang version [ -~]+)', b);"
+             "c = re.search(rb'clang version [ -~]+', b) or re.search(rb'GCC: [ -~]+', b);"  # start files are gcc's
              "print(json.dumps({'package': 'llama-cpp-python ' + llama_cpp.__version__,"
              "'libraries': sorted(p.name for p in d.glob('lib*.so.*.*')),"
              "'compiler': c.group(0).decode() if c else 'unknown',"
