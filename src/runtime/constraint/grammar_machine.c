@@ -282,7 +282,7 @@ uint64_t grammar_hash(const Grammar *grammar, const Tape *tape, uint32_t offset)
 {
     (void)grammar;
     const GrammarState *state = state_at(tape, offset);
-    uint64_t hash = mix(state->reader.pending, (uint64_t)state->reader.point << 8 | state->reader.length);
+    uint64_t hash = mix(5, (uint64_t)state->reader.point << 16 | (uint64_t)state->reader.pending << 8 | state->reader.length);
     for (uint64_t i = 0; i < state->n_threads; i++) hash += mix(threads_at(tape, offset)[i].hash, 11);
     return hash;
 }

@@ -95,6 +95,37 @@ static void advance_text(ConstraintState *state, const char *text)
     for (; *text != '\0'; text++) assert_true(constraint_advance(state, (unsigned char)*text));
 }
 
+/* Texts of one schema share masks: what one leaves behind must hold for the next. 70 and 1E2 are other numbers to come than 100. */
+static void test_texts_share_masks(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {"[70,450,7", "[1E2,450,7", "[70,450,1", "[1E2,450,1", "[[70],[", "[[1E2],[", "[{\"a\":70},{\"a\":",
+                                        "[{\"a\":1E2},{\"a\":"};
+    ConstraintVocab *vocab = constraint_test_vocab();
+    Constraint *constraint = compile(constraint_compile_schema_text, "{\"uniqueItems\":true}");
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        ConstraintState *text = NULL;
+        assert_int_equal(constraint_state_create(constraint, vocab, &text), IMP_OK);
+        advance_text(text, texts[i]);
+        for (int more = 0; more < 3; more++) {
+            uint32_t bits[WORDS];
+            assert_int_equal(constraint_mask(text, bits), IMP_OK);
+            for (int32_t token = 0; token < CONSTRAINT_TEST_END; token++) {
+                const bool taken = constraint_advance(text, token);
+                if (taken) constraint_rollback(text, 1);
+                if (taken != allowed(bits, token)) fail_msg("%s and %d more: token %d", texts[i], more, (int)token);
+            }
+            if (!constraint_advance(text, '0')) break;
+        }
+        constraint_state_free(text);
+    }
+    assert_true(constraint_takes(constraint, vocab, "[{\"a\":70},{\"a\":1E2}]", 20));
+    assert_true(constraint_takes(constraint, vocab, "[[70],[1E2]]", 12));
+    assert_false(constraint_takes(constraint, vocab, "[[100],[1E2]]", 13));
+    constraint_free(constraint);
+    constraint_vocab_free(vocab);
+}
+
 static void test_rollback_and_copy(void **state)
 {
     (void)state;
@@ -401,6 +432,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_masks_agree_with_acceptance),
+        cmocka_unit_test(test_texts_share_masks),
         cmocka_unit_test(test_rollback_and_copy),
         cmocka_unit_test(test_longest_numbers),
         cmocka_unit_test(test_end_tokens),
