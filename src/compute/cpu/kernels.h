@@ -59,7 +59,7 @@ typedef struct ActRows {
 /* What products with packed panels need beside their operands; aligned to 64 bytes. */
 typedef struct PackedScratch {
     PlainChunk panels[PACKED_PANELS];
-    float low[PACKED_OUT];                        /* the low planes' sums */
+    float high[PACKED_OUT], low[PACKED_OUT];      /* sums of the chunks so far; the low planes' */
     int32_t fine[CHUNK_BLOCKS][PACKED_ACTS + 16]; /* rows of which a block of this chunk is fine */
 } PackedScratch;
 
@@ -97,9 +97,9 @@ typedef struct CpuKernels {
     /* Fixed point (packed.h) of a row of n values, a multiple of BLOCK_COLS; its chunks go `stride` apart to `out`. */
     void (*quantize_row)(const float *x, int32_t n, float fine_threshold, ActChunk *out, size_t stride);
     /* out[a][p * PANEL_ROWS + r] = row r of panel p x the row whose first chunk is acts[a], for up to PACKED_PANELS panels
-     * and 1 … PACKED_ACTS rows; out: [PACKED_OUT], rows PACKED_ROWS apart. */
+     * and 1 … PACKED_ACTS rows. */
     void (*packed_multiply)(const PackedFormat *format, const uint8_t *const panels[PACKED_PANELS], int n_panels, int64_t cols,
-                            const ActRows *acts, PackedScratch *scratch, float *out);
+                            const ActRows *acts, PackedScratch *scratch, float *const out[]);
 
     /* The same for half-precision weights (wide.h); n a multiple of WIDE_COLS. */
     void (*wide_quantize)(const float *x, int32_t n, WideAct *out);

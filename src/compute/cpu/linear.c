@@ -86,9 +86,10 @@ static void quantize_private(const LinearRun *run, ThreadScratch *scratch)
     for (int32_t row = 0; row < run->input->n_rows; row++) quantize(run, row, scratch->acts, scratch->wide_acts);
 }
 
-/* Multiplies panels with rows first … first + n - 1 of a job. */
+/* Multiplies panels with rows first … first + n - 1 of a job: out[i] gets the i-th one's sums of a quantized weight, `sums` all of
+ * another's. */
 static void multiply_panels(const LinearRun *run, const LinearJob *job, const uint8_t *const panels[PACKED_PANELS], int n_panels,
-                            int32_t first, int32_t n, const ThreadScratch *scratch, float *sums)
+                            int32_t first, int32_t n, const ThreadScratch *scratch, float *sums, float *const out[])
 {
     const CpuCompute *compute = run->compute;
     const PackedFormat *format = packed_format(job->weight->type);
@@ -99,7 +100,7 @@ static void multiply_panels(const LinearRun *run, const LinearJob *job, const ui
         acts.n = n;
         const ActChunk *rows = run->private ? scratch->acts : compute->acts;
         for (int32_t i = 0; i < n; i++) acts.first[i] = rows + input_row(job, first + i);
-        compute->kernels->packed_multiply(format, panels, n_panels, cols, &acts, scratch->packed, sums);
+        compute->kernels->packed_multiply(format, panels, n_panels, cols, &acts, scratch->packed, out);
     } else {
         const WideAct *acts[PACKED_ACTS], *rows = run->private ? scratch->wide_acts : compute->wide_acts;
         for (int32_t i = 0; i < n; i++) acts[i] = rows + input_row(job, first + i) * (cols / WIDE_COLS);
@@ -123,11 +124,15 @@ static void weight_panels(const LinearRun *run, const LinearJob *job, int64_t ro
         panel_pack(run->compute->kernels, weight, row + p * PANEL_ROWS, panel);
         panels[p] = panel;
     }
+    /* Whole panels whose sums are the results already. */
+    const bool direct = packed_format(weight->type) != NULL && n_rows % PANEL_ROWS == 0 && weight->scale == 1.0f && job->bias == NULL;
     for (int32_t first = 0; first < job->n_rows; first += PACKED_ACTS) {
         const int32_t n = min_i32(PACKED_ACTS, job->n_rows - first);
         _Alignas(64) float sums[PACKED_OUT];
-        multiply_panels(run, job, panels, n_panels, first, n, scratch, sums);
-        for (int32_t i = 0; i < n; i++)
+        float *out[PACKED_ACTS];
+        for (int32_t i = 0; i < n; i++) out[i] = direct ? output_row(job, first + i) + row : sums + i * PACKED_ROWS;
+        multiply_panels(run, job, panels, n_panels, first, n, scratch, sums, out);
+        for (int32_t i = 0; i < n && !direct; i++)
             store_sums(job, sums + i * PACKED_ROWS, row, n_rows, output_row(job, first + i));
     }
 }

@@ -65,7 +65,8 @@ typedef struct AmxRows {
 typedef struct AmxItem {
     const AmxRows *rows;
     const PlainBlock *blocks;
-    float *out; /* rows PACKED_ROWS apart */
+    float *out;        /* rows PACKED_ROWS apart */
+    __mmask16 started; /* all bits, or none: nothing is in `out` yet */
 } AmxItem;
 
 /* ---- tiles: 0 … 3 sums, 4 and 5 activations, 6 and 7 codes ---- */
@@ -149,7 +150,8 @@ KERNEL_INLINE void amx_finish(const AmxItem *item, const __m512 total[AMX_ROWS])
 {
     UNROLL_ROWS for (int a = 0; a < AMX_ROWS; a++) {
         float *out = item->out + a * PACKED_ROWS;
-        _mm512_storeu_ps(out, _mm512_fmadd_ps(total[a], _mm512_set1_ps(item->rows->acts[a]->scale), _mm512_loadu_ps(out)));
+        _mm512_storeu_ps(out, _mm512_fmadd_ps(total[a], _mm512_set1_ps(item->rows->acts[a]->scale),
+                                              _mm512_maskz_loadu_ps(item->started, out)));
     }
 }
 
@@ -325,9 +327,10 @@ static void amx_fetch_rows(const AmxRun *run, int32_t first, int32_t end)
     }
 }
 
-/* The high planes, or both joined: adds to `out`. */
-static void amx_high(const AmxRun *run, AmxChunk *multiply, float *out)
+/* The high planes, or both joined. */
+static void amx_high(const AmxRun *run, AmxChunk *multiply)
 {
+    const __mmask16 started = run->offset > 0 ? 0xFFFF : 0;
     AmxSums sums;
     AmxCopy copies[2];
     AmxRows rows[2];
@@ -343,7 +346,8 @@ static void amx_high(const AmxRun *run, AmxChunk *multiply, float *out)
             amx_fetch_rows(run, next + AMX_ROWS * p / run->n_panels, next + AMX_ROWS * (p + 1) / run->n_panels);
             amx_fetch_low(run, &ahead, n_fine / n_items + 1);
             amx_fetch_panels(run, n, n_items);
-            items[n % 2] = (AmxItem){&rows[group], run->scratch->panels[p].blocks, out + first * PACKED_ROWS + p * PANEL_ROWS};
+            items[n % 2] = (AmxItem){&rows[group], run->scratch->panels[p].blocks,
+                                     run->scratch->high + first * PACKED_ROWS + p * PANEL_ROWS, started};
             multiply(run->n_blocks, n > 0 ? &items[(n + 1) % 2] : NULL, &items[n % 2], &sums);
         }
     }
@@ -357,7 +361,7 @@ static bool amx_pays(const PackedFormat *format, const ActRows *acts)
 }
 
 static void packed_multiply_amx(const PackedFormat *format, const uint8_t *const panels[PACKED_PANELS], int n_panels,
-                                int64_t cols, const ActRows *acts, PackedScratch *scratch, float *out)
+                                int64_t cols, const ActRows *acts, PackedScratch *scratch, float *const out[])
 {
 #define ENTRY(name, ...) [DT_##name] = amx_expand_##name,
     static AmxExpand *const expand[DT_COUNT] = {PACKED_FORMATS(ENTRY)};
@@ -370,7 +374,6 @@ static void packed_multiply_amx(const PackedFormat *format, const uint8_t *const
     AmxRun run = {.panels = next, .panel_bytes = packed_panel_bytes(format, CHUNK_COLS), .n_panels = n_panels, .acts = acts,
                   .joined = acts->first[0]->joined != 0, .scratch = scratch};
     const size_t used = (size_t)((acts->n + AMX_ROWS - 1) / AMX_ROWS * AMX_ROWS) * PACKED_ROWS;
-    memset(out, 0, used * sizeof *out);
     memset(scratch->low, 0, used * sizeof *scratch->low);
     amx_configure();
     for (int32_t chunk = 0; chunk < act_chunks(cols); chunk++) {
@@ -385,12 +388,11 @@ static void packed_multiply_amx(const PackedFormat *format, const uint8_t *const
                                                    : panels[p] + (size_t)n_panels * packed_panel_bytes(format, cols);
         }
         if (!run.joined) list_fine(acts, run.offset, AMX_ROWS, scratch, run.n_fine);
-        amx_high(&run, !run.joined ? amx_chunk_plain : format->has_min ? amx_chunk_joined_min : amx_chunk_joined, out);
+        amx_high(&run, !run.joined ? amx_chunk_plain : format->has_min ? amx_chunk_joined_min : amx_chunk_joined);
         if (!run.joined) amx_low(&run);
     }
     tile_release();
-    for (size_t i = 0; i < (size_t)acts->n * PACKED_ROWS; i += PANEL_ROWS)
-        _mm512_storeu_ps(out + i, _mm512_add_ps(_mm512_loadu_ps(out + i), _mm512_loadu_ps(scratch->low + i)));
+    store_products(scratch, acts->n, n_panels, out);
 }
 
 #endif

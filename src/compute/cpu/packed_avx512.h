@@ -104,10 +104,12 @@ KERNEL_INLINE void tile_block(TileShape shape, const PlainBlock *const block[2],
         }
 }
 
-/* Adds a chunk of n_blocks, `offset` from the rows' first ones, to what is in `out`. The rows behind these come next. */
+/* Adds a chunk of n_blocks, `offset` from the rows' first ones, to what is in `out`; the first one has nothing there yet. The rows
+ * behind these come next. */
 KERNEL_INLINE void multiply_tile(TileShape shape, const PlainChunk *panels, int n_blocks, const ActChunk *const rows[],
                                  size_t offset, float *out)
 {
+    const __mmask16 started = offset > 0 ? 0xFFFF : 0;
     const ActChunk *act[TILE_ACTS], *next[TILE_ACTS];
     TileFloats total;
     UNROLL for (int a = 0; a < shape.n_acts; a++) {
@@ -125,7 +127,7 @@ KERNEL_INLINE void multiply_tile(TileShape shape, const PlainChunk *panels, int 
         const __m512 scale = _mm512_set1_ps(act[a]->scale);
         UNROLL for (int p = 0; p < shape.n_panels; p++) {
             float *sums = out + a * PACKED_ROWS + p * PANEL_ROWS;
-            _mm512_storeu_ps(sums, _mm512_fmadd_ps(total[p][a], scale, _mm512_loadu_ps(sums)));
+            _mm512_storeu_ps(sums, _mm512_fmadd_ps(total[p][a], scale, _mm512_maskz_loadu_ps(started, sums)));
         }
     }
 }
@@ -263,17 +265,15 @@ KERNEL_INLINE Ahead look_ahead(const uint8_t *const panels[PACKED_PANELS], int n
 }
 
 KERNEL_INLINE void multiply_many(const PackedFormat *f, const uint8_t *const panels[PACKED_PANELS], int n_panels,
-                                 int64_t cols, const ActRows *acts, PackedScratch *scratch, float *out)
+                                 int64_t cols, const ActRows *acts, PackedScratch *scratch, float *const out[])
 {
     const int supers = CHUNK_COLS / f->super;
     const size_t chunk_bytes = (size_t)supers * (size_t)(f->header_bytes + f->super / BLOCK_COLS * f->block_bytes);
-    const size_t n_out = (size_t)acts->n * PACKED_ROWS;
     const bool joined = acts->first[0]->joined != 0;
     /* A last tile's rows past the end, and what it thinks comes next, repeat the last row. */
     const ActChunk *rows[PACKED_ACTS + 2 * TILE_ACTS];
     for (int32_t a = 0; a < acts->n + 2 * TILE_ACTS; a++) rows[a] = acts->first[a < acts->n ? a : acts->n - 1];
-    memset(out, 0, (n_out + TILE_ACTS * PACKED_ROWS) * sizeof *out);
-    memset(scratch->low, 0, n_out * sizeof *scratch->low);
+    memset(scratch->low, 0, (size_t)acts->n * PACKED_ROWS * sizeof *scratch->low);
     for (int32_t chunk = 0; chunk < act_chunks(cols); chunk++) {
         const int64_t blocks_left = cols / BLOCK_COLS - (int64_t)chunk * CHUNK_BLOCKS;
         const int n_blocks = blocks_left < CHUNK_BLOCKS ? (int)blocks_left : CHUNK_BLOCKS;
@@ -284,7 +284,7 @@ KERNEL_INLINE void multiply_many(const PackedFormat *f, const uint8_t *const pan
             const Ahead ahead = look_ahead(panels, n_panels, first, chunk, chunk_bytes, acts->n);
             for (int p = 0; p < n; p++)
                 expand_chunk(f, panels[first + p] + (size_t)chunk * chunk_bytes, n_blocks, scratch->panels[p].blocks, ACT_OFFSET);
-            multiply_chunk(f, scratch, n, n_blocks, rows, acts->n, offset, &ahead, out + first * PANEL_ROWS);
+            multiply_chunk(f, scratch, n, n_blocks, rows, acts->n, offset, &ahead, scratch->high + first * PANEL_ROWS);
             if (first == 0 && !joined) list_fine(acts, offset, LOW_ACTS, scratch, n_fine);
             for (int b = 0; b < n_blocks; b++)
                 for (int32_t i = 0; i < n_fine[b]; i += LOW_ACTS)
@@ -292,20 +292,19 @@ KERNEL_INLINE void multiply_many(const PackedFormat *f, const uint8_t *const pan
                                                                 scratch->low + first * PANEL_ROWS);
         }
     }
-    for (size_t i = 0; i < n_out; i += PANEL_ROWS)
-        _mm512_storeu_ps(out + i, _mm512_add_ps(_mm512_loadu_ps(out + i), _mm512_loadu_ps(scratch->low + i)));
+    store_products(scratch, acts->n, n_panels, out);
 }
 
 /* Few rows have a function of their own: beside much else in it, gcc keeps less of their loops in registers. */
 #define INSTANCE(name, ...)                                                                                            \
     static const PackedFormat format_##name = PACKED_FORMAT(name, __VA_ARGS__);                                        \
     static __attribute__((noinline)) void multiply_few_##name(const uint8_t *const panels[PACKED_PANELS], int n_panels, \
-                                                              int64_t cols, const ActRows *acts, float *out)           \
+                                                              int64_t cols, const ActRows *acts, float *const out[])   \
     {                                                                                                                  \
         multiply_few(&format_##name, panels, n_panels, cols, acts, out);                                               \
     }                                                                                                                  \
     static void multiply_##name(const uint8_t *const panels[PACKED_PANELS], int n_panels, int64_t cols,                \
-                                const ActRows *acts, PackedScratch *scratch, float *out)                               \
+                                const ActRows *acts, PackedScratch *scratch, float *const out[])                       \
     {                                                                                                                  \
         if (acts->n <= FEW_ACTS) multiply_few_##name(panels, n_panels, cols, acts, out);                               \
         else if (acts->n <= SOME_ACTS) multiply_some(&format_##name, panels, n_panels, cols, acts, out);               \
@@ -315,11 +314,11 @@ PACKED_FORMATS(INSTANCE)
 #undef INSTANCE
 
 static void packed_multiply_avx512(const PackedFormat *format, const uint8_t *const panels[PACKED_PANELS], int n_panels,
-                                   int64_t cols, const ActRows *acts, PackedScratch *scratch, float *out)
+                                   int64_t cols, const ActRows *acts, PackedScratch *scratch, float *const out[])
 {
 #define ENTRY(name, ...) [DT_##name] = multiply_##name,
     static void (*const instances[DT_COUNT])(const uint8_t *const[2], int, int64_t, const ActRows *, PackedScratch *,
-                                             float *) = {PACKED_FORMATS(ENTRY)};
+                                             float *const[]) = {PACKED_FORMATS(ENTRY)};
 #undef ENTRY
     instances[format->type](panels, n_panels, cols, acts, scratch, out);
 }

@@ -176,4 +176,15 @@ static void list_fine(const ActRows *acts, size_t offset, int tile, PackedScratc
         for (int a = 0; a < tile; a++) scratch->fine[b][n_fine[b] + a] = PACKED_ACTS;
 }
 
+/* ---- results ---- */
+
+/* Both sums of n rows and all panels go where they are wanted. */
+static void store_products(const PackedScratch *scratch, int32_t n, int n_panels, float *const out[])
+{
+    const float *high = scratch->high, *low = scratch->low;
+    for (int32_t a = 0; a < n; a++, high += PACKED_ROWS, low += PACKED_ROWS)
+        for (int i = 0; i < n_panels * PANEL_ROWS; i += PANEL_ROWS)
+            _mm512_storeu_ps(out[a] + i, _mm512_add_ps(_mm512_loadu_ps(high + i), _mm512_loadu_ps(low + i)));
+}
+
 #endif

@@ -71,7 +71,7 @@ KERNEL_INLINE __m512 few_low(const PackedFormat *f, const VectorBlock *block, co
 /* ---- up to FEW_ACTS rows ---- */
 
 KERNEL_INLINE void few_panel(const PackedFormat *f, const uint8_t *panel, int64_t cols, const ActRows *acts, int n_acts,
-                             float *out)
+                             float *const out[], int first_out)
 {
     const int blocks = f->super / BLOCK_COLS;
     FewSums sums[FEW_ACTS];
@@ -98,17 +98,17 @@ KERNEL_INLINE void few_panel(const PackedFormat *f, const uint8_t *panel, int64_
         }
     }
     UNROLL for (int a = 0; a < n_acts; a++)
-        _mm512_storeu_ps(out + a * PACKED_ROWS, _mm512_add_ps(sums[a].high, sums[a].low));
+        _mm512_storeu_ps(out[a] + first_out, _mm512_add_ps(sums[a].high, sums[a].low));
 }
 
 KERNEL_INLINE void multiply_few(const PackedFormat *f, const uint8_t *const panels[PACKED_PANELS], int n_panels,
-                                int64_t cols, const ActRows *acts, float *out)
+                                int64_t cols, const ActRows *acts, float *const out[])
 {
-    for (int p = 0; p < n_panels; p++, out += PANEL_ROWS) {
+    for (int p = 0; p < n_panels; p++) {
         switch (acts->n) {
-        case 1: few_panel(f, panels[p], cols, acts, 1, out); break;
-        case 2: few_panel(f, panels[p], cols, acts, 2, out); break;
-        default: few_panel(f, panels[p], cols, acts, 3, out);
+        case 1: few_panel(f, panels[p], cols, acts, 1, out, p * PANEL_ROWS); break;
+        case 2: few_panel(f, panels[p], cols, acts, 2, out, p * PANEL_ROWS); break;
+        default: few_panel(f, panels[p], cols, acts, 3, out, p * PANEL_ROWS);
         }
     }
 }
@@ -209,9 +209,10 @@ KERNEL_INLINE __m512i some_fine(const ActRows *acts, size_t chunk)
     return _mm512_loadu_si512(fine);
 }
 
-/* Adds a chunk's sums to those of all; behind the last chunk, and the low planes' sums of `low_rows`, to `out`. */
+/* Adds a chunk's sums to those of all; behind the last chunk, and the low planes' sums of `low_rows`, they go `first_out` behind
+ * each row's `out`. */
 KERNEL_INLINE void some_end_chunk(const ActRows *acts, int n_panels, size_t chunk, bool first, bool last, unsigned low_rows,
-                                  SomeSums *sums, float *out)
+                                  SomeSums *sums, float *const out[], int first_out)
 {
     const __mmask16 started = first ? 0 : 0xFFFF;
     for (int32_t a = 0; a < acts->n; a++) {
@@ -220,7 +221,7 @@ KERNEL_INLINE void some_end_chunk(const ActRows *acts, int n_panels, size_t chun
         UNROLL for (int p = 0; p < n_panels; p++) {
             const __m512 before = _mm512_maskz_load_ps(started, sums->high[a][p]);
             const __m512 high = _mm512_fmadd_ps(_mm512_load_ps(sums->chunk[a][p]), scale, before);
-            if (last) _mm512_storeu_ps(out + a * PACKED_ROWS + p * PANEL_ROWS,
+            if (last) _mm512_storeu_ps(out[a] + first_out + p * PANEL_ROWS,
                                        _mm512_add_ps(high, _mm512_maskz_load_ps(low, sums->low[a][p])));
             else _mm512_store_ps(sums->high[a][p], high);
         }
@@ -241,7 +242,7 @@ KERNEL_INLINE void some_fetch(const PackedFormat *f, const uint8_t *at, const ui
 }
 
 KERNEL_INLINE void some_panels(const PackedFormat *f, const uint8_t *const panels[], int n_panels, int64_t cols,
-                               const ActRows *acts, float *out)
+                               const ActRows *acts, float *const out[], int first_out)
 {
     const int blocks = f->super / BLOCK_COLS;
     const bool joined = acts->first[0]->joined != 0;
@@ -277,16 +278,17 @@ KERNEL_INLINE void some_panels(const PackedFormat *f, const uint8_t *const panel
         }
         const int64_t end = b + blocks;
         if (end % CHUNK_BLOCKS == 0 || end >= cols / BLOCK_COLS)
-            some_end_chunk(acts, n_panels, chunk, b < CHUNK_BLOCKS, end >= cols / BLOCK_COLS, low_rows, &sums, out);
+            some_end_chunk(acts, n_panels, chunk, b < CHUNK_BLOCKS, end >= cols / BLOCK_COLS, low_rows, &sums, out,
+                           first_out);
     }
 }
 
 KERNEL_INLINE void multiply_some(const PackedFormat *f, const uint8_t *const panels[PACKED_PANELS], int n_panels,
-                                 int64_t cols, const ActRows *acts, float *out)
+                                 int64_t cols, const ActRows *acts, float *const out[])
 {
     int p = 0;
-    for (; p + 2 <= n_panels; p += 2) some_panels(f, panels + p, 2, cols, acts, out + p * PANEL_ROWS);
-    if (p < n_panels) some_panels(f, panels + p, 1, cols, acts, out + p * PANEL_ROWS);
+    for (; p + 2 <= n_panels; p += 2) some_panels(f, panels + p, 2, cols, acts, out, p * PANEL_ROWS);
+    if (p < n_panels) some_panels(f, panels + p, 1, cols, acts, out, p * PANEL_ROWS);
 }
 
 #endif

@@ -77,11 +77,11 @@ static void packed_add_chunk(const PackedFormat *format, const PlainChunk *panel
 }
 
 static void packed_multiply(const PackedFormat *format, const uint8_t *const panels[PACKED_PANELS], int n_panels, int64_t cols,
-                            const ActRows *acts, PackedScratch *scratch, float *out)
+                            const ActRows *acts, PackedScratch *scratch, float *const out[])
 {
     const size_t n_out = (size_t)acts->n * PACKED_ROWS;
-    float *low = scratch->low;
-    memset(out, 0, n_out * sizeof *out);
+    float *high = scratch->high, *low = scratch->low;
+    memset(high, 0, n_out * sizeof *high);
     memset(low, 0, n_out * sizeof *low);
     for (int p = 0; p < n_panels; p++)
         for (int32_t chunk = 0; chunk < act_chunks(cols); chunk++) {
@@ -89,10 +89,11 @@ static void packed_multiply(const PackedFormat *format, const uint8_t *const pan
             const int n_blocks = left < CHUNK_BLOCKS ? (int)left : CHUNK_BLOCKS;
             PlainChunk *panel = &scratch->panels[0];
             for (int b = 0; b < n_blocks; b++) packed_expand(format, panels[p], first + b, &panel->blocks[b]);
-            packed_add_chunk(format, panel, n_blocks, acts, (size_t)chunk * acts->stride, out + p * PANEL_ROWS,
+            packed_add_chunk(format, panel, n_blocks, acts, (size_t)chunk * acts->stride, high + p * PANEL_ROWS,
                              low + p * PANEL_ROWS);
         }
-    for (size_t i = 0; i < n_out; i++) out[i] += low[i];
+    for (int32_t a = 0; a < acts->n; a++, high += PACKED_ROWS, low += PACKED_ROWS)
+        for (int i = 0; i < n_panels * PANEL_ROWS; i++) out[a][i] = high[i] + low[i];
 }
 
 #endif

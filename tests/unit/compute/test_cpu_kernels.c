@@ -402,14 +402,19 @@ static void packed_products_agree(void **state)
                 kernels_portable()->quantize_row(x[a], PACKED_COLS, (float)(round % 3), &acts[0][a], MANY_ACTS);
                 act_rows.first[a] = &acts[0][a];
             }
-            static _Alignas(64) float expected[PACKED_OUT], got[PACKED_OUT];
-            kernels_portable()->packed_multiply(format, panels, 2, PACKED_COLS, &act_rows, &scratch, expected);
+            static float expected[MANY_ACTS * PACKED_ROWS], got[MANY_ACTS * PACKED_ROWS];
+            float *expected_rows[MANY_ACTS], *got_rows[MANY_ACTS];
+            for (int a = 0; a < MANY_ACTS; a++) {
+                expected_rows[a] = expected + a * PACKED_ROWS;
+                got_rows[a] = got + a * PACKED_ROWS;
+            }
+            kernels_portable()->packed_multiply(format, panels, 2, PACKED_COLS, &act_rows, &scratch, expected_rows);
             for (int level = 0; level < n_levels; level++)
                 for (int n = 1; n <= most; n += n < 10 ? 1 : n < MOST_ACTS ? 9 : MANY_ACTS - MOST_ACTS) {
                     act_rows.n = n;
-                    levels[level]->packed_multiply(format, panels, 2, PACKED_COLS, &act_rows, &scratch, got);
+                    levels[level]->packed_multiply(format, panels, 2, PACKED_COLS, &act_rows, &scratch, got_rows);
                     assert_same(expected, got, (size_t)n * PACKED_ROWS, dtype_info((DType)type)->name);
-                    levels[level]->packed_multiply(format, panels, 1, PACKED_COLS, &act_rows, &scratch, got);
+                    levels[level]->packed_multiply(format, panels, 1, PACKED_COLS, &act_rows, &scratch, got_rows);
                     for (int a = 0; a < n; a++)
                         assert_same(expected + a * PACKED_ROWS, got + a * PACKED_ROWS, PANEL_ROWS, "one panel");
                 }
