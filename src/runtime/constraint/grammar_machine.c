@@ -5,6 +5,7 @@
  * returning to it, so that repetition does not deepen the stack. Threads that are alike are one.
  */
 #include "runtime/constraint/grammar.h"
+#include "runtime/constraint/hash.h"
 #include "runtime/constraint/json_machine.h"
 #include "runtime/constraint/utf8_reader.h"
 
@@ -48,19 +49,13 @@ static GrammarThread *threads_at(const Tape *tape, uint32_t offset)
 }
 static const GrammarPlace *place_at(const Tape *tape, uint32_t offset) { return tape_at(tape, offset); }
 
-static uint64_t mix(uint64_t hash, uint64_t value)
-{
-    hash = (hash ^ value) * 0x9e3779b97f4a7c15ULL;
-    return hash ^ hash >> 31;
-}
-
 static uint32_t new_place(Tape *tape, const GrammarElement *element, uint32_t next)
 {
     const uint64_t below = next == 0 ? 7 : place_at(tape, next)->hash;
     const uint32_t offset = tape_take(tape, sizeof(GrammarPlace));
     if (offset == 0) return 0;
     *(GrammarPlace *)tape_at(tape, offset) =
-        (GrammarPlace){element, next, mix(below, element->id)};
+        (GrammarPlace){element, next, hash_mix(below, element->id)};
     return offset;
 }
 
@@ -75,7 +70,7 @@ static bool spend(GrammarRun *run, uint32_t n)
 static bool add_thread(GrammarRun *run, uint32_t place, uint32_t json)
 {
     uint64_t hash = place == 0 ? 3 : place_at(run->tape, place)->hash;
-    if (json != 0) hash = mix(hash, json_hash(run->tape, json));
+    if (json != 0) hash = hash_mix(hash, json_hash(run->tape, json));
     for (uint32_t i = 0; i < run->n_threads; i++) {
         if (run->threads[i].hash == hash) return true;
     }
@@ -282,8 +277,8 @@ uint64_t grammar_hash(const Grammar *grammar, const Tape *tape, uint32_t offset)
 {
     (void)grammar;
     const GrammarState *state = state_at(tape, offset);
-    uint64_t hash = mix(5, (uint64_t)state->reader.point << 16 | (uint64_t)state->reader.pending << 8 | state->reader.length);
-    for (uint64_t i = 0; i < state->n_threads; i++) hash += mix(threads_at(tape, offset)[i].hash, 11);
+    uint64_t hash = hash_mix(5, (uint64_t)state->reader.point << 16 | (uint64_t)state->reader.pending << 8 | state->reader.length);
+    for (uint64_t i = 0; i < state->n_threads; i++) hash += hash_mix(threads_at(tape, offset)[i].hash, 11);
     return hash;
 }
 

@@ -41,17 +41,18 @@ void json_seal_frame(const JsonMachine *machine, uint32_t offset)
     JsonFrame *frame = json_frame(machine->tape, offset);
     const JsonItem *items = json_frame_items(machine, offset);
     uint64_t hash = frame->parent == 0 ? 2 : json_frame(machine->tape, frame->parent)->hash;
-    hash = json_mix(hash, (uint64_t)frame->is_object | frame->n_items << 1);
-    hash = json_mix(hash, telling_count(frame, items));
-    hash = json_mix(hash, frame->seen_hash);
-    if (frame->recorded) hash = json_mix(json_mix(hash, frame->children_hash), frame->key_hash);
+    hash = hash_mix(hash, (uint64_t)frame->is_object | (uint64_t)frame->recorded << 1 | (uint64_t)frame->keeps << 2 |
+                              (uint64_t)frame->n_items << 32);
+    hash = hash_mix(hash, telling_count(frame, items));
+    hash = hash_mix(hash, frame->seen_hash);
+    if (frame->recorded) hash = hash_mix(hash_mix(hash, frame->children_hash), frame->key_hash);
     const uint64_t *keys = json_frame_keys(machine->tape, offset);
-    for (size_t w = 0; frame->is_object && w < machine->shapes->words; w++) hash = json_mix(hash, keys[w]);
+    for (size_t w = 0; frame->is_object && w < machine->shapes->words; w++) hash = hash_mix(hash, keys[w]);
     for (uint32_t i = 0; i < frame->n_items; i++) {
-        hash = json_mix(hash, json_shape_id(items[i].shape));
-        hash = json_mix(hash, (uint64_t)items[i].target | (uint64_t)items[i].child << 32);
-        hash = json_mix(hash, (uint64_t)items[i].counts[0] | (uint64_t)items[i].counts[1] << 32);
-        hash = json_mix(hash, (uint64_t)items[i].counts[2] | (uint64_t)items[i].exists << 32);
+        hash = hash_mix(hash, json_shape_id(items[i].shape));
+        hash = hash_mix(hash, (uint64_t)items[i].target | (uint64_t)items[i].child << 32);
+        hash = hash_mix(hash, (uint64_t)items[i].counts[0] | (uint64_t)items[i].counts[1] << 32);
+        hash = hash_mix(hash, (uint64_t)items[i].counts[2] | (uint64_t)items[i].exists << 32);
     }
     frame->hash = hash;
 }
@@ -105,7 +106,6 @@ uint32_t json_open_container(const JsonMachine *machine, uint32_t state, bool is
     JsonState *inside = json_state(tape, next);
     opened->parent = inside->frame;
     opened->depth = inside->frame == 0 ? 1 : json_frame(tape, inside->frame)->depth + 1;
-    opened->text_start = inside->text;
     opened->recorded = inside->frame != 0 && json_frame(tape, inside->frame)->keeps;
     opened->keeps = opened->recorded || any_unique(machine, frame);
     if (opened->recorded && !json_find_twins(machine, frame, inside->frame)) return 0;
@@ -156,14 +156,11 @@ uint32_t json_close_container(const JsonMachine *machine, uint32_t state)
     }
     if (!any) return 0;
     json_state(tape, outside)->frame = parent;
-    if (!frame->recorded) {
-        json_state(tape, outside)->text = frame->text_start;
-        return json_finish_value(machine, outside, accepted, NULL);
-    }
+    if (!frame->recorded) return json_finish_value(machine, outside, accepted, NULL);
     const JsonSeen seen = {.type = frame->is_object ? JSON_VALUE_OBJECT : JSON_VALUE_ARRAY,
                            .length = frame->n_children,
                            .children = frame->children,
-                           .hash = json_mix(frame->children_hash, frame->is_object)};
+                           .hash = hash_mix(frame->children_hash, frame->is_object)};
     return json_finish_value(machine, outside, accepted, &seen);
 }
 
@@ -176,7 +173,7 @@ static bool remember(const JsonMachine *machine, uint32_t frame, const JsonSeen 
     *kept = *seen;
     kept->next = json_frame(machine->tape, frame)->seen;
     json_frame(machine->tape, frame)->seen = node;
-    json_frame(machine->tape, frame)->seen_hash += json_mix(seen->hash, (uint64_t)seen->type + 1);
+    json_frame(machine->tape, frame)->seen_hash += hash_mix(seen->hash, (uint64_t)seen->type + 1);
     return json_index_add(machine, frame, node);
 }
 
@@ -243,8 +240,7 @@ uint32_t json_finish_value(const JsonMachine *machine, uint32_t state, const boo
     if (seen != NULL) {
         if (any_unique(machine, frame) && !remember(machine, frame, seen)) return 0;
         if (json_frame(tape, frame)->recorded && !json_record(machine, frame, seen)) return 0;
-        /* Its characters stay on the tape's text. */
-        if (seen->type == JSON_VALUE_STRING) json_state(tape, next)->text = seen->start + seen->length;
+        if (seen->type == JSON_VALUE_STRING) json_state(tape, next)->text += seen->length;
     }
     json_seal_frame(machine, frame);
     json_state(tape, next)->frame = frame;

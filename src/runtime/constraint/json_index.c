@@ -12,7 +12,7 @@ static uint64_t number_key(Decimal value)
     const double number = decimal_to_double(value);
     uint64_t bits = 0;
     memcpy(&bits, &number, sizeof bits);
-    return json_mix(bits, JSON_VALUE_NUMBER);
+    return hash_mix(bits, JSON_VALUE_NUMBER);
 }
 
 static uint64_t key_of(const JsonSeen *seen) { return seen->type == JSON_VALUE_NUMBER ? number_key(seen->number) : seen->hash; }
@@ -62,13 +62,13 @@ bool json_text_was_seen(const JsonMachine *machine, uint32_t frame, const char *
     uint32_t at = json_frame(tape, frame)->index;
     if (at == 0) return false;
     uint64_t key = JSON_EMPTY_TEXT_HASH;
-    for (size_t i = 0; i < length;) key = json_mix(key, utf8_next(text, length, &i));
+    for (size_t i = 0; i < length;) key = hash_mix(key, utf8_next(text, length, &i));
     for (unsigned depth = 0; at != 0; depth++) {
         const JsonIndex *index = tape_at(tape, at);
         const JsonSeen *earlier = tape_at(tape, index->seen);
         at = index->below[side(key, depth)];
         if (index->key != key || earlier->type != JSON_VALUE_STRING || earlier->length != length) continue;
-        if (memcmp(tape->text + earlier->start, text, length) == 0) return true;
+        if (memcmp(json_seen_text(tape, earlier), text, length) == 0) return true;
     }
     return false;
 }
@@ -77,7 +77,7 @@ static bool same_value(const Tape *tape, const JsonSeen *a, const JsonSeen *b)
 {
     if (a->type != b->type || a->hash != b->hash || a->length != b->length) return false;
     if (a->type == JSON_VALUE_NUMBER) return decimal_compare(a->number, b->number) == 0;
-    if (a->type == JSON_VALUE_STRING) return memcmp(tape->text + a->start, tape->text + b->start, a->length) == 0;
+    if (a->type == JSON_VALUE_STRING) return memcmp(json_seen_text(tape, a), json_seen_text(tape, b), a->length) == 0;
     return true;
 }
 

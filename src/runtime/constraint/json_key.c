@@ -101,7 +101,7 @@ static uint64_t taken_keys(const JsonMachine *machine, uint32_t offset, const Ob
     }
     for (uint32_t at = json_frame(tape, offset)->seen; at != 0;) {
         const JsonSeen *seen = tape_at(tape, at);
-        taken += seen->length >= bytes && memcmp(tape->text + seen->start, tape->text + state->text, bytes) == 0;
+        taken += seen->length >= bytes && memcmp(json_seen_text(tape, seen), tape->text + state->text, bytes) == 0;
         at = seen->next;
     }
     return taken;
@@ -145,7 +145,7 @@ static uint64_t taken_behind(const JsonMachine *machine, const JsonState *state,
     }
     for (uint32_t at = json_frame(tape, state->frame)->seen; at != 0;) {
         const JsonSeen *seen = tape_at(tape, at);
-        const char *text = tape->text + seen->start;
+        const char *text = json_seen_text(tape, seen);
         taken += seen->length > state->bytes && memcmp(text, tape->text + state->text, state->bytes) == 0 &&
                  continues_within(text, seen->length, state->bytes, low, high);
         at = seen->next;
@@ -231,7 +231,7 @@ static bool is_nameless(const JsonMachine *machine, uint32_t offset)
     }
     for (uint32_t at = json_frame(tape, state->frame)->seen; at != 0;) {
         const JsonSeen *seen = tape_at(tape, at);
-        if (seen->length >= state->bytes && memcmp(tape->text + seen->start, tape->text + state->text, state->bytes) == 0) return false;
+        if (seen->length >= state->bytes && memcmp(json_seen_text(tape, seen), tape->text + state->text, state->bytes) == 0) return false;
         at = seen->next;
     }
     return true;
@@ -251,10 +251,10 @@ uint32_t json_key_character(const JsonMachine *machine, uint32_t state, uint32_t
         json_narrow(machine->shapes->names, machine->shapes->name_lengths, &after->names_low, &after->names_high,
                     after->bytes + i, (unsigned char)bytes[i]);
     }
-    after->escape = JSON_PLAIN;
+    json_end_character(after);
     after->characters++;
     after->bytes += (uint32_t)size;
-    after->content_hash = json_mix(after->content_hash, code_point);
+    after->content_hash = hash_mix(after->content_hash, code_point);
     const uint32_t n = after->n_leaves;
     after->n_leaves = 0;
     for (uint32_t i = 0; i < n; i++) {
@@ -323,6 +323,25 @@ static const uint64_t *possible_names(const JsonMachine *machine, uint32_t offse
         }
     }
     return chosen;
+}
+
+bool json_key_differs_among(const JsonMachine *machine, uint32_t offset, uint32_t low, uint32_t high)
+{
+    const size_t top = machine->tape->top;
+    const uint64_t *chosen = possible_names(machine, offset);
+    const JsonState *state = json_state(machine->tape, offset);
+    const uint32_t first = first_name_from(machine, state, low);
+    const uint32_t last = first_name_from(machine, state, high + 1);
+    bool differs = false;
+    for (size_t w = first / 64; chosen != NULL && w * 64 < last; w++) differs = differs || (chosen[w] & range_word(first, last, w)) != 0;
+    for (uint32_t i = 0; i < state->n_leaves && !differs; i++) {
+        const JsonLeaf *leaf = &json_leaves(machine->tape, offset)[i];
+        const ObjectShape *shape = leaf->shape;
+        differs = leaf->b != 0 && (shape->free_keys == NULL || dfa_range_completions(shape->free_keys, leaf->a, low, high) >
+                                                                   taken_behind(machine, state, shape, low, high));
+    }
+    machine->tape->top = top;
+    return differs;
 }
 
 size_t json_key_cursors(const JsonMachine *machine, uint32_t offset, StringCursor *cursors, size_t capacity)
@@ -404,11 +423,21 @@ static uint32_t add_possibilities(const JsonMachine *machine, uint32_t next, con
     return n;
 }
 
-static bool key_was_seen(const JsonMachine *machine, const JsonState *state)
+/* The free key that was read, kept; 0 when the object has it already. */
+static uint32_t free_key(const JsonMachine *machine, uint32_t offset)
 {
-    const JsonSeen key = {
-        .type = JSON_VALUE_STRING, .start = state->text, .length = state->bytes, .hash = state->content_hash};
-    return json_was_seen(machine, state->frame, &key);
+    const Tape *tape = machine->tape;
+    const uint32_t text = json_keep_text(machine, offset);
+    const uint32_t node = text == 0 ? 0 : tape_take(machine->tape, sizeof(JsonSeen));
+    if (node == 0) return 0;
+    const JsonState *state = json_state(tape, offset);
+    JsonSeen *key = tape_at(tape, node);
+    *key = (JsonSeen){.next = json_frame(tape, state->frame)->seen,
+                      .type = JSON_VALUE_STRING,
+                      .start = text,
+                      .length = state->bytes,
+                      .hash = state->content_hash};
+    return json_was_seen(machine, state->frame, key) ? 0 : node;
 }
 
 uint32_t json_close_key(const JsonMachine *machine, uint32_t offset)
@@ -417,15 +446,14 @@ uint32_t json_close_key(const JsonMachine *machine, uint32_t offset)
     const JsonState *state = json_state(tape, offset);
     const uint32_t id = state->names_low;
     const bool named = id < state->names_high && machine->shapes->name_lengths[id] == state->bytes;
-    if (!named && key_was_seen(machine, state)) return 0;
     const uint32_t from = state->frame;
     uint32_t room = 0;
     for (uint32_t i = 0; i < state->n_leaves; i++)
         room += 1U << ((const ObjectShape *)json_leaves(tape, offset)[i].shape)->n_exists;
-    const uint32_t frame = json_new_frame(machine, true, room);
+    const uint32_t node = named ? 0 : free_key(machine, offset);
+    const uint32_t frame = !named && node == 0 ? 0 : json_new_frame(machine, true, room);
     const uint32_t next = frame == 0 ? 0 : json_new_state(machine, offset, room);
-    const uint32_t node = next == 0 ? 0 : tape_take(machine->tape, sizeof(JsonSeen));
-    if (node == 0) return 0;
+    if (next == 0) return 0;
     state = json_state(tape, offset);
     memcpy(json_frame(tape, frame), json_frame(tape, from), sizeof(JsonFrame) + machine->shapes->words * sizeof(uint64_t));
     json_state(tape, next)->n_leaves = 0;
@@ -447,19 +475,14 @@ uint32_t json_close_key(const JsonMachine *machine, uint32_t offset)
     if (named) {
         json_frame_keys(tape, frame)[id / 64] |= 1ULL << id % 64;
     } else {
-        *(JsonSeen *)tape_at(tape, node) = (JsonSeen){.next = opened->seen,
-                                                      .type = JSON_VALUE_STRING,
-                                                      .start = state->text,
-                                                      .length = state->bytes,
-                                                      .hash = state->content_hash};
         opened->seen = node;
-        opened->seen_hash += json_mix(state->content_hash, state->bytes);
-        behind->text = state->text + state->bytes;
+        opened->seen_hash += hash_mix(state->content_hash, state->bytes);
         if (!json_index_add(machine, frame, node)) return 0;
         behind = json_state(tape, next);
     }
     json_seal_frame(machine, frame);
     behind->frame = frame;
+    behind->text += behind->bytes;
     behind->mode = MODE_COLON;
     behind->space = 0;
     return next;

@@ -9,12 +9,6 @@
  * colon. */
 enum { SPACE_BASE = 20, SPACE_PER_LEVEL = 8, SPACE_LEVELS = 1000, SPACE_LINES = 2, SPACE_COLON = 1, SPACE_LENGTH_BITS = 16 };
 
-uint64_t json_mix(uint64_t hash, uint64_t value)
-{
-    hash = (hash ^ value) * 0x9e3779b97f4a7c15ULL;
-    return hash ^ hash >> 29;
-}
-
 uint32_t json_new_state(const JsonMachine *machine, uint32_t from, uint32_t n_leaves)
 {
     const uint32_t offset = tape_take(machine->tape, sizeof(JsonState) + n_leaves * sizeof(JsonLeaf));
@@ -23,6 +17,14 @@ uint32_t json_new_state(const JsonMachine *machine, uint32_t from, uint32_t n_le
     if (from != 0) *state = *json_state(machine->tape, from);
     else *state = (JsonState){0};
     state->n_leaves = n_leaves;
+    return offset;
+}
+
+uint32_t json_keep_text(const JsonMachine *machine, uint32_t state)
+{
+    const uint32_t length = json_state(machine->tape, state)->bytes;
+    const uint32_t offset = tape_take(machine->tape, length + 1);
+    if (offset != 0) memcpy(tape_at(machine->tape, offset), machine->tape->text + json_state(machine->tape, state)->text, length);
     return offset;
 }
 
@@ -111,15 +113,37 @@ static bool differs_with(const JsonMachine *machine, uint32_t offset, uint32_t c
     return differs;
 }
 
-/* So it can with some character of low … high. Of strings that are not listed, and of free keys, there are enough. */
+/* So it can with some character of low … high along the automaton. Where there are as many ways to go on as values to differ from, one
+ * is enough; otherwise there are few characters that lead on, and they are tried. */
+static bool differs_along(const JsonMachine *machine, uint32_t offset, const JsonLeaf *leaf, uint32_t low, uint32_t high)
+{
+    const Dfa *dfa = ((const StringShape *)leaf->shape)->dfa;
+    const uint64_t ways = dfa_range_completions(dfa, leaf->a, low, high);
+    if (ways > json_frame(machine->tape, json_state(machine->tape, offset)->frame)->n_twins) return true;
+    for (uint32_t interval = 0; interval < dfa->n_bounds; interval++) {
+        uint32_t c = dfa->bounds[interval] > low ? dfa->bounds[interval] : low;
+        uint32_t last = interval + 1 < dfa->n_bounds ? dfa->bounds[interval + 1] - 1 : CODE_POINT_MAX;
+        if (last > high) last = high;
+        if (c > last || dfa_step(dfa, leaf->a, c) == DFA_DEAD) continue;
+        for (; c <= last; c++) {
+            if (differs_with(machine, offset, c)) return true;
+        }
+    }
+    return false;
+}
+
+/* So it can with some character of low … high. */
 static bool differs_among(const JsonMachine *machine, uint32_t offset, uint32_t low, uint32_t high)
 {
     const JsonState state = *json_state(machine->tape, offset);
     if (state.frame == 0 || json_frame(machine->tape, state.frame)->n_twins == 0) return true;
+    if (state.mode == MODE_KEY_STRING) return json_key_differs_among(machine, offset, low, high);
     for (uint32_t i = 0; i < state.n_leaves; i++) {
         const JsonLeaf leaf = json_leaves(machine->tape, offset)[i]; /* the tape may move */
         const StringShape *shape = leaf.shape;
-        if (state.mode != MODE_STRING || !shape->listed) return true;
+        if (!shape->listed && shape->dfa == NULL) return true;
+        if (!shape->listed && differs_along(machine, offset, &leaf, low, high)) return true;
+        if (!shape->listed) continue;
         for (uint32_t k = leaf.a; k < leaf.b; k++) {
             size_t at = state.bytes;
             if (at >= shape->lengths[k]) continue;
@@ -133,8 +157,9 @@ static bool differs_among(const JsonMachine *machine, uint32_t offset, uint32_t 
 static bool possible(const JsonMachine *machine, uint32_t offset, uint32_t low, uint32_t high)
 {
     if (low > high) return false;
-    if (json_state(machine->tape, offset)->mode == MODE_KEY_STRING) return json_key_possible(machine, offset, low, high);
-    return json_string_possible(machine, offset, low, high) && differs_among(machine, offset, low, high);
+    const bool key = json_state(machine->tape, offset)->mode == MODE_KEY_STRING;
+    if (!(key ? json_key_possible(machine, offset, low, high) : json_string_possible(machine, offset, low, high))) return false;
+    return differs_among(machine, offset, low, high);
 }
 
 /* As possible(), leaving out surrogates, which are no characters. */
@@ -328,35 +353,35 @@ uint64_t json_hash(const Tape *tape, uint32_t offset)
 {
     const JsonState *state = json_state(tape, offset);
     uint64_t hash = state->frame == 0 ? 1 : json_frame(tape, state->frame)->hash;
-    hash = json_mix(hash, (uint64_t)state->mode | (uint64_t)state->escape << 8 | (uint64_t)state->pending << 16 |
+    hash = hash_mix(hash, (uint64_t)state->mode | (uint64_t)state->escape << 8 | (uint64_t)state->pending << 16 |
                               (uint64_t)state->utf8_length << 24 | (uint64_t)state->space << 32);
-    hash = json_mix(hash, (uint64_t)state->point | (uint64_t)state->high << 32);
+    hash = hash_mix(hash, (uint64_t)state->point | (uint64_t)state->high << 32);
     if (state->mode == MODE_KEY_STRING && !state->nameless) {
-        hash = json_mix(hash, (uint64_t)state->names_low | (uint64_t)state->names_high << 32);
-        hash = json_mix(hash, state->content_hash);
+        hash = hash_mix(hash, (uint64_t)state->names_low | (uint64_t)state->names_high << 32);
+        hash = hash_mix(hash, state->content_hash);
     }
     if (state->mode == MODE_NUMBER) {
         const NumberText *number = &state->number;
-        hash = json_mix(hash, (uint64_t)number->digits);
-        hash = json_mix(hash, (uint64_t)(number->digits >> 64));
-        hash = json_mix(hash, (uint64_t)(uint16_t)number->n_digits | (uint64_t)(uint16_t)number->n_decimals << 16 |
+        hash = hash_mix(hash, (uint64_t)number->digits);
+        hash = hash_mix(hash, (uint64_t)(number->digits >> 64));
+        hash = hash_mix(hash, (uint64_t)(uint16_t)number->n_digits | (uint64_t)(uint16_t)number->n_decimals << 16 |
                                   (uint64_t)(uint16_t)number->exponent << 32 | (uint64_t)number->phase << 48);
-        hash = json_mix(hash, (uint64_t)number->negative | (uint64_t)number->exponent_negative << 1 |
+        hash = hash_mix(hash, (uint64_t)number->negative | (uint64_t)number->exponent_negative << 1 |
                                   (uint64_t)(uint16_t)number->n_exponent << 2);
     }
-    if (state->mode == MODE_LITERAL) hash = json_mix(hash, state->literal * 16U + state->bytes);
+    if (state->mode == MODE_LITERAL) hash = hash_mix(hash, state->literal * 16U + state->bytes);
     const JsonLeaf *leaves = json_leaves(tape, offset);
     bool counted = false;
     for (uint32_t i = 0; i < state->n_leaves; i++) {
-        hash = json_mix(hash, json_shape_id(leaves[i].shape));
-        hash = json_mix(hash, (uint64_t)leaves[i].a | (uint64_t)leaves[i].b << 32);
-        hash = json_mix(hash, (uint64_t)leaves[i].target | (uint64_t)leaves[i].unique << 32);
+        hash = hash_mix(hash, json_shape_id(leaves[i].shape));
+        hash = hash_mix(hash, (uint64_t)leaves[i].a | (uint64_t)leaves[i].b << 32);
+        hash = hash_mix(hash, (uint64_t)leaves[i].target | (uint64_t)leaves[i].unique << 32);
         if (state->mode != MODE_STRING) continue;
         const StringShape *shape = leaves[i].shape;
         counted = counted || shape->listed || shape->min_length > 0 || shape->max_length != DFA_UNBOUNDED;
-        if (state->kept) hash = json_mix(hash, state->content_hash);
+        if (state->kept) hash = hash_mix(hash, state->content_hash);
     }
-    if (counted) hash = json_mix(hash, (uint64_t)state->characters | (uint64_t)state->bytes << 32);
+    if (counted) hash = hash_mix(hash, (uint64_t)state->characters | (uint64_t)state->bytes << 32);
     return hash;
 }
 
@@ -521,8 +546,8 @@ static void tell_rest(const Tape *tape, uint32_t offset, const JsonSeen *seen, J
 {
     const JsonState *state = json_state(tape, offset);
     if (seen->type != JSON_VALUE_STRING || seen->length < state->bytes) return;
-    if (memcmp(tape->text + seen->start, tape->text + state->text, state->bytes) != 0) return;
-    const char *rest = tape->text + seen->start + state->bytes;
+    if (memcmp(json_seen_text(tape, seen), tape->text + state->text, state->bytes) != 0) return;
+    const char *rest = json_seen_text(tape, seen) + state->bytes;
     if (forbids_beginnings(tape, offset, rest, seen->length - state->bytes)) found(context, rest, seen->length - state->bytes);
 }
 

@@ -76,7 +76,7 @@ static bool differs_somehow(const JsonMachine *machine, uint32_t frame, const Js
     uint32_t taken = 0;
     for (uint32_t at = json_frame(tape, frame)->seen; at != 0;) {
         const JsonSeen *seen = tape_at(tape, at);
-        const char *text = tape->text + seen->start;
+        const char *text = json_seen_text(tape, seen);
         taken += seen->type == JSON_VALUE_STRING && seen->length >= bytes && memcmp(text, prefix, bytes) == 0 &&
                  shape_holds(leaf->shape, text, seen->length);
         at = seen->next;
@@ -92,7 +92,7 @@ static uint64_t taken_behind(const JsonMachine *machine, const JsonState *state,
     uint64_t taken = 0;
     for (uint32_t at = leaf->unique ? json_frame(tape, state->frame)->seen : 0; at != 0;) {
         const JsonSeen *seen = tape_at(tape, at);
-        const char *text = tape->text + seen->start;
+        const char *text = json_seen_text(tape, seen);
         size_t next = state->bytes;
         at = seen->next;
         if (seen->type != JSON_VALUE_STRING || seen->length <= next) continue;
@@ -167,11 +167,11 @@ uint32_t json_string_character(const JsonMachine *machine, uint32_t offset, uint
     if (next == 0) return 0;
     JsonState *after = json_state(tape, next);
     const uint32_t n = after->n_leaves;
-    after->escape = JSON_PLAIN;
+    json_end_character(after);
     after->characters++;
     after->bytes += (uint32_t)size;
     after->n_leaves = 0;
-    if (kept) after->content_hash = json_mix(after->content_hash, code_point);
+    if (kept) after->content_hash = hash_mix(after->content_hash, code_point);
     for (uint32_t i = 0; i < n; i++) {
         JsonLeaf leaf = json_leaves(tape, offset)[i];
         const StringShape *shape = leaf.shape;
@@ -228,12 +228,12 @@ static bool string_ends(const JsonState *state, const JsonLeaf *leaf)
 
 uint32_t json_close_string(const JsonMachine *machine, uint32_t offset)
 {
-    bool *accepted = new_flags(machine, json_state(machine->tape, offset));
+    const uint32_t text = json_state(machine->tape, offset)->kept ? json_keep_text(machine, offset) : 0;
+    bool *accepted = machine->tape->failed ? NULL : new_flags(machine, json_state(machine->tape, offset));
     if (accepted == NULL) return 0;
     const JsonState *state = json_state(machine->tape, offset);
     const JsonLeaf *leaves = json_leaves(machine->tape, offset);
-    const JsonSeen seen = {
-        .type = JSON_VALUE_STRING, .start = state->text, .length = state->bytes, .hash = state->content_hash};
+    const JsonSeen seen = {.type = JSON_VALUE_STRING, .start = text, .length = state->bytes, .hash = state->content_hash};
     const bool unique = any_unique(leaves, state->n_leaves);
     const bool repeated = unique && json_was_seen(machine, state->frame, &seen);
     bool any = false;
@@ -387,8 +387,8 @@ uint32_t json_open_number(const JsonMachine *machine, uint32_t offset, unsigned 
 /* Each part is mixed in by itself: digits and exponent are small, and 7 with the exponent 1 is not 1 with the exponent 2. */
 static uint64_t number_hash(Decimal number)
 {
-    const uint64_t scale = json_mix(JSON_VALUE_NUMBER + 1, (uint64_t)(number.exponent * 2 + number.negative));
-    return json_mix(json_mix(scale, (uint64_t)number.digits), (uint64_t)(number.digits >> 64));
+    const uint64_t scale = hash_mix(JSON_VALUE_NUMBER + 1, (uint64_t)(number.exponent * 2 + number.negative));
+    return hash_mix(hash_mix(scale, (uint64_t)number.digits), (uint64_t)(number.digits >> 64));
 }
 
 static uint32_t end_number(const JsonMachine *machine, uint32_t offset)
@@ -443,17 +443,23 @@ bool json_number_complete(const JsonMachine *machine, uint32_t offset)
     return false;
 }
 
+/* Earlier items that are arrays and objects of the goal, at most. */
+static uint32_t containers_seen(const Tape *tape, uint32_t frame, const Goal *goal)
+{
+    uint32_t n = 0;
+    for (uint32_t at = goal->n_containers == 0 ? 0 : json_frame(tape, frame)->seen; at != 0;) {
+        const JsonSeen *seen = tape_at(tape, at);
+        n += (seen->type == JSON_VALUE_ARRAY || seen->type == JSON_VALUE_OBJECT) && json_goal_takes(tape, goal, seen);
+        at = seen->next;
+    }
+    return n;
+}
+
 bool json_goal_unused(const JsonMachine *machine, uint32_t frame, const Goal *goal)
 {
     static const JsonType literals[] = {JSON_VALUE_NULL, JSON_VALUE_FALSE, JSON_VALUE_TRUE};
-    uint32_t containers = 0;
     if (goal->n_values > json_frame(machine->tape, frame)->count) return true;
-    for (uint32_t at = json_frame(machine->tape, frame)->seen; at != 0;) {
-        const JsonSeen *seen = tape_at(machine->tape, at);
-        containers += seen->type == JSON_VALUE_ARRAY || seen->type == JSON_VALUE_OBJECT;
-        at = seen->next;
-    }
-    if (goal->n_containers > containers) return true;
+    if (goal->n_containers > containers_seen(machine->tape, frame, goal)) return true;
     for (size_t i = 0; i < 3; i++) {
         const JsonSeen seen = {.type = literals[i]};
         if (goal_allows(goal, literals[i]) && !json_was_seen(machine, frame, &seen)) return true;
@@ -472,6 +478,13 @@ bool json_goal_unused(const JsonMachine *machine, uint32_t frame, const Goal *go
     return false;
 }
 
+uint32_t json_string_ways(const JsonState *state, const JsonLeaf *leaf)
+{
+    const StringShape *shape = leaf->shape;
+    const bool bounded = shape->min_length > 0 || shape->max_length != DFA_UNBOUNDED;
+    return !shape->listed && shape->dfa != NULL && bounded ? 1 : completions(shape, leaf, state->characters);
+}
+
 bool json_string_avoids(const JsonMachine *machine, const JsonState *state, const JsonLeaf *leaf, const JsonSeen *const *others,
                         size_t n_others)
 {
@@ -479,26 +492,49 @@ bool json_string_avoids(const JsonMachine *machine, const JsonState *state, cons
     const char *prefix = tape->text + state->text;
     const uint32_t possible = completions(leaf->shape, leaf, state->characters);
     uint32_t taken = 0;
-    for (size_t i = 0; i < n_others && possible != DFA_UNBOUNDED; i++) {
-        const char *text = tape->text + others[i]->start;
+    if (possible > n_others) return true;
+    for (size_t i = 0; i < n_others; i++) {
+        const char *text = json_seen_text(tape, others[i]);
         bool counted = others[i]->type != JSON_VALUE_STRING || others[i]->length < state->bytes ||
                        memcmp(text, prefix, state->bytes) != 0 || !shape_holds(leaf->shape, text, others[i]->length);
         for (size_t k = 0; k < i && !counted; k++)
             counted = others[k]->type == JSON_VALUE_STRING && others[k]->length == others[i]->length &&
-                      memcmp(tape->text + others[k]->start, text, others[i]->length) == 0;
+                      memcmp(json_seen_text(tape, others[k]), text, others[i]->length) == 0;
         taken += !counted;
     }
-    return possible > taken || possible == DFA_UNBOUNDED;
+    return possible > taken;
 }
 
-bool json_number_avoids(const JsonState *state, const JsonLeaf *leaf, const Decimal *others, size_t n_others)
+/* What a number must not be beside earlier items. */
+typedef struct OtherNumbers {
+    const JsonMachine *machine;
+    uint32_t frame;
+    bool unique; /* nor one of those */
+    const JsonSeen *const *others;
+    size_t n;
+} OtherNumbers;
+
+static bool is_other(const void *context, Decimal value, bool is_float)
 {
+    const OtherNumbers *other = context;
+    other->machine->tape->work += other->n;
+    for (size_t i = 0; i < other->n; i++) {
+        if (other->others[i]->type == JSON_VALUE_NUMBER && decimal_compare(other->others[i]->number, value) == 0) return true;
+        if (is_float && other->others[i]->type == JSON_VALUE_NUMBER && decimal_to_double(other->others[i]->number) == decimal_to_double(value))
+            return true;
+    }
+    return other->unique && json_number_was_seen(other->machine, other->frame, value, is_float);
+}
+
+bool json_number_avoids(const JsonMachine *machine, const JsonState *state, const JsonLeaf *leaf, const JsonSeen *const *others,
+                        size_t n_others)
+{
+    const size_t n_taken = n_others + (leaf->unique ? json_frame(machine->tape, state->frame)->count : 0);
+    const OtherNumbers numbers = {machine, state->frame, leaf->unique, others, n_others};
     NumberShape shape = *(const NumberShape *)leaf->shape;
-    Decimal refused[64];
-    if (n_others + shape.n_refused > sizeof refused / sizeof refused[0]) return true;
-    for (size_t i = 0; i < shape.n_refused; i++) refused[i] = shape.refused[i];
-    for (size_t i = 0; i < n_others; i++) refused[shape.n_refused + i] = others[i];
-    shape.refused = refused;
-    shape.n_refused += n_others;
+    if (number_has_more(&shape, &state->number, n_taken)) return true;
+    shape.is_taken = is_other;
+    shape.taken_context = &numbers;
+    shape.n_taken = n_taken;
     return number_live(&shape, &state->number);
 }

@@ -4,6 +4,7 @@
 #ifndef IMP_RUNTIME_CONSTRAINT_JSON_STATE_H
 #define IMP_RUNTIME_CONSTRAINT_JSON_STATE_H
 
+#include "runtime/constraint/hash.h"
 #include "runtime/constraint/json_machine.h"
 #include "runtime/constraint/number.h"
 
@@ -51,7 +52,7 @@ typedef struct JsonItem {
 /* A key without a number (JsonKey lists), or a value inside an array whose items must differ: an earlier item or a part of one. */
 typedef struct JsonSeen {
     uint32_t next;
-    uint32_t start, length; /* of its characters on the tape's text; length of a container: its values */
+    uint32_t start, length; /* of its characters on the tape; length of a container: its values */
     JsonType type;
     Decimal number;
     uint64_t hash;          /* of what the value is: equal values have equal hashes */
@@ -76,7 +77,6 @@ typedef struct JsonFrame {
     uint32_t seen;       /* newest JsonSeen */
     uint32_t index;      /* the same as JsonIndex */
     uint32_t n_items, n_targets; /* possibilities; goals of the value being read inside */
-    uint32_t text_start; /* where the container's text on the tape began */
     uint64_t count;      /* items or keys that were finished */
     uint64_t seen_hash, hash;
     bool is_object;
@@ -102,7 +102,8 @@ typedef struct JsonState {
     uint32_t space;        /* length of the run of spacing; above 16 bits its line breaks */
     uint32_t names_low, names_high; /* keys: names that begin so */
     uint32_t characters, bytes;     /* of the string or key so far; of a literal: bytes read */
-    uint32_t text;         /* where the string began, or the next one begins, on the tape's text */
+    uint32_t text;         /* where the string began, or the next one begins, on the tape's text; never where an earlier one was, which a
+                              state that another token leads to may still be reading */
     uint32_t literal;      /* JsonType of the literal */
     uint64_t content_hash; /* of the key so far */
     uint32_t n_leaves;
@@ -116,6 +117,13 @@ typedef struct JsonMachine {
 } JsonMachine;
 
 static inline JsonState *json_state(const Tape *tape, uint32_t offset) { return tape_at(tape, offset); }
+/* A character is read whole: how it was written matters no more. */
+static inline void json_end_character(JsonState *state)
+{
+    state->escape = JSON_PLAIN;
+    state->pending = state->utf8_length = 0;
+    state->point = state->high = 0;
+}
 static inline JsonLeaf *json_leaves(const Tape *tape, uint32_t offset)
 {
     return (JsonLeaf *)(void *)((char *)tape_at(tape, offset) + sizeof(JsonState));
@@ -131,6 +139,8 @@ static inline JsonItem *json_frame_items(const JsonMachine *machine, uint32_t of
     return (JsonItem *)(void *)(json_frame_keys(machine->tape, offset) + (frame->is_object ? machine->shapes->words : 0));
 }
 
+static inline const char *json_seen_text(const Tape *tape, const JsonSeen *seen) { return tape_at(tape, seen->start); }
+
 /* The id that all shapes and goals begin with. */
 static inline uint32_t json_shape_id(const void *shape) { return *(const uint32_t *)shape; }
 
@@ -138,6 +148,8 @@ static inline uint32_t json_shape_id(const void *shape) { return *(const uint32_
 uint32_t json_new_state(const JsonMachine *machine, uint32_t from, uint32_t n_leaves);
 /* A new frame; items are not set, the keys of objects are zero. 0 without memory. */
 uint32_t json_new_frame(const JsonMachine *machine, bool is_object, uint32_t n_items);
+/* Puts the characters of the string or key that was read on the tape, where they stay: their place; 0 without memory. */
+uint32_t json_keep_text(const JsonMachine *machine, uint32_t state);
 /* Sets the frame's hash once everything else is. */
 void json_seal_frame(const JsonMachine *machine, uint32_t frame);
 
@@ -158,6 +170,8 @@ bool json_find_twins(const JsonMachine *machine, uint32_t frame, uint32_t parent
 bool json_record(const JsonMachine *machine, uint32_t frame, const JsonSeen *seen);
 /* The state can still become a value that differs from all twins of the containers around it. */
 bool json_can_differ(const JsonMachine *machine, uint32_t state);
+/* The value is one of the goal, as far as that is easy to see: false only where it is none. */
+bool json_goal_takes(const Tape *tape, const Goal *goal, const JsonSeen *value);
 /* So it can when the name `id` becomes the key that is being read, for this leaf. */
 bool json_name_can_differ(const JsonMachine *machine, uint32_t state, const JsonLeaf *leaf, uint32_t id);
 /* The value at the place of the one being read in the nth twin of the frame; NULL behind the last, *there false where it has none. */
@@ -181,6 +195,8 @@ uint32_t json_open_key(const JsonMachine *machine, uint32_t state);
 uint32_t json_key_character(const JsonMachine *machine, uint32_t state, uint32_t code_point);
 /* Some character in low … high can follow. */
 bool json_key_possible(const JsonMachine *machine, uint32_t state, uint32_t low, uint32_t high);
+/* So it can, and the object around can become another one than earlier items. */
+bool json_key_differs_among(const JsonMachine *machine, uint32_t state, uint32_t low, uint32_t high);
 uint32_t json_close_key(const JsonMachine *machine, uint32_t state);
 /* json_cursors() inside a key. */
 size_t json_key_cursors(const JsonMachine *machine, uint32_t state, StringCursor *cursors, size_t capacity);
@@ -202,14 +218,16 @@ uint32_t json_open_number(const JsonMachine *machine, uint32_t state, unsigned c
 uint32_t json_number_byte(const JsonMachine *machine, uint32_t state, unsigned char byte);
 /* The number so far is one that some goal accepts. */
 bool json_number_complete(const JsonMachine *machine, uint32_t state);
-/* Some completion of the string is none of the texts; of the number none of the values. */
+/* Texts that the string can become, at least. */
+uint32_t json_string_ways(const JsonState *state, const JsonLeaf *leaf);
+/* Some completion of the string, or of the number, is none of the values. */
 bool json_string_avoids(const JsonMachine *machine, const JsonState *state, const JsonLeaf *leaf, const JsonSeen *const *others,
                         size_t n_others);
-bool json_number_avoids(const JsonState *state, const JsonLeaf *leaf, const Decimal *others, size_t n_others);
+bool json_number_avoids(const JsonMachine *machine, const JsonState *state, const JsonLeaf *leaf, const JsonSeen *const *others,
+                        size_t n_others);
 /* Some value of the goal is not among the earlier items of the array. */
 bool json_goal_unused(const JsonMachine *machine, uint32_t frame, const Goal *goal);
 
-uint64_t json_mix(uint64_t hash, uint64_t value);
 /* JsonState.content_hash before the first character; each is mixed into it. */
 #define JSON_EMPTY_TEXT_HASH UINT64_C(0x2545f4914f6cdd1d)
 

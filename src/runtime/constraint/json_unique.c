@@ -12,9 +12,7 @@
 
 #include <string.h>
 
-enum { MAX_OTHERS = 32 };
-
-static uint64_t value_hash(const JsonSeen *seen) { return json_mix(seen->hash, (uint64_t)seen->type + 1); }
+static uint64_t value_hash(const JsonSeen *seen) { return hash_mix(seen->hash, (uint64_t)seen->type + 1); }
 
 static bool same_value(const JsonSeen *a, const JsonSeen *b)
 {
@@ -84,7 +82,7 @@ bool json_record(const JsonMachine *machine, uint32_t offset, const JsonSeen *se
     kept->next = frame->children;
     kept->key_hash = current_key(frame);
     kept->key_id = frame->is_object ? frame->key_id : 0;
-    const uint64_t own = json_mix(value_hash(seen), kept->key_hash);
+    const uint64_t own = hash_mix(value_hash(seen), kept->key_hash);
     uint32_t twin = frame->twins;
     frame->children_hash += own;
     frame->twins = frame->n_twins = 0;
@@ -103,8 +101,6 @@ bool json_record(const JsonMachine *machine, uint32_t offset, const JsonSeen *se
 /*
  * Whether a twin is a value of a shape at all, as far as that is easy to see.
  */
-static bool goal_takes(const Tape *tape, const Goal *goal, const JsonSeen *value);
-
 static bool object_takes(const Tape *tape, const ObjectShape *shape, const JsonSeen *value)
 {
     if (value->length < shape->min_properties || value->length > shape->max_properties) return false;
@@ -120,7 +116,7 @@ static bool object_takes(const Tape *tape, const ObjectShape *shape, const JsonS
         if ((shape->allowed[id / 64] >> id % 64 & 1) == 0) return false;
         required += (shape->required[id / 64] >> id % 64 & 1) != 0;
         for (size_t i = 0; i < shape->n_names; i++) {
-            if (shape->names[i].id == id && !goal_takes(tape, shape->names[i].goals[0], part)) return false;
+            if (shape->names[i].id == id && !json_goal_takes(tape, shape->names[i].goals[0], part)) return false;
         }
     }
     size_t wanted = 0;
@@ -136,7 +132,7 @@ static bool array_takes(const Tape *tape, const ArrayShape *shape, const JsonSee
         const JsonSeen *part = tape_at(tape, at);
         at = part->next;
         const size_t position = part->key_hash < shape->n_positions ? (size_t)part->key_hash : shape->n_positions;
-        if (!goal_takes(tape, shape->goals[position], part)) return false;
+        if (!json_goal_takes(tape, shape->goals[position], part)) return false;
     }
     return true;
 }
@@ -159,7 +155,7 @@ static bool number_takes(const NumberShape *shape, Decimal value)
     return number_live(&one, &(NumberText){0});
 }
 
-static bool goal_takes(const Tape *tape, const Goal *goal, const JsonSeen *value)
+bool json_goal_takes(const Tape *tape, const Goal *goal, const JsonSeen *value)
 {
     bool takes = false;
     if (goal == NULL) return false;
@@ -167,7 +163,7 @@ static bool goal_takes(const Tape *tape, const Goal *goal, const JsonSeen *value
     case JSON_VALUE_NULL: return goal->null_allowed;
     case JSON_VALUE_FALSE: return goal->false_allowed;
     case JSON_VALUE_TRUE: return goal->true_allowed;
-    case JSON_VALUE_STRING: return goal_accepts_string(goal, tape->text + value->start, value->length);
+    case JSON_VALUE_STRING: return goal_accepts_string(goal, json_seen_text(tape, value), value->length);
     case JSON_VALUE_NUMBER:
         for (size_t i = 0; i < goal->n_numbers; i++) takes = takes || number_takes(goal->numbers[i], value->number);
         return takes;
@@ -334,16 +330,21 @@ bool json_name_can_differ(const JsonMachine *machine, uint32_t offset, const Jso
     return true; /* a free key */
 }
 
-/* The values at this place in the twins, each once a twin; fewer than MAX_OTHERS are looked at. */
-static size_t gather_others(const JsonMachine *machine, const JsonFrame *frame, const JsonSeen **others)
+/* The values at this place in the twins, each once a twin, on the tape as long as nothing else is put there; NULL without memory. */
+static const JsonSeen *const *gather_others(const JsonMachine *machine, uint32_t offset, size_t *n)
 {
-    size_t n = 0;
-    for (uint32_t twin = frame->twins; twin != 0 && n < MAX_OTHERS;) {
+    const Tape *tape = machine->tape;
+    const uint32_t place = tape_take(machine->tape, json_frame(tape, offset)->n_twins * sizeof(JsonSeen *));
+    if (place == 0) return NULL;
+    const JsonFrame *frame = json_frame(tape, offset);
+    const JsonSeen **others = tape_at(tape, place);
+    *n = 0;
+    for (uint32_t twin = frame->twins; twin != 0;) {
         bool there = false;
         const JsonSeen *part = json_twin_part(machine, frame, &twin, &there);
-        if (there) others[n++] = part;
+        if (there) others[(*n)++] = part;
     }
-    return n;
+    return others;
 }
 
 /* Values that the scalar being read can still become equal to. */
@@ -357,7 +358,7 @@ static uint32_t count_alike(const JsonMachine *machine, const JsonState *state, 
         const NumberShape one = {.allowed = only, .n_allowed = 1, .listed = true};
         if (state->mode == MODE_STRING)
             alike += other->type == JSON_VALUE_STRING && other->length >= state->bytes &&
-                     memcmp(tape->text + other->start, tape->text + state->text, state->bytes) == 0;
+                     memcmp(json_seen_text(tape, other), tape->text + state->text, state->bytes) == 0;
         else if (state->mode == MODE_LITERAL) alike += other->type == (JsonType)state->literal;
         else if (state->mode == MODE_NUMBER) alike += other->type == JSON_VALUE_NUMBER && number_live(&one, &state->number);
         else alike++;
@@ -365,24 +366,20 @@ static uint32_t count_alike(const JsonMachine *machine, const JsonState *state, 
     return alike;
 }
 
-/* A scalar is being read, or (`goal`) any value of a goal is to come. */
-static bool lives_in_value(const JsonMachine *machine, const JsonState *state, const JsonLeaf *leaf)
+/* A scalar is being read, or any value of a goal is to come, and these are the values that it should differ from. */
+static bool lives_beside(const JsonMachine *machine, const JsonState *state, const JsonLeaf *leaf, const JsonSeen *const *others,
+                         size_t n)
 {
     const JsonFrame *frame = json_frame(machine->tape, state->frame);
-    const JsonSeen *others[MAX_OTHERS];
-    Decimal numbers[MAX_OTHERS];
-    const size_t n = gather_others(machine, frame, others);
     uint32_t ways = 1;
-    size_t n_numbers = 0;
     if (n == 0) return true;
     if (state->mode == MODE_STRING && json_string_avoids(machine, state, leaf, others, n)) return true;
-    for (size_t i = 0; i < n; i++) {
-        if (others[i]->type == JSON_VALUE_NUMBER) numbers[n_numbers++] = others[i]->number;
-    }
-    if (state->mode == MODE_NUMBER && json_number_avoids(state, leaf, numbers, n_numbers)) return true;
+    if (state->mode == MODE_NUMBER && json_number_avoids(machine, state, leaf, others, n)) return true;
     const uint32_t alike = count_alike(machine, state, others, n);
     if (state->mode == MODE_VALUE || state->mode == MODE_COLON || state->mode == MODE_FIRST_ITEM)
         ways = ((const Goal *)leaf->shape)->n_values;
+    else if (state->mode == MODE_STRING) ways = json_string_ways(state, leaf);
+    else if (state->mode == MODE_NUMBER) ways = number_ways(leaf->shape, &state->number);
     if (alike == 0) return true;
     for (uint32_t i = 0; i < frame->n_items; i++) {
         const JsonItem *item = &json_frame_items(machine, state->frame)[i];
@@ -395,6 +392,19 @@ static bool lives_in_value(const JsonMachine *machine, const JsonState *state, c
     return false;
 }
 
+static bool lives_in_value(const JsonMachine *machine, uint32_t offset)
+{
+    const size_t top = machine->tape->top;
+    size_t n = 0;
+    bool lives = false;
+    const JsonSeen *const *others = gather_others(machine, json_state(machine->tape, offset)->frame, &n);
+    const JsonState *state = json_state(machine->tape, offset);
+    for (uint32_t i = 0; others != NULL && !lives && i < state->n_leaves; i++)
+        lives = lives_beside(machine, state, &json_leaves(machine->tape, offset)[i], others, n);
+    machine->tape->top = top;
+    return lives;
+}
+
 bool json_can_differ(const JsonMachine *machine, uint32_t offset)
 {
     const JsonState *state = json_state(machine->tape, offset);
@@ -402,10 +412,9 @@ bool json_can_differ(const JsonMachine *machine, uint32_t offset)
     if (state->mode == MODE_AFTER || state->mode == MODE_FIRST_KEY || state->mode == MODE_FIRST_ITEM)
         return lives_between(machine, state, false);
     if (state->mode == MODE_KEY) return lives_between(machine, state, true);
+    if (state->mode != MODE_KEY_STRING) return lives_in_value(machine, offset);
     for (uint32_t i = 0; i < state->n_leaves; i++) {
-        const bool lives = state->mode == MODE_KEY_STRING ? lives_in_key(machine, state, &leaves[i])
-                                                          : lives_in_value(machine, state, &leaves[i]);
-        if (lives) return true;
+        if (lives_in_key(machine, state, &leaves[i])) return true;
     }
     return false;
 }

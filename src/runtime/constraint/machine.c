@@ -2,6 +2,7 @@
  * machine.c - one interface over the three machines, and the smallest of them: an automaton over characters.
  */
 #include "runtime/constraint/machine.h"
+#include "runtime/constraint/hash.h"
 #include "runtime/constraint/utf8_reader.h"
 
 #include <string.h>
@@ -72,7 +73,7 @@ uint64_t machine_hash(const Machine *machine, const Tape *tape, uint32_t state)
     if (machine->kind == MACHINE_GRAMMAR) return grammar_hash(machine->grammar, tape, state);
     const RegexState *regex = tape_at(tape, state);
     const uint64_t reader = (uint64_t)regex->reader.point << 16 | (uint64_t)regex->reader.pending << 8 | regex->reader.length;
-    return (regex->automaton * 0x9e3779b97f4a7c15ULL) ^ reader;
+    return hash_mix(regex->automaton, reader);
 }
 
 uint32_t machine_squeeze(const Machine *machine, Tape *tape, size_t top, uint32_t before, uint32_t state)

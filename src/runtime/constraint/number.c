@@ -446,6 +446,73 @@ static bool first_digit_live(const NumberShape *shape, const NumberText *text)
     return number_put(&minus, '-') && number_live(shape, &minus);
 }
 
+/* Steps (in doubles) between the ends of the interval, as far as the bounds leave it. */
+static double steps_within(const NumberShape *shape, const Interval *interval, bool is_float)
+{
+    const NumberBound *low = is_float ? &shape->float_low : &shape->low;
+    const NumberBound *high = is_float ? &shape->float_high : &shape->high;
+    double from = decimal_to_double(interval->low);
+    double to = decimal_to_double(interval->high);
+    if (low->present) from = fmax(from, decimal_to_double(low->value));
+    if (high->present) to = fmin(to, decimal_to_double(high->value));
+    return (to - from) / (shape->has_step ? decimal_to_double(shape->step) : is_float ? fabs(from) * 1e-15 + 1e-300 : 1);
+}
+
+/* Values of the interval, all of which are integers. */
+static uint32_t count_integers(const NumberShape *shape, const Interval *interval)
+{
+    Decimal from = interval->low;
+    Decimal to = interval->high;
+    Decimal first;
+    if (shape->low.present && decimal_compare(shape->low.value, from) > 0) from = shape->low.value;
+    if (shape->high.present && decimal_compare(shape->high.value, to) < 0) to = shape->high.value;
+    const Decimal step = shape->has_step ? shape->step : (Decimal){1, 0, false};
+    if (decimal_compare(from, to) > 0 || !decimal_ceil_multiple(from, step, &first) || decimal_compare(first, to) > 0) return 0;
+    const double steps = (decimal_to_double(to) - decimal_to_double(first)) / decimal_to_double(step);
+    if (!(steps < 1e6)) return DFA_UNBOUNDED;
+    double count = floor(steps * (1 + 1e-12)) + 1; /* a quotient that is whole may come out a little below */
+    if (shape->low.present && shape->low.exclusive && decimal_compare(first, shape->low.value) == 0) count--;
+    if (shape->high.present && shape->high.exclusive && decimal_compare(to, shape->high.value) == 0 && decimal_is_multiple(to, step)) count--;
+    for (size_t i = 0; i < shape->n_refused; i++)
+        count -= decimal_compare(shape->refused[i], from) >= 0 && decimal_compare(shape->refused[i], to) <= 0;
+    return count < 1 ? 0 : (uint32_t)count;
+}
+
+uint32_t number_ways(const NumberShape *shape, const NumberText *text)
+{
+    uint32_t ways = 0;
+    for (size_t i = 0; shape->listed && i < shape->n_allowed; i++) {
+        NumberShape one = *shape;
+        one.allowed = &shape->allowed[i];
+        one.n_allowed = 1;
+        ways += number_live(&one, text);
+    }
+    if (shape->listed || shape->n_refused_steps > 0 || shape->n_double_steps > 0) return ways > 0 ? ways : 1;
+    if (!form_allows(shape, false) || is_long(text) || (text->phase != NUMBER_ZERO && text->phase != NUMBER_DIGITS)) return 1;
+    const int32_t most = text->phase == NUMBER_ZERO ? 0 : MAX_DIGITS - text->n_digits;
+    for (int32_t k = 0; k <= most && ways != DFA_UNBOUNDED; k++) {
+        const Interval interval = interval_of(text->digits, k, 0, text->negative);
+        if (beyond(shape, &interval, text->negative)) break;
+        ways = count_sum(ways, count_integers(shape, &interval));
+    }
+    return ways > 0 ? ways : 1;
+}
+
+bool number_has_more(const NumberShape *shape, const NumberText *text, size_t n)
+{
+    const double many = 2.0 * (double)(n + shape->n_refused) + 4;
+    const bool is_float = text->phase == NUMBER_DECIMALS;
+    if (shape->listed || shape->n_refused_steps > 0 || shape->n_double_steps > 0 || !form_allows(shape, is_float)) return false;
+    if ((text->phase != NUMBER_DIGITS && !is_float) || text->n_digits + text->n_decimals > 18) return false;
+    for (int32_t k = 0; k <= 18 - text->n_digits; k++) {
+        const Interval interval = is_float ? interval_of(text->digits, -text->n_decimals, -max_decimals(text->n_digits), text->negative)
+                                           : interval_of(text->digits, k, 0, text->negative);
+        if (steps_within(shape, &interval, is_float) > many) return true;
+        if (is_float) break;
+    }
+    return false;
+}
+
 bool number_live(const NumberShape *shape, const NumberText *text)
 {
     if (is_long(text)) return holds_long(shape, text->negative);

@@ -2,7 +2,8 @@
  * tape.h - the memory of a state: append-only, addressed by offsets, cut back by remembering how long it was.
  *
  * Records are immutable once written, so an earlier state stays valid while a later one is tried and given up. A second
- * stretch holds the characters of strings that have to be compared later (keys, items that must differ).
+ * stretch is written over: it holds the characters of the string or key being read, where they have to be compared later (keys, items
+ * that must differ).
  */
 #ifndef IMP_RUNTIME_CONSTRAINT_TAPE_H
 #define IMP_RUNTIME_CONSTRAINT_TAPE_H

@@ -57,6 +57,7 @@ static uint32_t one_of_its_kind(WalkMemo *memo, const Machine *machine, Tape *ta
     return state;
 }
 
+/* Where characters are put on the tape's text, a state holds for the way that has just come there alone: its steps are made anew. */
 static uint32_t memo_step(WalkMemo *memo, const Machine *machine, Tape *tape, uint32_t from, uint8_t byte)
 {
     const size_t slot = (from / 16 * 31 + byte * 7U) % WALK_STEPS;
@@ -68,6 +69,7 @@ static uint32_t memo_step(WalkMemo *memo, const Machine *machine, Tape *tape, ui
         tape->top = top;
     else if (machine_may_meet(machine, tape, to))
         to = one_of_its_kind(memo, machine, tape, top, to);
+    if (!machine_may_meet(machine, tape, from)) return to;
     memo->steps[slot].round = memo->round;
     memo->steps[slot].from = from;
     memo->steps[slot].byte = byte;

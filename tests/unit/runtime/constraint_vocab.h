@@ -14,6 +14,7 @@ static const char *const constraint_test_words[] = {
     "name", "\"name\":", "age", "ab", "abc", "hello", " world", "  ", "\n", "\n  ", "[1", ", ", "],", "\\n", "\\u00",
     "\xc3", "\xa9\"", "\xe4\xb8", "\xe4\xb8\xad", "\xf0\x9f", "red", "green", "re", "\"red\"", "{}", "[]", "}}", "aaaa",
     "\"a", "\"ab", "\"abc", "\"hello\"", "9a", "9ab", "9abc", "9hello", "9 \xc3\xa9", "9a\",\"", "ba", "bab", "babc", "b\\n",
+    "b\",\"x\"", "b\",\"y\":", "1,\"x\":", "2,\"y", "\"},{\"ab", "\"},{\"x\"", "1],[", "},{", "0E1", "e2", "[[", "\"x\":", "\"y",
 };
 enum {
     CONSTRAINT_TEST_WORDS = sizeof constraint_test_words / sizeof constraint_test_words[0],

@@ -51,11 +51,36 @@ static const WalkCase walks[] = {
     {constraint_compile_schema_text, "{\"type\":\"array\",\"uniqueItems\":true,\"items\":{\"anyOf\":[{\"type\":\"object\",\"properties\":{"
                                      "\"b\":{\"enum\":[\"a\",\"ab\",1]},\"ab\":{\"enum\":[1,2]}},\"additionalProperties\":false,\"required\":"
                                      "[\"b\"]},{\"const\":{\"hello\":1}}]}}"},
+    {constraint_compile_schema_text, "{\"uniqueItems\":true}"},
+    {constraint_compile_schema_text, "{\"type\":\"array\",\"uniqueItems\":true,\"items\":{\"type\":[\"number\",\"array\"],\"items\":{\"type\":"
+                                     "\"integer\",\"minimum\":-2,\"maximum\":120}}}"},
+    {constraint_compile_schema_text, "{\"type\":\"array\",\"uniqueItems\":true,\"minItems\":9,\"items\":{\"type\":\"object\",\"properties\":{\"ab\":"
+                                     "{\"type\":\"integer\",\"minimum\":1,\"maximum\":3},\"a\":{\"enum\":[\"a\",\"ab\",1]}},"
+                                     "\"additionalProperties\":false,\"required\":[\"a\",\"ab\"]}}"},
+    {constraint_compile_schema_text, "{\"type\":\"array\",\"uniqueItems\":true,\"items\":{\"type\":\"array\",\"uniqueItems\":true,\"items\":{\"enum\":"
+                                     "[10,1,0,100,\"ab\"]}},\"contains\":{\"const\":[]}}"},
+    {constraint_compile_schema_text, "{\"type\":\"array\",\"contains\":{\"const\":[]},\"maxItems\":2,\"uniqueItems\":true}"},
+    {constraint_compile_schema_text, "{\"type\":\"array\",\"items\":{\"type\":\"object\",\"propertyNames\":{\"pattern\":\"^[a-d]{1,2}$\"},"
+                                     "\"minProperties\":2}}"},
+    {constraint_compile_schema_text, "{\"type\":\"array\",\"items\":{\"type\":\"object\",\"properties\":{\"ab\":{\"type\":\"integer\"}},"
+                                     "\"patternProperties\":{\"^x\":{\"type\":\"string\"}},\"unevaluatedProperties\":{\"type\":\"object\"}}}"},
     {constraint_compile_regex, "(ab|[\\w]{2,4}\xc3\xa9)+|12{1,3}\\.5"},
     {constraint_compile_grammar, json_grammar},
 };
 
-/* At every step of random texts each token is in the mask exactly when it is accepted, and no text gets stuck. */
+/* One of the tokens; those that are made of marks, digits and few letters are taken twice as often, so that values repeat. */
+static int32_t choose(const int32_t *choices, int32_t n, unsigned *seed)
+{
+    int32_t choice = 0;
+    for (int try = 0; try < 3; try++) {
+        choice = choices[(size_t)rand_r(seed) % (size_t)n];
+        if (choice >= 256 || strchr("[]{},:\"012eEabxy", choice) != NULL) break;
+    }
+    return choice;
+}
+
+/* At every step of random texts each token is in the mask exactly when it is accepted, and no text gets stuck. Texts of one schema share
+ * masks, so none may have been left there by a state that differs. */
 static void test_masks_agree_with_acceptance(void **state)
 {
     (void)state;
@@ -63,7 +88,7 @@ static void test_masks_agree_with_acceptance(void **state)
     unsigned seed = 1;
     for (size_t i = 0; i < sizeof walks / sizeof walks[0]; i++) {
         Constraint *constraint = compile(walks[i].compiler, walks[i].source);
-        for (int round = 0; round < 20; round++) {
+        for (int round = 0; round < 60; round++) {
             ConstraintState *text = NULL;
             assert_int_equal(constraint_state_create(constraint, vocab, &text), IMP_OK);
             for (int step = 0; step < 40; step++) {
@@ -79,7 +104,7 @@ static void test_masks_agree_with_acceptance(void **state)
                 }
                 assert_int_equal(allowed(bits, CONSTRAINT_TEST_END), constraint_complete(text));
                 if (n == 0) fail_msg("walk %zu: stuck after %zu tokens", i, constraint_length(text));
-                const int32_t choice = choices[(size_t)rand_r(&seed) % (size_t)n];
+                const int32_t choice = choose(choices, n, &seed);
                 assert_true(constraint_advance(text, choice));
                 if (choice == CONSTRAINT_TEST_END) break;
             }
@@ -123,6 +148,69 @@ static void test_texts_share_masks(void **state)
     assert_true(constraint_takes(constraint, vocab, "[[70],[1E2]]", 12));
     assert_false(constraint_takes(constraint, vocab, "[[100],[1E2]]", 13));
     constraint_free(constraint);
+    constraint_vocab_free(vocab);
+}
+
+/* Making a mask tries tokens that go on far behind the object being read; its keys are still known afterwards. */
+static void test_masks_leave_no_trace(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {"[{\"ab\":\"", "[{\"ab\":{\"x\":1},\"b\":\"", "[{\"ab\":1},{\"x\":1,\"ab\":\""};
+    ConstraintVocab *vocab = constraint_test_vocab();
+    Constraint *constraint = compile(constraint_compile_schema_text, "{\"type\":\"array\"}");
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        ConstraintState *text = NULL;
+        uint32_t bits[WORDS];
+        assert_int_equal(constraint_state_create(constraint, vocab, &text), IMP_OK);
+        for (const char *c = texts[i]; *c != '\0'; c++) {
+            assert_true(constraint_advance(text, (unsigned char)*c));
+            assert_int_equal(constraint_mask(text, bits), IMP_OK);
+        }
+        advance_text(text, "\",\"ab");
+        if (constraint_advance(text, '"')) fail_msg("%s: the key came twice", texts[i]);
+        constraint_state_free(text);
+    }
+    constraint_free(constraint);
+    constraint_vocab_free(vocab);
+}
+
+/* Items of few values, one behind the other, until none is left: at each byte some way on is in the mask. */
+static void test_all_values_once(void **state)
+{
+    (void)state;
+    static const char *const items[] = {
+        "{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":45}},\"required\":[\"a\"],\"additionalProperties\":"
+        "false}",
+        "{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":23},\"ab\":{\"type\":\"boolean\"}},"
+        "\"required\":[\"a\",\"ab\"],\"additionalProperties\":false}",
+        "{\"type\":\"array\",\"items\":{\"type\":\"string\",\"pattern\":\"^[a-h]{2}$\"},\"minItems\":1,\"maxItems\":1}",
+        "{\"type\":\"array\",\"prefixItems\":[{\"enum\":[\"ab\",\"abc\",\"b\",\"ba\",1,10,100]},{\"type\":\"integer\",\"minimum\":5,\"maximum\":11}],"
+        "\"items\":false,\"minItems\":2}",
+    };
+    ConstraintVocab *vocab = constraint_test_vocab();
+    unsigned seed = 3;
+    for (size_t i = 0; i < sizeof items / sizeof items[0]; i++) {
+        char schema[512];
+        (void)snprintf(schema, sizeof schema, "{\"type\":\"array\",\"uniqueItems\":true,\"minItems\":45,\"items\":%s}", items[i]);
+        Constraint *constraint = compile(constraint_compile_schema_text, schema);
+        for (int round = 0; round < 4; round++) {
+            ConstraintState *text = NULL;
+            assert_int_equal(constraint_state_create(constraint, vocab, &text), IMP_OK);
+            for (int step = 0; step < 2500 && !constraint_finished(text); step++) {
+                uint32_t bits[WORDS];
+                int32_t choices[CONSTRAINT_TEST_TOKENS];
+                int32_t n = 0;
+                assert_int_equal(constraint_mask(text, bits), IMP_OK);
+                for (int32_t token = 0; token < CONSTRAINT_TEST_END; token++) {
+                    if (allowed(bits, token) && (token >= 256 || strchr(" \t\r\n", token) == NULL)) choices[n++] = token;
+                }
+                if (n == 0) fail_msg("items %zu: stuck after %zu tokens", i, constraint_length(text));
+                assert_true(constraint_advance(text, choose(choices, n, &seed)));
+            }
+            constraint_state_free(text);
+        }
+        constraint_free(constraint);
+    }
     constraint_vocab_free(vocab);
 }
 
@@ -433,6 +521,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_masks_agree_with_acceptance),
         cmocka_unit_test(test_texts_share_masks),
+        cmocka_unit_test(test_masks_leave_no_trace),
+        cmocka_unit_test(test_all_values_once),
         cmocka_unit_test(test_rollback_and_copy),
         cmocka_unit_test(test_longest_numbers),
         cmocka_unit_test(test_end_tokens),
