@@ -132,23 +132,29 @@ static const ComputeOps compute_ops = {
 
 /* What the widest weight, and the most activations of one product, need. */
 typedef struct Needs {
+    const CpuKernels *kernels;
     int32_t cols, pairs;
-    size_t panel_bytes, act_chunks, wide_blocks;
+    size_t panel_bytes, act_chunks, wide_blocks, bf16_acts;
 } Needs;
 
-/* `rows`: most activation rows that this weight is multiplied with. */
-static void fit_weight(Needs *needs, const Weight *weight, size_t rows)
+/* `rows`: most rows of its input; `chosen`: most choices of them, by all weights that share the input. */
+static void fit_weight(Needs *needs, const Weight *weight, size_t rows, size_t chosen)
 {
     if (!weight_present(weight)) return;
     needs->cols = max_i32(needs->cols, (int32_t)weight->cols);
-    const size_t panel = panel_bytes(weight);
+    const size_t panel = panel_bytes(needs->kernels, weight);
     const size_t bytes = panel > 0 ? PACKED_PANELS * panel : LINEAR_PANEL_ROWS * (size_t)weight->cols * sizeof(float);
     if (bytes > needs->panel_bytes) needs->panel_bytes = bytes;
-    if (panel == 0) return;
-    const bool packed = packed_format(weight->type) != NULL;
-    const size_t blocks = rows * (packed ? (size_t)act_chunks(weight->cols) : (size_t)weight->cols / WIDE_COLS);
-    size_t *most = packed ? &needs->act_chunks : &needs->wide_blocks;
-    if (blocks > *most) *most = blocks;
+    size_t chunks = 0, blocks = 0, acts = 0;
+    switch (product_kind(needs->kernels, weight)) {
+    case PRODUCT_PACKED: chunks = rows * (size_t)act_chunks(weight->cols); break;
+    case PRODUCT_WIDE: blocks = rows * (size_t)weight->cols / WIDE_COLS; break;
+    case PRODUCT_BF16: acts = chosen * (size_t)weight->cols; break;
+    case PRODUCT_FLOAT: break;
+    }
+    if (chunks > needs->act_chunks) needs->act_chunks = chunks;
+    if (blocks > needs->wide_blocks) needs->wide_blocks = blocks;
+    if (acts > needs->bf16_acts) needs->bf16_acts = acts;
 }
 
 static void fit_layer(CpuCompute *compute, const Layer *layer, Needs *needs)
@@ -163,13 +169,14 @@ static void fit_layer(CpuCompute *compute, const Layer *layer, Needs *needs)
         &experts->router,         &experts->shared.gate,     &experts->shared.up,
         &experts->shared.down,    &experts->shared_gate,
     };
-    for (size_t i = 0; i < sizeof weights / sizeof *weights; i++) fit_weight(needs, weights[i], rows);
+    for (size_t i = 0; i < sizeof weights / sizeof *weights; i++) fit_weight(needs, weights[i], rows, rows);
     if (layer->ffn == FFN_EXPERTS) {
         const size_t slots = rows * (size_t)max_i32(experts->n_used, 1);
         for (int32_t e = 0; e < experts->n_experts; e++) {
-            if (experts->gate != NULL) fit_weight(needs, &experts->gate[e], experts->weight_on_input ? slots : rows);
-            fit_weight(needs, &experts->up[e], experts->weight_on_input ? slots : rows);
-            fit_weight(needs, &experts->down[e], slots);
+            const size_t inputs = experts->weight_on_input ? slots : rows;
+            if (experts->gate != NULL) fit_weight(needs, &experts->gate[e], inputs, slots);
+            fit_weight(needs, &experts->up[e], inputs, slots);
+            fit_weight(needs, &experts->down[e], slots, slots);
         }
         compute->max_width = max_i32(compute->max_width, experts->n_experts + max_i32(experts->n_groups, 0));
     }
@@ -187,9 +194,10 @@ static ImpStatus allocate(CpuCompute *compute)
 {
     const Model *model = compute->base.model;
     const size_t rows = (size_t)compute->base.sizes.max_rows;
-    Needs needs = {0};
+    Needs needs = {.kernels = compute->kernels};
     compute->max_width = model->n_embd;
-    fit_weight(&needs, &model->head, (size_t)max_i32(compute->base.sizes.max_logits, compute->base.sizes.max_rows));
+    const size_t logits = (size_t)max_i32(compute->base.sizes.max_logits, compute->base.sizes.max_rows);
+    fit_weight(&needs, &model->head, logits, logits);
     for (int32_t i = 0; i < model->n_layers; i++) fit_layer(compute, &model->layers[i], &needs);
     compute->max_cols = needs.cols;
 
@@ -201,6 +209,7 @@ static ImpStatus allocate(CpuCompute *compute)
     }
     IMP_TRY(cpu_alloc(compute, needs.act_chunks, sizeof *compute->acts, &compute->acts));
     IMP_TRY(cpu_alloc(compute, needs.wide_blocks, sizeof *compute->wide_acts, &compute->wide_acts));
+    IMP_TRY(cpu_alloc(compute, needs.bf16_acts, sizeof *compute->bf16_acts, &compute->bf16_acts));
     const int32_t n_threads = thread_pool_size(compute->pool);
     IMP_TRY(cpu_alloc(compute, (size_t)n_threads, sizeof *compute->threads, &compute->threads));
     for (int32_t i = 0; i < n_threads; i++) {
@@ -212,6 +221,10 @@ static ImpStatus allocate(CpuCompute *compute)
         }
         if (needs.wide_blocks > 0)
             IMP_TRY(cpu_alloc(compute, PRIVATE_FLOATS / WIDE_COLS, sizeof *scratch->wide_acts, &scratch->wide_acts));
+        if (needs.bf16_acts > 0) {
+            IMP_TRY(cpu_alloc(compute, PRIVATE_FLOATS, sizeof *scratch->bf16_acts, &scratch->bf16_acts));
+            IMP_TRY(cpu_alloc(compute, 1, sizeof *scratch->bf16_sums, &scratch->bf16_sums));
+        }
         IMP_TRY(cpu_alloc(compute, (size_t)compute->max_width, sizeof(float), &scratch->row));
         IMP_TRY(cpu_alloc(compute, ATTEND_QUERIES, (size_t)compute->max_value_stride * sizeof(float), &scratch->sums));
     }

@@ -51,6 +51,9 @@ typedef struct RopeTable {
 typedef struct ThreadScratch {
     ActChunk *acts;     /* a small input of the running products in fixed point, and … */
     WideAct *wide_acts; /* … for half-precision weights */
+    uint16_t *bf16_acts; /* the same in BF16, for BF16 weights in tiles */
+    uint64_t rounded;    /* the run that it is of */
+    Bf16Sums *bf16_sums;
     uint64_t quantized; /* the run that it is of */
     uint8_t *panel;     /* LINEAR_PANEL_ROWS rows decoded to float32, or PACKED_PANELS panels re-laid */
     PackedScratch *packed;
@@ -90,6 +93,7 @@ typedef struct CpuCompute {
     float fine_threshold;  /* packed.h: which activation blocks have 16 bits */
     ActChunk *acts;        /* a large input of the running products in fixed point, for quantized weights … */
     WideAct *wide_acts;    /* … and for half-precision ones */
+    uint16_t *bf16_acts;   /* the same in BF16: every job's choice of rows for itself */
     uint64_t n_linear_runs;
     ThreadScratch *threads;
     ExpertScratch experts;
@@ -137,15 +141,30 @@ typedef struct LinearJob {
     size_t y_stride;
     const int32_t *y_rows;  /* NULL: 0 … n_rows-1 */
     int32_t n_rows;
-    int32_t first_task;     /* cpu_linear_run's own */
+    /* cpu_linear_run's own: its first task; where its rows are in BF16, and the first task that rounds them. */
+    int32_t first_task, first_act, first_group;
 } LinearJob;
 
-/* Runs all jobs as one parallel loop. */
+/* Input row of a job's i-th row. */
+static inline int32_t input_row(const LinearJob *job, int32_t i) { return job->x_rows != NULL ? job->x_rows[i] : i; }
+
+/* Row `row` of the input, which may itself be a choice of rows. */
+static inline const float *input_floats(const LinearInput *input, int32_t row)
+{
+    return input->x + (size_t)(input->rows != NULL ? input->rows[row] : row) * input->stride;
+}
+
+/* Runs all jobs as one parallel loop, or as two where some are linear_bf16.c's. */
 void cpu_linear_run(CpuCompute *compute, const LinearInput *input, LinearJob *jobs, int32_t n_jobs);
 
 void cpu_linear(Compute *compute, Act x, const LinearOutput *outputs, int32_t n_outputs);
 void cpu_embed(Compute *compute, const Weight *table, float multiplier, Act x);
 void cpu_logits(Compute *compute, const Model *model, Act x, float *logits);
+
+/* ---- linear_bf16.c ---- */
+
+/* Runs those of the jobs whose weights are PRODUCT_BF16. */
+void cpu_linear_bf16(CpuCompute *compute, const LinearInput *input, LinearJob *jobs, int32_t n_jobs);
 
 /* ---- norm.c ---- */
 

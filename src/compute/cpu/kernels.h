@@ -3,7 +3,8 @@
  *
  * Every kernel is written once, in float_kernels.h, over a vector of 16 floats that each level defines (simd_*.h). Adding,
  * multiplying, fusing and rounding are the same IEEE operations everywhere and reductions run over the same 16 lanes in
- * the same tree, so all levels give the same bits; the tests compare them so.
+ * the same tree, so all levels give the same bits; the tests compare them so. BF16 weights alone have an arithmetic of their own
+ * where there are tiles for them (bf16.h): the same bits for a row alone and in any company, but other bits than elsewhere.
  *
  * The order of a sum over k: lane l adds the products with k ≡ l (mod 16) by fused multiply-add, k ascending, from zero;
  * then lanes l and l+8, l+4, l+2, l+1 are added. It depends on the row alone.
@@ -12,6 +13,7 @@
 #define IMP_COMPUTE_CPU_KERNELS_H
 
 #include "compute/batch.h"
+#include "compute/cpu/bf16.h"
 #include "compute/cpu/cpu_backend.h"
 #include "compute/cpu/packed.h"
 #include "compute/cpu/wide.h"
@@ -105,6 +107,11 @@ typedef struct CpuKernels {
     void (*wide_quantize)(const float *x, int32_t n, WideAct *out);
     void (*wide_multiply)(const uint8_t *const panels[PACKED_PANELS], int n_panels, int64_t cols, const WideAct *const acts[],
                           int32_t n_acts, float *out);
+
+    /* BF16 weights in tiles of BF16 (bf16.h); NULL: the level has none, and takes them for half precision like any other. Rounds
+     * n <= BF16_ROWS rows into a group. */
+    void (*bf16_round)(const float *const rows[], int32_t n, int64_t cols, uint16_t *group);
+    void (*bf16_multiply)(const Bf16Product *product);
 
     /* Turns pairs (a[i], b[i]) by (c[i], s[i]); a and b are the halves of the turning dimensions. */
     void (*rotate_half)(float *a, float *b, const float *c, const float *s, int32_t n);

@@ -1,7 +1,9 @@
-/* kernels_amx.c - AVX-512's kernels, but products of many rows in tiles of signed bytes (AMX-TILE and AMX-INT8). */
+/* kernels_amx.c - AVX-512's kernels, but products of many rows in tiles of signed bytes (AMX-TILE and AMX-INT8), and all of BF16
+ * weights in tiles of BF16 where the processor has those (AMX-BF16). */
 #include "compute/cpu/kernels.h"
 
 #if defined(__x86_64__)
+#include "compute/cpu/bf16_amx.h"
 #include "compute/cpu/packed_amx.h"
 #include "compute/cpu/wide_amx.h"
 
@@ -17,6 +19,9 @@ static void fill_amx_table(void)
     amx_table.packed_multiply = packed_multiply_amx;
     amx_table.wide_quantize = wide_quantize_amx;
     amx_table.wide_multiply = wide_multiply_amx;
+    if (!tile_has_bf16()) return;
+    amx_table.bf16_round = bf16_round_amx;
+    amx_table.bf16_multiply = bf16_multiply_amx;
 }
 
 const CpuKernels *kernels_amx(void)

@@ -3,6 +3,8 @@
  *
  * A task is a block of weight rows, never a part of a sum, so threads do not meet.
  *
+ * BF16 weights are linear_bf16.c's on a level that has tiles for them.
+ *
  * Quantized weights (packed.h) and those in half precision (wide.h): the input's rows are turned into fixed point, all rows
  * once or, when they are few, by every thread for itself; then
  * panels of 16 weight rows, four at a time, are multiplied with all of them, PACKED_ACTS at a time. Panels come from `prepare`,
@@ -29,18 +31,10 @@ typedef struct LinearRun {
     uint64_t number;
 } LinearRun;
 
-/* Input row of a job's i-th row, and where its result goes. */
-static int32_t input_row(const LinearJob *job, int32_t i) { return job->x_rows != NULL ? job->x_rows[i] : i; }
-
+/* Where the result of a job's i-th row goes. */
 static float *output_row(const LinearJob *job, int32_t i)
 {
     return job->y + (size_t)(job->y_rows != NULL ? job->y_rows[i] : i) * job->y_stride;
-}
-
-/* Row `row` of the input, which may itself be a choice of rows. */
-static const float *input_floats(const LinearInput *input, int32_t row)
-{
-    return input->x + (size_t)(input->rows != NULL ? input->rows[row] : row) * input->stride;
 }
 
 /* y = scale * sum + bias for n of a job's outputs from `first`. */
@@ -112,7 +106,7 @@ static void multiply_panels(const LinearRun *run, const LinearJob *job, const ui
 static void weight_panels(const LinearRun *run, const LinearJob *job, int64_t row, int32_t n_rows, ThreadScratch *scratch)
 {
     const Weight *weight = job->weight;
-    const size_t bytes = panel_bytes(weight);
+    const size_t bytes = panel_bytes(run->compute->kernels, weight);
     const uint8_t *panels[PACKED_PANELS] = {NULL};
     const int n_panels = (n_rows + PANEL_ROWS - 1) / PANEL_ROWS;
     for (int p = 0; p < n_panels; p++) {
@@ -187,11 +181,17 @@ static void float_panel(const LinearRun *run, const LinearJob *job, int64_t firs
 
 /* ---- the loop ---- */
 
+/* None of a weight that is multiplied in linear_bf16.c. */
+static int32_t job_tasks(const CpuCompute *compute, const LinearJob *job)
+{
+    return product_kind(compute->kernels, job->weight) == PRODUCT_BF16 ? 0 : blocks_of((int32_t)job->weight->rows, TASK_ROWS);
+}
+
 /* The task that comes at a place where every thread is to read the memory of its own node. */
 static int32_t task_of_lanes(const LinearRun *run, int32_t place)
 {
     int32_t counts[LANE_JOBS];
-    for (int32_t i = 0; i < run->n_jobs; i++) counts[i] = blocks_of((int32_t)run->jobs[i].weight->rows, TASK_ROWS);
+    for (int32_t i = 0; i < run->n_jobs; i++) counts[i] = job_tasks(run->compute, &run->jobs[i]);
     const TaskPlace at = task_in_lanes(counts, run->n_jobs, thread_pool_size(run->compute->pool), place);
     return run->jobs[at.weight].first_task + at.task;
 }
@@ -206,7 +206,7 @@ static void linear_task(void *context, int32_t task, int32_t thread)
     if (run->private) quantize_private(run, scratch);
     const int64_t first = (int64_t)(task - job->first_task) * TASK_ROWS;
     const int64_t end = first + TASK_ROWS < job->weight->rows ? first + TASK_ROWS : job->weight->rows;
-    if (panel_bytes(job->weight) > 0) {
+    if (product_kind(run->compute->kernels, job->weight) != PRODUCT_FLOAT) {
         for (int64_t row = first; row < end; row += PACKED_ROWS)
             weight_panels(run, job, row, end - row < PACKED_ROWS ? (int32_t)(end - row) : PACKED_ROWS, scratch);
         return;
@@ -221,14 +221,18 @@ void cpu_linear_run(CpuCompute *compute, const LinearInput *input, LinearJob *jo
     LinearRun run = {.compute = compute, .input = input, .jobs = jobs, .n_jobs = n_jobs};
     int32_t n_tasks = 0;
     size_t bytes = 0;
+    cpu_linear_bf16(compute, input, jobs, n_jobs);
     for (int32_t i = 0; i < n_jobs; i++) {
+        const ProductKind kind = product_kind(compute->kernels, jobs[i].weight);
         jobs[i].first_task = n_tasks;
+        if (kind == PRODUCT_BF16) continue;
         /* The first rows come with the weights' bytes, more of them cost computing. */
         bytes += jobs[i].weight->row_bytes * (size_t)jobs[i].weight->rows * (size_t)(1 + jobs[i].n_rows / 8);
-        n_tasks += (int32_t)((jobs[i].weight->rows + TASK_ROWS - 1) / TASK_ROWS);
-        run.packed = run.packed || packed_format(jobs[i].weight->type) != NULL;
-        run.wide = run.wide || wide_fits(jobs[i].weight);
+        n_tasks += job_tasks(compute, &jobs[i]);
+        run.packed = run.packed || kind == PRODUCT_PACKED;
+        run.wide = run.wide || kind == PRODUCT_WIDE;
     }
+    if (n_tasks == 0) return;
     run.private = (run.packed || run.wide) && input->n_rows <= PRIVATE_ROWS &&
                   (int64_t)input->n_rows * input->cols <= PRIVATE_FLOATS;
     run.number = ++compute->n_linear_runs;

@@ -36,20 +36,33 @@ typedef struct RepackRun {
 
 /* ---- one weight ---- */
 
-size_t panel_bytes(const Weight *weight)
+ProductKind product_kind(const CpuKernels *kernels, const Weight *weight)
 {
-    const PackedFormat *format = packed_format(weight->type);
-    if (format != NULL) return packed_panel_bytes(format, weight->cols);
-    return wide_fits(weight) ? wide_panel_bytes(weight->cols) : 0;
+    if (packed_format(weight->type) != NULL) return PRODUCT_PACKED;
+    if (!wide_fits(weight)) return PRODUCT_FLOAT;
+    return weight->type == DT_BF16 && kernels->bf16_multiply != NULL ? PRODUCT_BF16 : PRODUCT_WIDE;
+}
+
+size_t panel_bytes(const CpuKernels *kernels, const Weight *weight)
+{
+    switch (product_kind(kernels, weight)) {
+    case PRODUCT_PACKED: return packed_panel_bytes(packed_format(weight->type), weight->cols);
+    case PRODUCT_WIDE: return wide_panel_bytes(weight->cols);
+    case PRODUCT_BF16: return bf16_panel_bytes(weight->cols);
+    case PRODUCT_FLOAT: break;
+    }
+    return 0;
 }
 
 void panel_pack(const CpuKernels *kernels, const Weight *weight, int64_t row, uint8_t *panel)
 {
-    const PackedFormat *format = packed_format(weight->type);
+    const ProductKind kind = product_kind(kernels, weight);
     const uint8_t *rows = weight->data + (size_t)row * weight->row_bytes;
     const int64_t left = weight->rows - row;
     const int32_t n_rows = left < PANEL_ROWS ? (int32_t)left : PANEL_ROWS;
-    if (format != NULL) packed_pack(format, rows, weight->row_bytes, n_rows, weight->cols, panel);
+    if (kind == PRODUCT_PACKED)
+        packed_pack(packed_format(weight->type), rows, weight->row_bytes, n_rows, weight->cols, panel);
+    else if (kind == PRODUCT_BF16) bf16_pack(rows, weight->row_bytes, n_rows, weight->cols, panel);
     else wide_pack(kernels_decoder(kernels, weight->type), rows, weight->row_bytes, n_rows, weight->cols, panel);
 }
 
@@ -75,14 +88,14 @@ static int64_t panels_of(const Weight *weight) { return (weight->rows + PANEL_RO
 /* Whether a weight is multiplied at all: an embedding that is not the head too is only looked up. */
 static bool wanted(const RepackRun *run, const Weight *weight)
 {
-    return weight != &run->model->embedding && weight_present(weight) && panel_bytes(weight) > 0;
+    return weight != &run->model->embedding && weight_present(weight) && panel_bytes(run->kernels, weight) > 0;
 }
 
 static ImpStatus visit(Weight *weight, void *context)
 {
     RepackRun *run = context;
     if (!wanted(run, weight)) return IMP_OK;
-    WeightRun part = {weight, run->kernels, NULL, panel_bytes(weight), panels_of(weight)};
+    WeightRun part = {weight, run->kernels, NULL, panel_bytes(run->kernels, weight), panels_of(weight)};
     const size_t bytes = ((size_t)part.n_panels * part.panel_bytes + PANEL_ALIGN - 1) & ~(size_t)(PANEL_ALIGN - 1);
     if (run->region != NULL) {
         part.panels = run->region + run->used;

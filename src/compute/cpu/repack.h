@@ -1,5 +1,5 @@
 /*
- * repack.h - a model's weights re-laid into panels (packed.h, wide.h), once, in parallel.
+ * repack.h - a model's weights re-laid into panels (packed.h, wide.h, bf16.h), once, in parallel.
  */
 #ifndef IMP_COMPUTE_CPU_REPACK_H
 #define IMP_COMPUTE_CPU_REPACK_H
@@ -11,8 +11,18 @@
 
 typedef struct RepackedModel RepackedModel;
 
-/* Bytes of a panel, 16 rows of a matrix; 0: it is multiplied as float32, without panels. */
-size_t panel_bytes(const Weight *weight);
+/* How a weight is multiplied. */
+typedef enum ProductKind {
+    PRODUCT_FLOAT,  /* as float32, without panels */
+    PRODUCT_PACKED, /* packed.h */
+    PRODUCT_WIDE,   /* wide.h */
+    PRODUCT_BF16,   /* bf16.h */
+} ProductKind;
+
+ProductKind product_kind(const CpuKernels *kernels, const Weight *weight);
+
+/* Bytes of a panel, 16 rows of a matrix; 0: there are none. */
+size_t panel_bytes(const CpuKernels *kernels, const Weight *weight);
 /* Re-lays the rows from `row` on, at most 16, into one panel. */
 void panel_pack(const CpuKernels *kernels, const Weight *weight, int64_t row, uint8_t *panel);
 

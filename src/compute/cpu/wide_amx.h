@@ -1,10 +1,9 @@
 /*
  * wide_amx.h - products with panels of 16-bit integers in tiles of bytes.
  *
- * Tiles multiply bytes or BF16. The latter would be the obvious way for half-precision weights, and cannot be taken: it rounds
- * activations to 8 bits and adds in an order and with a rounding of its own, which no other level repeats at a bearable price,
- * and which a single row, left to AVX-512, would not share. So both factors are cut into bytes, 128 * high + low, and four
- * products of bytes make one of 16 bits: exact, the same everywhere, and half as fast as the BF16 tile could be.
+ * F16 weights have no tile of their own: tiles of BF16 would cut them to 8 bits. So both factors are cut into bytes, 128 * high +
+ * low, and four products of bytes make one of 16 bits: exact, and the same as on every other level. BF16 weights come here only on a
+ * processor whose tiles know no BF16 (bf16.h is for the others).
  */
 #ifndef IMP_COMPUTE_CPU_WIDE_AMX_H
 #define IMP_COMPUTE_CPU_WIDE_AMX_H

@@ -1,5 +1,5 @@
 /* cpu_kernels_amx.c - the kernels of AMX once more, over the model of its tile instructions (amx_tiles.h), for processors
- * that have AVX-512 and no AMX. Part of test_cpu_kernels.c. */
+ * that have AVX-512 and no AMX. Part of test_cpu_kernels.c and test_cpu_bf16.c. */
 #include "compute/amx_model.h"
 
 #if defined(__x86_64__)

@@ -1,0 +1,277 @@
+/*
+ * bf16_amx.h - products of BF16 in tiles: 16 activation rows times a panel's 16 rows and 32 columns an instruction.
+ */
+#ifndef IMP_COMPUTE_CPU_BF16_AMX_H
+#define IMP_COMPUTE_CPU_BF16_AMX_H
+
+#include "compute/cpu/amx_tiles.h"
+#include "compute/cpu/bf16.h"
+#include "compute/cpu/packed_amx.h"
+
+enum {
+    BF16_PIECE = 64,     /* tiles of a panel that are multiplied with all rows before the next ones are */
+    BF16_WHOLE = 32,     /* with so few rows panels are not cut */
+    BF16_NEAR = 0,       /* tiles */
+    BF16_DECODE = 8,     /* tiles ahead */
+    BF16_GROUP_BYTES = BF16_COLS * 2, /* a row's part of a tile of activations */
+};
+
+static void bf16_round_amx(const float *const rows[], int32_t n_rows, int64_t cols, uint16_t *out)
+{
+    const __m512i one = _mm512_set1_epi32(1), half = _mm512_set1_epi32(0x7FFF), quiet = _mm512_set1_epi32(0x400000);
+    for (int64_t first = 0; first < cols; first += BF16_COLS)
+        for (int32_t r = 0; r < n_rows; r++, out += BF16_COLS)
+            for (int i = 0; i < BF16_COLS; i += 16) {
+                const __m512 x = _mm512_loadu_ps(rows[r] + first + i);
+                const __m512i bits = _mm512_castps_si512(x);
+                const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), one);
+                const __m512i up = _mm512_add_epi32(bits, _mm512_add_epi32(odd, half));
+                const __m512i rounded = _mm512_mask_or_epi32(up, _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), bits, quiet);
+                _mm256_storeu_si256((__m256i *)(void *)(out + i), _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded, 16)));
+            }
+}
+
+/* ---- tiles ---- */
+
+/* Of two groups: 0 … 3 sums, 4 and 5 activations, 6 and 7 weights. Of one: 0 … 3 sums, 4 activations, 5 … 7 weights. */
+static void bf16_configure(int32_t first, int32_t second)
+{
+    const uint8_t one = (uint8_t)first, two = (uint8_t)(second > 0 ? second : first);
+    TileConfig config = {
+        .palette = 1,
+        .rows = {one, one, two, two, one, second > 0 ? two : BF16_ROWS, BF16_ROWS, BF16_ROWS},
+    };
+    for (int t = 0; t < TILE_COUNT; t++) config.row_bytes[t] = TILE_ROW_BYTES;
+    tile_configure(&config);
+}
+
+typedef float Bf16Tile[BF16_ROWS][BF16_ROWS];
+
+static void bf16_zero(void)
+{
+    tile_zero(0);
+    tile_zero(1);
+    tile_zero(2);
+    tile_zero(3);
+}
+
+static void bf16_load_sums(Bf16Tile sums[4])
+{
+    tile_load(0, sums[0], TILE_ROW_BYTES);
+    tile_load(1, sums[1], TILE_ROW_BYTES);
+    tile_load(2, sums[2], TILE_ROW_BYTES);
+    tile_load(3, sums[3], TILE_ROW_BYTES);
+}
+
+static void bf16_store_sums(Bf16Tile sums[4])
+{
+    tile_store(0, sums[0], TILE_ROW_BYTES);
+    tile_store(1, sums[1], TILE_ROW_BYTES);
+    tile_store(2, sums[2], TILE_ROW_BYTES);
+    tile_store(3, sums[3], TILE_ROW_BYTES);
+}
+
+/* Lines that a loop asks for at each step, for the second cache. */
+typedef struct Bf16Ahead {
+    const uint8_t *at[2];
+    int lines;
+} Bf16Ahead;
+
+KERNEL_INLINE void bf16_fetch(Bf16Ahead *ahead)
+{
+    for (int i = 0; i < ahead->lines; i++)
+        UNROLL for (int k = 0; k < 2; k++) {
+            _mm_prefetch((const char *)ahead->at[k], _MM_HINT_T1);
+            ahead->at[k] += 64;
+        }
+}
+
+/* Two groups times two panels: sums 0 and 1 are of the first group. */
+static void bf16_two_groups(const uint8_t *const acts[2], const size_t act_bytes[2], const uint8_t *const panels[2],
+                            int64_t steps, Bf16Ahead weights, Bf16Ahead rows)
+{
+    const uint8_t *a0 = acts[0], *a1 = acts[1], *b0 = panels[0], *b1 = panels[1];
+    for (int64_t step = 0; step < steps; step++) {
+        tile_load(4, a0, BF16_GROUP_BYTES);
+        tile_load(6, b0, BF16_GROUP_BYTES);
+        tile_dot_bf16(0, 4, 6);
+        tile_load(7, b1, BF16_GROUP_BYTES);
+        tile_dot_bf16(1, 4, 7);
+        tile_load(5, a1, BF16_GROUP_BYTES);
+        tile_dot_bf16(2, 5, 6);
+        tile_dot_bf16(3, 5, 7);
+        bf16_fetch(&weights);
+        bf16_fetch(&rows);
+        a0 += act_bytes[0];
+        a1 += act_bytes[1];
+        b0 += BF16_TILE_BYTES;
+        b1 += BF16_TILE_BYTES;
+    }
+}
+
+/* One group times four panels. `next`: bytes from the end of a panel to the one that follows the four; 0: nothing is asked for. */
+KERNEL_INLINE void bf16_one_group(const uint8_t *acts, size_t act_bytes, const uint8_t *const panels[4], int64_t steps,
+                                  size_t next)
+{
+    const uint8_t *b0 = panels[0], *b1 = panels[1], *b2 = panels[2], *b3 = panels[3];
+    for (int64_t step = 0; step < steps; step++) {
+        tile_load(4, acts, BF16_GROUP_BYTES);
+        tile_load(5, b0, BF16_GROUP_BYTES);
+        tile_dot_bf16(0, 4, 5);
+        tile_load(6, b1, BF16_GROUP_BYTES);
+        tile_dot_bf16(1, 4, 6);
+        tile_load(7, b2, BF16_GROUP_BYTES);
+        tile_dot_bf16(2, 4, 7);
+        tile_load(5, b3, BF16_GROUP_BYTES);
+        tile_dot_bf16(3, 4, 5);
+        if (next > 0) {
+            const size_t ahead = BF16_DECODE * BF16_TILE_BYTES + (step + BF16_DECODE < steps ? 0 : next);
+            UNROLL for (int line = 0; line < BF16_TILE_BYTES; line += 64) {
+                _mm_prefetch((const char *)b0 + ahead + line, _MM_HINT_T0);
+                _mm_prefetch((const char *)b1 + ahead + line, _MM_HINT_T0);
+                _mm_prefetch((const char *)b2 + ahead + line, _MM_HINT_T0);
+                _mm_prefetch((const char *)b3 + ahead + line, _MM_HINT_T0);
+            }
+        }
+        acts += act_bytes;
+        b0 += BF16_TILE_BYTES;
+        b1 += BF16_TILE_BYTES;
+        b2 += BF16_TILE_BYTES;
+        b3 += BF16_TILE_BYTES;
+    }
+}
+
+/* ---- what becomes of sums ---- */
+
+/* A tile's sums of `n_acts` rows from `act` on and panel `panel` go to the output; there is no such panel: nowhere. */
+static void bf16_finish(const Bf16Product *product, Bf16Tile sums, int32_t act, int32_t n_acts, int32_t panel)
+{
+    const int32_t first = panel * BF16_ROWS, left = product->n_rows - first;
+    if (left <= 0) return;
+    const __mmask16 mask = (__mmask16)(left < BF16_ROWS ? (1u << left) - 1 : 0xFFFF);
+    const __m512 scale = _mm512_set1_ps(product->scale);
+    const __m512 bias = product->bias != NULL ? _mm512_maskz_loadu_ps(mask, product->bias + first) : _mm512_setzero_ps();
+    for (int32_t a = 0; a < n_acts; a++) {
+        const int32_t row = product->y_rows != NULL ? product->y_rows[act + a] : act + a;
+        const __m512 scaled = _mm512_mul_ps(_mm512_load_ps(sums[a]), scale);
+        const __m512 y = product->bias != NULL ? _mm512_add_ps(scaled, bias) : scaled;
+        _mm512_mask_storeu_ps(product->y + (size_t)row * product->y_stride + first, mask, y);
+    }
+}
+
+/* ---- the loops ---- */
+
+/* Some tiles of all panels: the first ones, or sums go on; the last ones, or sums are kept. */
+typedef struct Bf16Part {
+    const Bf16Product *product;
+    int32_t n_panels;
+    size_t panel_bytes;
+    int64_t first, end;
+    bool starts, ends;
+} Bf16Part;
+
+static const uint8_t *bf16_panel(const Bf16Part *part, int32_t panel)
+{
+    const int32_t last = part->n_panels - 1;
+    return part->product->panels + (size_t)(panel < last ? panel : last) * part->panel_bytes +
+           (size_t)part->first * BF16_TILE_BYTES;
+}
+
+static const uint8_t *bf16_group(const Bf16Part *part, int32_t act, int32_t n_acts)
+{
+    return (const uint8_t *)(part->product->acts + (size_t)act * (size_t)part->product->cols) +
+           (size_t)part->first * (size_t)n_acts * BF16_GROUP_BYTES;
+}
+
+/* The sums' tiles of rows from `act` on and panels from `panel` on. */
+static Bf16Tile *bf16_sums(const Bf16Part *part, int32_t act, int32_t panel, int32_t n_panels)
+{
+    const int32_t padded = (part->n_panels + 3) / 4 * 4;
+    return part->product->sums->tiles + act / BF16_ROWS * padded + panel * (4 / n_panels);
+}
+
+/* What follows the panels in this part: the next one, or the panels behind them. */
+static ptrdiff_t bf16_next_part(const Bf16Part *part)
+{
+    if (!part->ends) return (part->end - part->first) * BF16_TILE_BYTES;
+    return (ptrdiff_t)((size_t)part->n_panels * part->panel_bytes) - part->first * BF16_TILE_BYTES;
+}
+
+static void bf16_pair_of_groups(const Bf16Part *part, int32_t act, int32_t second, int32_t n_pairs)
+{
+    const Bf16Product *product = part->product;
+    const int64_t steps = part->end - part->first;
+    const uint8_t *const acts[2] = {bf16_group(part, act, BF16_ROWS), bf16_group(part, act + BF16_ROWS, second)};
+    const size_t act_bytes[2] = {BF16_TILE_BYTES, (size_t)second * BF16_GROUP_BYTES};
+    const int32_t blocks = (part->n_panels + 1) / 2, pair = act / (2 * BF16_ROWS);
+    /* The next pair of groups, and the part of the panels that comes next, in as many parts as there are blocks. */
+    const int act_lines = (16 + blocks - 1) / blocks, panel_lines = (16 + n_pairs - 1) / n_pairs;
+    Bf16Tile last[4];
+    for (int32_t block = 0; block < blocks; block++) {
+        const uint8_t *const panels[2] = {bf16_panel(part, 2 * block), bf16_panel(part, 2 * block + 1)};
+        const ptrdiff_t next = bf16_next_part(part) + pair * steps * panel_lines * 64;
+        const ptrdiff_t next_acts = (ptrdiff_t)(2 * BF16_ROWS) * product->cols * 2 + block * steps * act_lines * 64;
+        const Bf16Ahead ahead = {{panels[0] + next, panels[1] + next}, panel_lines};
+        const Bf16Ahead rows = {{acts[0] + next_acts, acts[1] + next_acts}, act_lines};
+        Bf16Tile *sums = part->ends ? last : bf16_sums(part, act, 2 * block, 2);
+        if (part->starts) bf16_zero();
+        else bf16_load_sums(bf16_sums(part, act, 2 * block, 2));
+        bf16_two_groups(acts, act_bytes, panels, steps, ahead, rows);
+        bf16_store_sums(sums);
+        for (int32_t i = 0; i < 4 && part->ends; i++)
+            bf16_finish(product, sums[i], act + i / 2 * BF16_ROWS, i < 2 ? BF16_ROWS : second, 2 * block + i % 2);
+    }
+}
+
+static void bf16_last_group(const Bf16Part *part, int32_t act, int32_t n_acts)
+{
+    const Bf16Product *product = part->product;
+    const int64_t steps = part->end - part->first;
+    const uint8_t *acts = bf16_group(part, act, n_acts);
+    Bf16Tile last[4];
+    for (int32_t block = 0; block < (part->n_panels + 3) / 4; block++) {
+        const uint8_t *panels[4];
+        for (int32_t i = 0; i < 4; i++) panels[i] = bf16_panel(part, 4 * block + i);
+        Bf16Tile *sums = part->ends ? last : bf16_sums(part, act, 4 * block, 4);
+        if (part->starts) bf16_zero();
+        else bf16_load_sums(bf16_sums(part, act, 4 * block, 4));
+        const size_t act_bytes = (size_t)n_acts * BF16_GROUP_BYTES;
+        if (act == 0) bf16_one_group(acts, act_bytes, panels, steps, 3 * part->panel_bytes);
+        else bf16_one_group(acts, act_bytes, panels, steps, 0);
+        bf16_store_sums(sums);
+        for (int32_t i = 0; i < 4 && part->ends; i++) bf16_finish(product, sums[i], act, n_acts, 4 * block + i);
+    }
+}
+
+static void bf16_part(const Bf16Part *part)
+{
+    const int32_t n_acts = part->product->n_acts, n_pairs = (n_acts + BF16_ROWS - 1) / BF16_ROWS / 2;
+    int32_t configured = 0;
+    for (int32_t pair = 0; pair < n_pairs; pair++) {
+        const int32_t act = 2 * BF16_ROWS * pair, left = n_acts - act - BF16_ROWS;
+        const int32_t second = left < BF16_ROWS ? left : BF16_ROWS;
+        if (second != configured) bf16_configure(BF16_ROWS, second);
+        configured = second;
+        bf16_pair_of_groups(part, act, second, n_pairs);
+    }
+    const int32_t rest = n_acts - 2 * BF16_ROWS * n_pairs;
+    if (rest <= 0) return;
+    bf16_configure(rest, 0);
+    bf16_last_group(part, n_acts - rest, rest);
+}
+
+static void bf16_multiply_amx(const Bf16Product *product)
+{
+    const int64_t tiles = product->cols / BF16_COLS, piece = product->n_acts > BF16_WHOLE ? BF16_PIECE : tiles;
+    Bf16Part part = {.product = product, .n_panels = (product->n_rows + BF16_ROWS - 1) / BF16_ROWS};
+    part.panel_bytes = bf16_panel_bytes(product->cols);
+    for (part.first = 0; part.first < tiles; part.first = part.end) {
+        part.end = tiles - part.first < piece ? tiles : part.first + piece;
+        part.starts = part.first == 0;
+        part.ends = part.end == tiles;
+        bf16_part(&part);
+    }
+    tile_release();
+}
+
+#endif

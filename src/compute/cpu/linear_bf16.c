@@ -1,0 +1,183 @@
+/*
+ * linear_bf16.c - the loop nest around products of BF16 in tiles (bf16.h).
+ *
+ * First the input's rows are rounded, in groups of 16: once for all jobs that take them as they come, and once for each choice of
+ * rows that a job makes, so that a tile always finds its rows beside each other. A small input is rounded by every thread for
+ * itself. Then come blocks of weight rows, each times all activation rows: large blocks where rows are many, because all
+ * activations pass through the second cache once a block.
+ */
+#include "compute/cpu/cpu_compute.h"
+#include "compute/cpu/task_order.h"
+
+/* From so many activation rows on, tasks are as large as threads leave room for. */
+enum { MANY_ROWS = 128, MOST_JOBS_IN_LANES = 8, TASKS_A_THREAD = 4 };
+
+typedef struct Bf16Run {
+    CpuCompute *compute;
+    const LinearInput *input;
+    const LinearJob *jobs;
+    int32_t n_jobs;
+    int32_t task_rows, n_groups;
+    bool private; /* each thread has its own rounded input */
+    uint64_t number;
+} Bf16Run;
+
+static bool is_bf16(const CpuCompute *compute, const LinearJob *job)
+{
+    return product_kind(compute->kernels, job->weight) == PRODUCT_BF16;
+}
+
+/* ---- the input ---- */
+
+static void round_group(const Bf16Run *run, const LinearJob *job, int32_t group, uint16_t *acts)
+{
+    const LinearInput *input = run->input;
+    const int32_t first = group * BF16_ROWS, n = min_i32(BF16_ROWS, job->n_rows - first);
+    const float *rows[BF16_ROWS];
+    for (int32_t i = 0; i < n; i++) rows[i] = input_floats(input, input_row(job, first + i));
+    run->compute->kernels->bf16_round(rows, n, input->cols, acts + (size_t)(job->first_act + first) * (size_t)input->cols);
+}
+
+static void round_task(void *context, int32_t task, int32_t thread)
+{
+    (void)thread;
+    const Bf16Run *run = context;
+    const LinearJob *job = run->jobs;
+    while (job + 1 < run->jobs + run->n_jobs && task >= job[1].first_group) job++;
+    round_group(run, job, task - job->first_group, run->compute->bf16_acts);
+}
+
+/* A thread's own copy, at its first task of a run. */
+static const uint16_t *rounded_input(const Bf16Run *run, int32_t thread)
+{
+    if (!run->private) return run->compute->bf16_acts;
+    ThreadScratch *scratch = &run->compute->threads[thread];
+    if (scratch->rounded == run->number) return scratch->bf16_acts;
+    scratch->rounded = run->number;
+    const LinearJob *job = run->jobs;
+    for (int32_t group = 0; group < run->n_groups; group++) {
+        while (job + 1 < run->jobs + run->n_jobs && group >= job[1].first_group) job++;
+        round_group(run, job, group - job->first_group, scratch->bf16_acts);
+    }
+    return scratch->bf16_acts;
+}
+
+/* ---- products ---- */
+
+/* Panels of weight rows from `row` on times all rows of the job. */
+static void multiply(const Bf16Run *run, const LinearJob *job, const uint8_t *panels, int64_t row, int32_t n_rows,
+                     const uint16_t *acts, Bf16Sums *sums)
+{
+    Bf16Product product = {
+        .panels = panels,
+        .n_rows = n_rows,
+        .cols = job->weight->cols,
+        .sums = sums,
+        .y_stride = job->y_stride,
+        .bias = job->bias != NULL ? job->bias + row : NULL,
+        .scale = job->weight->scale,
+    };
+    for (int32_t first = 0; first < job->n_rows; first += BF16_ACTS) {
+        product.n_acts = min_i32(BF16_ACTS, job->n_rows - first);
+        product.acts = acts + (size_t)(job->first_act + first) * (size_t)product.cols;
+        product.y = job->y + row + (job->y_rows != NULL ? 0 : (size_t)first * job->y_stride);
+        product.y_rows = job->y_rows != NULL ? job->y_rows + first : NULL;
+        run->compute->kernels->bf16_multiply(&product);
+    }
+}
+
+static void multiply_rows(const Bf16Run *run, const LinearJob *job, int64_t row, int32_t n_rows, int32_t thread)
+{
+    const Weight *weight = job->weight;
+    ThreadScratch *scratch = &run->compute->threads[thread];
+    const uint16_t *acts = rounded_input(run, thread);
+    const size_t bytes = bf16_panel_bytes(weight->cols);
+    if (weight->prepared != NULL) {
+        const uint8_t *panels = (const uint8_t *)weight->prepared + (size_t)(row / PANEL_ROWS) * bytes;
+        multiply(run, job, panels, row, n_rows, acts, scratch->bf16_sums);
+        return;
+    }
+    for (int32_t done = 0; done < n_rows; done += PACKED_ROWS) {
+        const int32_t n = min_i32(PACKED_ROWS, n_rows - done);
+        for (int32_t r = 0; r < n; r += PANEL_ROWS)
+            panel_pack(run->compute->kernels, weight, row + done + r, scratch->panel + (size_t)(r / PANEL_ROWS) * bytes);
+        multiply(run, job, scratch->panel, row + done, n, acts, scratch->bf16_sums);
+    }
+}
+
+static int32_t job_tasks(const Bf16Run *run, const LinearJob *job)
+{
+    return is_bf16(run->compute, job) ? (int32_t)((job->weight->rows + run->task_rows - 1) / run->task_rows) : 0;
+}
+
+/* The task that comes at a place where every thread is to read the memory of its own node. */
+static int32_t task_of_lanes(const Bf16Run *run, int32_t place)
+{
+    int32_t counts[MOST_JOBS_IN_LANES];
+    for (int32_t i = 0; i < run->n_jobs; i++) counts[i] = job_tasks(run, &run->jobs[i]);
+    const TaskPlace at = task_in_lanes(counts, run->n_jobs, thread_pool_size(run->compute->pool), place);
+    return run->jobs[at.weight].first_task + at.task;
+}
+
+static void multiply_task(void *context, int32_t task, int32_t thread)
+{
+    const Bf16Run *run = context;
+    const LinearJob *job = run->jobs;
+    if (run->compute->backend->n_nodes > 1 && run->n_jobs <= MOST_JOBS_IN_LANES) task = task_of_lanes(run, task);
+    while (job + 1 < run->jobs + run->n_jobs && task >= job[1].first_task) job++;
+    const int64_t row = (int64_t)(task - job->first_task) * run->task_rows, left = job->weight->rows - row;
+    multiply_rows(run, job, row, left < run->task_rows ? (int32_t)left : run->task_rows, thread);
+}
+
+/* ---- the plan ---- */
+
+/* Gives each choice of rows its place; returns how many rows they are together. */
+static int32_t place_inputs(Bf16Run *run, LinearJob *jobs)
+{
+    const LinearJob *before = NULL;
+    int32_t n_acts = 0;
+    for (int32_t i = 0; i < run->n_jobs; i++) {
+        LinearJob *job = &jobs[i];
+        job->first_group = run->n_groups;
+        if (!is_bf16(run->compute, job)) continue;
+        const bool same = before != NULL && before->x_rows == job->x_rows && before->n_rows == job->n_rows;
+        job->first_act = same ? before->first_act : n_acts;
+        before = job;
+        if (same) continue;
+        n_acts += job->n_rows;
+        run->n_groups += blocks_of(job->n_rows, BF16_ROWS);
+    }
+    return n_acts;
+}
+
+/* Places the tasks; returns their number. *bytes: of all weights, times what their products cost beside reading them. */
+static int32_t place_tasks(const Bf16Run *run, LinearJob *jobs, size_t *bytes)
+{
+    int32_t n_tasks = 0;
+    *bytes = 0;
+    for (int32_t i = 0; i < run->n_jobs; i++) {
+        jobs[i].first_task = n_tasks;
+        n_tasks += job_tasks(run, &jobs[i]);
+        if (!is_bf16(run->compute, &jobs[i])) continue;
+        *bytes += jobs[i].weight->row_bytes * (size_t)jobs[i].weight->rows * (size_t)(1 + jobs[i].n_rows / 64);
+    }
+    return n_tasks;
+}
+
+void cpu_linear_bf16(CpuCompute *compute, const LinearInput *input, LinearJob *jobs, int32_t n_jobs)
+{
+    Bf16Run run = {.compute = compute, .input = input, .jobs = jobs, .n_jobs = n_jobs};
+    const int32_t n_acts = place_inputs(&run, jobs), n_threads = thread_pool_size(compute->pool);
+    if (n_acts == 0) return;
+    int32_t n_tasks;
+    size_t bytes;
+    run.task_rows = n_acts >= MANY_ROWS ? BF16_PANELS * BF16_ROWS : TASK_ROWS;
+    while ((n_tasks = place_tasks(&run, jobs, &bytes)) < TASKS_A_THREAD * n_threads && run.task_rows > TASK_ROWS)
+        run.task_rows /= 2;
+    run.private = n_acts <= PRIVATE_ROWS && (int64_t)n_acts * input->cols <= PRIVATE_FLOATS;
+    run.number = ++compute->n_linear_runs;
+    if (!run.private)
+        thread_pool_run_sized(compute->pool, round_task, &run, run.n_groups,
+                              (size_t)n_acts * (size_t)input->cols * 2 * sizeof(float));
+    thread_pool_run_sized(compute->pool, multiply_task, &run, n_tasks, bytes);
+}
