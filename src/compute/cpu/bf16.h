@@ -23,7 +23,7 @@ enum {
     BF16_ROWS = 16, /* of a panel, and of a group */
     BF16_COLS = 32,
     BF16_TILE_BYTES = BF16_ROWS * BF16_COLS * 2,
-    BF16_PANELS = 16, /* most of a product … */
+    BF16_PANELS = 8, /* most of a product … */
     BF16_ACTS = 512,  /* … and its most activation rows */
 };
 
@@ -50,6 +50,9 @@ typedef struct Bf16Product {
     const int32_t *y_rows; /* where in y row a goes; NULL: a */
     const float *bias;     /* NULL: none */
     float scale;
+    /* This is the turn-th of `turns` products of these panels with other rows, that follow each other; 0 of 0: the only one. What is
+     * asked of the memory ahead is shared among them. */
+    int32_t turn, turns;
 } Bf16Product;
 
 #endif

@@ -9,10 +9,9 @@
 #include "compute/cpu/packed_amx.h"
 
 enum {
-    BF16_PIECE = 64,     /* tiles of a panel that are multiplied with all rows before the next ones are */
-    BF16_WHOLE = 32,     /* with so few rows panels are not cut */
-    BF16_NEAR = 0,       /* tiles */
-    BF16_DECODE = 8,     /* tiles ahead */
+    BF16_PIECE = 64, /* tiles of a panel that are multiplied with all rows before the next ones are */
+    BF16_WHOLE = 32, /* with so few rows panels are not cut */
+    BF16_NEAR = 4,   /* tiles ahead that weights are asked for which are read once; further or nearer was slower */
     BF16_GROUP_BYTES = BF16_COLS * 2, /* a row's part of a tile of activations */
 };
 
@@ -125,12 +124,12 @@ KERNEL_INLINE void bf16_one_group(const uint8_t *acts, size_t act_bytes, const u
         tile_load(5, b3, BF16_GROUP_BYTES);
         tile_dot_bf16(3, 4, 5);
         if (next > 0) {
-            const size_t ahead = BF16_DECODE * BF16_TILE_BYTES + (step + BF16_DECODE < steps ? 0 : next);
+            const size_t ahead = BF16_NEAR * BF16_TILE_BYTES + (step + BF16_NEAR < steps ? 0 : next);
             UNROLL for (int line = 0; line < BF16_TILE_BYTES; line += 64) {
-                _mm_prefetch((const char *)b0 + ahead + line, _MM_HINT_T0);
-                _mm_prefetch((const char *)b1 + ahead + line, _MM_HINT_T0);
-                _mm_prefetch((const char *)b2 + ahead + line, _MM_HINT_T0);
-                _mm_prefetch((const char *)b3 + ahead + line, _MM_HINT_T0);
+                _mm_prefetch((const char *)b0 + ahead + line, _MM_HINT_T1);
+                _mm_prefetch((const char *)b1 + ahead + line, _MM_HINT_T1);
+                _mm_prefetch((const char *)b2 + ahead + line, _MM_HINT_T1);
+                _mm_prefetch((const char *)b3 + ahead + line, _MM_HINT_T1);
             }
         }
         acts += act_bytes;
@@ -203,13 +202,16 @@ static void bf16_pair_of_groups(const Bf16Part *part, int32_t act, int32_t secon
     const int64_t steps = part->end - part->first;
     const uint8_t *const acts[2] = {bf16_group(part, act, BF16_ROWS), bf16_group(part, act + BF16_ROWS, second)};
     const size_t act_bytes[2] = {BF16_TILE_BYTES, (size_t)second * BF16_GROUP_BYTES};
-    const int32_t blocks = (part->n_panels + 1) / 2, pair = act / (2 * BF16_ROWS);
-    /* The next pair of groups, and the part of the panels that comes next, in as many parts as there are blocks. */
-    const int act_lines = (16 + blocks - 1) / blocks, panel_lines = (16 + n_pairs - 1) / n_pairs;
+    const int32_t blocks = (part->n_panels + 1) / 2, turns = product->turns > 0 ? product->turns : 1;
+    const int32_t pair = product->turn * n_pairs + act / (2 * BF16_ROWS);
+    /* The next pair of groups, shared among the blocks, and the part of the panels that comes next, among the pairs. */
+    const int act_lines = (16 + blocks - 1) / blocks, panel_lines = (16 + n_pairs * turns - 1) / (n_pairs * turns);
+    const bool once = n_pairs * turns == 1; /* the weights come from the memory while they are multiplied */
     Bf16Tile last[4];
     for (int32_t block = 0; block < blocks; block++) {
         const uint8_t *const panels[2] = {bf16_panel(part, 2 * block), bf16_panel(part, 2 * block + 1)};
-        const ptrdiff_t next = bf16_next_part(part) + pair * steps * panel_lines * 64;
+        const ptrdiff_t next =
+            once ? BF16_NEAR * BF16_TILE_BYTES : bf16_next_part(part) + pair * steps * panel_lines * 64;
         const ptrdiff_t next_acts = (ptrdiff_t)(2 * BF16_ROWS) * product->cols * 2 + block * steps * act_lines * 64;
         const Bf16Ahead ahead = {{panels[0] + next, panels[1] + next}, panel_lines};
         const Bf16Ahead rows = {{acts[0] + next_acts, acts[1] + next_acts}, act_lines};

@@ -224,6 +224,7 @@ static ImpStatus allocate(CpuCompute *compute)
         if (needs.bf16_acts > 0) {
             IMP_TRY(cpu_alloc(compute, PRIVATE_FLOATS, sizeof *scratch->bf16_acts, &scratch->bf16_acts));
             IMP_TRY(cpu_alloc(compute, 1, sizeof *scratch->bf16_sums, &scratch->bf16_sums));
+            IMP_TRY(cpu_alloc(compute, BF16_GATE_FLOATS, sizeof *scratch->bf16_gate, &scratch->bf16_gate));
         }
         IMP_TRY(cpu_alloc(compute, (size_t)compute->max_width, sizeof(float), &scratch->row));
         IMP_TRY(cpu_alloc(compute, ATTEND_QUERIES, (size_t)compute->max_value_stride * sizeof(float), &scratch->sums));

@@ -62,6 +62,25 @@ static const uint16_t *rounded_input(const Bf16Run *run, int32_t thread)
     return scratch->bf16_acts;
 }
 
+/* Gives each choice of rows its place; returns how many rows they are together. */
+static int32_t place_inputs(Bf16Run *run, LinearJob *jobs)
+{
+    const LinearJob *before = NULL;
+    int32_t n_acts = 0;
+    for (int32_t i = 0; i < run->n_jobs; i++) {
+        LinearJob *job = &jobs[i];
+        job->first_group = run->n_groups;
+        if (!is_bf16(run->compute, job)) continue;
+        const bool same = before != NULL && before->x_rows == job->x_rows && before->n_rows == job->n_rows;
+        job->first_act = same ? before->first_act : n_acts;
+        before = job;
+        if (same) continue;
+        n_acts += job->n_rows;
+        run->n_groups += blocks_of(job->n_rows, BF16_ROWS);
+    }
+    return n_acts;
+}
+
 /* ---- products ---- */
 
 /* Panels of weight rows from `row` on times all rows of the job. */
@@ -129,26 +148,86 @@ static void multiply_task(void *context, int32_t task, int32_t thread)
     multiply_rows(run, job, row, left < run->task_rows ? (int32_t)left : run->task_rows, thread);
 }
 
-/* ---- the plan ---- */
+/* ---- gate and up ---- */
 
-/* Gives each choice of rows its place; returns how many rows they are together. */
-static int32_t place_inputs(Bf16Run *run, LinearJob *jobs)
+enum {
+    GATED_ROWS = 32,            /* activation rows that pass over a task's panels before the next ones do */
+    GATED_COLUMNS = 128,        /* most columns of a task */
+    GATED_PANEL_BYTES = 1 << 20 /* of both weights' panels, to stay in the second cache */
+};
+
+_Static_assert(GATED_ROWS * GATED_COLUMNS == BF16_GATE_FLOATS, "a task's gates have room");
+
+typedef struct GatedRun {
+    Bf16Run base; /* one job: its weight is the gate, its output `up` */
+    const FeedForward *spec;
+    int32_t columns;
+} GatedRun;
+
+static Bf16Product gated_product(const Weight *weight, const Vector *bias, int64_t first, int32_t n)
 {
-    const LinearJob *before = NULL;
-    int32_t n_acts = 0;
-    for (int32_t i = 0; i < run->n_jobs; i++) {
-        LinearJob *job = &jobs[i];
-        job->first_group = run->n_groups;
-        if (!is_bf16(run->compute, job)) continue;
-        const bool same = before != NULL && before->x_rows == job->x_rows && before->n_rows == job->n_rows;
-        job->first_act = same ? before->first_act : n_acts;
-        before = job;
-        if (same) continue;
-        n_acts += job->n_rows;
-        run->n_groups += blocks_of(job->n_rows, BF16_ROWS);
-    }
-    return n_acts;
+    return (Bf16Product){
+        .panels = (const uint8_t *)weight->prepared + (size_t)(first / PANEL_ROWS) * bf16_panel_bytes(weight->cols),
+        .n_rows = n,
+        .cols = weight->cols,
+        .bias = bias->data != NULL ? bias->data + first : NULL,
+        .scale = weight->scale,
+    };
 }
+
+/* Some columns of gate and up for all rows. Gates never leave the first two caches. */
+static void gated_task(void *context, int32_t task, int32_t thread)
+{
+    const GatedRun *run = context;
+    const LinearJob *job = run->base.jobs;
+    const FeedForward *spec = run->spec;
+    const CpuKernels *kernels = run->base.compute->kernels;
+    ThreadScratch *scratch = &run->base.compute->threads[thread];
+    const int64_t first = (int64_t)task * run->columns;
+    const int32_t n = (int32_t)(spec->up.rows - first < run->columns ? spec->up.rows - first : run->columns);
+    Bf16Product gate = gated_product(&spec->gate, &spec->gate_bias, first, n);
+    Bf16Product up = gated_product(&spec->up, &spec->up_bias, first, n);
+    gate.sums = up.sums = scratch->bf16_sums;
+    gate.turns = up.turns = blocks_of(job->n_rows, GATED_ROWS);
+    gate.y = scratch->bf16_gate;
+    gate.y_stride = GATED_COLUMNS;
+    up.y_stride = job->y_stride;
+    for (int32_t row = 0; row < job->n_rows; row += GATED_ROWS) {
+        gate.turn = up.turn = row / GATED_ROWS;
+        gate.n_acts = up.n_acts = min_i32(GATED_ROWS, job->n_rows - row);
+        gate.acts = up.acts = run->base.compute->bf16_acts + (size_t)row * (size_t)gate.cols;
+        up.y = job->y + (size_t)row * job->y_stride + first;
+        kernels->bf16_multiply(&gate);
+        kernels->bf16_multiply(&up);
+        for (int32_t i = 0; i < gate.n_acts; i++) {
+            float *y = up.y + (size_t)i * up.y_stride;
+            kernels->activate(spec->activation, spec->limit, gate.y + i * GATED_COLUMNS, y, y, n);
+        }
+    }
+}
+
+bool cpu_gated_bf16(CpuCompute *compute, const FeedForward *spec, Act x, Act up)
+{
+    const int32_t n_rows = compute->batch->n_rows;
+    if (n_rows < MANY_ROWS || !weight_present(&spec->gate) || spec->gate.prepared == NULL || spec->up.prepared == NULL ||
+        product_kind(compute->kernels, &spec->gate) != PRODUCT_BF16 ||
+        product_kind(compute->kernels, &spec->up) != PRODUCT_BF16)
+        return false;
+    const LinearInput input = {.x = x.data, .stride = (size_t)x.width, .n_rows = n_rows, .cols = x.width};
+    LinearJob job = {.weight = &spec->gate, .y = up.data, .y_stride = (size_t)up.width, .n_rows = n_rows};
+    const size_t row_bytes = 2 * spec->gate.row_bytes;
+    const int32_t fitting = (int32_t)(GATED_PANEL_BYTES / row_bytes) / PANEL_ROWS * PANEL_ROWS;
+    GatedRun run = {
+        .base = {.compute = compute, .input = &input, .jobs = &job, .n_jobs = 1},
+        .spec = spec,
+        .columns = min_i32(max_i32(fitting, PANEL_ROWS), GATED_COLUMNS),
+    };
+    place_inputs(&run.base, &job);
+    thread_pool_run(compute->pool, round_task, &run.base, run.base.n_groups);
+    thread_pool_run(compute->pool, gated_task, &run, blocks_of((int32_t)spec->up.rows, run.columns));
+    return true;
+}
+
 
 /* Places the tasks; returns their number. *bytes: of all weights, times what their products cost beside reading them. */
 static int32_t place_tasks(const Bf16Run *run, LinearJob *jobs, size_t *bytes)

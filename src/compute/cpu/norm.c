@@ -84,6 +84,7 @@ void cpu_gated(Compute *base, const FeedForward *spec, Act x, Act gate, Act up)
 {
     const LinearOutput projections[] = {{&spec->up, &spec->up_bias, up}, {&spec->gate, &spec->gate_bias, gate}};
     const bool has_gate = weight_present(&spec->gate);
+    if (cpu_gated_bf16(cpu_compute(base), spec, x, up)) return;
     cpu_linear(base, x, projections, has_gate ? 2 : 1);
     cpu_activate(base, spec->activation, spec->limit, has_gate ? gate : (Act){0}, up, up);
 }

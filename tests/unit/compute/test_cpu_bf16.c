@@ -174,7 +174,7 @@ static void products_are_those_of_the_definition(void **state)
     static const struct {
         int64_t cols;
         int32_t n_rows, n_acts;
-    } shapes[] = {{64, 16, 1},  {64, 5, 2},   {128, 33, 7},  {192, 256, 16}, {64, 100, 17},   {320, 31, 31},  {64, 241, 32},
+    } shapes[] = {{64, 16, 1},  {64, 5, 2},   {128, 33, 7},  {192, 128, 16}, {64, 100, 17},   {320, 31, 31},  {64, 113, 32},
                   {128, 64, 33}, {64, 17, 100}, {64, 40, 512}, {2112, 33, 35}, {4224, 50, 65}, {2048, 18, 49}, {4160, 1, 1}};
     uint64_t seed = 2;
     for (int t = 0; t < n_tables; t++)
@@ -368,6 +368,54 @@ static void linear_gives_every_row_its_bits(void **state)
     free(x);
 }
 
+/* Gate, up and activation in one go, for many rows, and one after the other for few. */
+static void gated_gives_every_row_its_bits(void **state)
+{
+    (void)state;
+    enum { COLUMNS = 203 };
+    uint64_t seed = 7;
+    float *x = random_floats(&seed, MAX_ROWS * EMBD, 1.0f), biases[2][COLUMNS], *together = NULL;
+    random_fill(&seed, &biases[0][0], 2 * COLUMNS, 0.5f);
+    const Layer layer = {.ffn = FFN_DENSE,
+                         .dense = {.gate = random_weight(&seed, DT_BF16, COLUMNS, EMBD), .activation = ACT_SILU,
+                                   .up = random_weight(&seed, DT_BF16, COLUMNS, EMBD), .n_ff = COLUMNS,
+                                   .gate_bias = {.data = biases[0], .size = COLUMNS},
+                                   .up_bias = {.data = biases[1], .size = COLUMNS}}};
+    static const struct {
+        int32_t n_rows, at;
+        bool re_laid;
+    } ways[] = {{MAX_ROWS, 0, true}, {MAX_ROWS, 0, false}, {1, 149, true}, {33, 100, true}, {128, 3, true}};
+    for (size_t way = 0; way < (size_t)n_tables * 5; way++) {
+        const int32_t n = ways[way % 5].n_rows, at = ways[way % 5].at;
+        Rig rig;
+        rig_open(&rig, tables[way / 5], (int32_t)(1 + way % 3), ways[way % 5].re_laid, &layer, n);
+        const Act in = rig_act(&rig, EMBD, x + at * EMBD, n), gate = rig_act(&rig, COLUMNS, NULL, 0),
+                  up = rig_act(&rig, COLUMNS, NULL, 0);
+        rig.compute->ops->gated(rig.compute, &rig.layer.dense, in, gate, up);
+        if (together == NULL) {
+            together = malloc(MAX_ROWS * COLUMNS * sizeof *together);
+            memcpy(together, up.data, MAX_ROWS * COLUMNS * sizeof *together);
+            for (int32_t i = 0; i < MAX_ROWS * COLUMNS; i += 11) {
+                double sums[2] = {(double)biases[0][i % COLUMNS], (double)biases[1][i % COLUMNS]};
+                for (int w = 0; w < 2; w++) {
+                    const Weight *weight = w == 0 ? &layer.dense.gate : &layer.dense.up;
+                    float row[EMBD];
+                    dtype_info(DT_BF16)->decode(weight->data + (size_t)(i % COLUMNS) * weight->row_bytes, row, EMBD);
+                    for (int k = 0; k < EMBD; k++) sums[w] += (double)row[k] * (double)x[i / COLUMNS * EMBD + k];
+                }
+                const double expected = sums[0] / (1.0 + exp(-sums[0])) * sums[1];
+                assert_true(fabs((double)together[i] - expected) < 0.02 + 0.02 * fabs(expected));
+            }
+        }
+        assert_memory_equal(up.data, together + at * COLUMNS, (size_t)n * COLUMNS * sizeof *together);
+        rig_close(&rig);
+    }
+    free((void *)(uintptr_t)layer.dense.gate.data);
+    free((void *)(uintptr_t)layer.dense.up.data);
+    free(together);
+    free(x);
+}
+
 /* An expert's rows come from anywhere and go anywhere: together as alone. */
 static void experts_give_every_row_its_bits(void **state)
 {
@@ -430,6 +478,7 @@ int main(void)
         cmocka_unit_test(extreme_values_are_as_defined),
         cmocka_unit_test(results_go_where_they_are_wanted),
         cmocka_unit_test(linear_gives_every_row_its_bits),
+        cmocka_unit_test(gated_gives_every_row_its_bits),
         cmocka_unit_test(experts_give_every_row_its_bits),
         cmocka_unit_test(the_model_of_tiles_was_used_as_a_processor_demands),
     };
