@@ -7,12 +7,14 @@
 #include "compute/cpu/float_kernels.h"
 #include "compute/cpu/attend_kernels.h"
 #include "compute/cpu/packed_avx512.h"
+#include "compute/cpu/quantize_avx512.h"
 #include "compute/cpu/wide_avx512.h"
 
 const CpuKernels *kernels_avx512(void)
 {
     static const CpuKernels table = {.name = "AVX-512", .isa = CPU_ISA_AVX512, FLOAT_KERNELS, ATTEND_KERNELS,
-                                     .packed_multiply = packed_multiply_avx512, .wide_multiply = wide_multiply_avx512};
+                                     .quantize_row = quantize_row_avx512, .packed_multiply = packed_multiply_avx512,
+                                     .wide_multiply = wide_multiply_avx512};
     return &table;
 }
 #else

@@ -4,11 +4,13 @@
 #include "compute/cpu/float_kernels.h"
 #include "compute/cpu/attend_kernels.h"
 #include "compute/cpu/packed_kernels.h"
+#include "compute/cpu/quantize_kernels.h"
 #include "compute/cpu/wide_kernels.h"
 
 const CpuKernels *kernels_portable(void)
 {
     static const CpuKernels table = {.name = "portable", .isa = CPU_ISA_PORTABLE, FLOAT_KERNELS, ATTEND_KERNELS,
-                                     .packed_multiply = packed_multiply, .wide_multiply = wide_multiply};
+                                     .quantize_row = quantize_row, .packed_multiply = packed_multiply,
+                                     .wide_multiply = wide_multiply};
     return &table;
 }

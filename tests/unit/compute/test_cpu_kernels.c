@@ -293,23 +293,26 @@ static void decoders_agree_with_codecs(void **state)
 enum { PACKED_COLS = 768, MOST_ACTS = 37, MANY_ACTS = 197 };
 enum { PACKED_CHUNKS = (PACKED_COLS + CHUNK_COLS - 1) / CHUNK_COLS };
 
-static void assert_same_acts(const ActChunk *a, const ActChunk *b)
+static void assert_same_acts(const ActChunk *a, const ActChunk *b, int32_t cols)
 {
-    for (int32_t i = 0; i < PACKED_CHUNKS; i++) {
-        assert_same(&a[i].scale, &b[i].scale, 1, "quantize_row's scales");
-        assert_same(a[i].exponent, b[i].exponent, CHUNK_BLOCKS, "quantize_row's exponents");
-        assert_same(a[i].sum, b[i].sum, 3 * CHUNK_BLOCKS, "quantize_row's sums");
-        assert_int_equal(a[i].fine, b[i].fine);
-        assert_int_equal(a[i].joined, b[i].joined);
-        assert_memory_equal(a[i].high, b[i].high, sizeof a[i].high);
-        assert_memory_equal(a[i].minus_high, b[i].minus_high, sizeof a[i].minus_high);
+    for (int32_t left = cols / BLOCK_COLS; left > 0; left -= CHUNK_BLOCKS, a++, b++) {
+        const size_t n = left < CHUNK_BLOCKS ? (size_t)left : CHUNK_BLOCKS;
+        assert_same(&a->scale, &b->scale, 1, "quantize_row's scales");
+        assert_same(a->exponent, b->exponent, n, "quantize_row's exponents");
+        assert_same(a->sum, b->sum, n, "quantize_row's sums");
+        assert_same(a->sum + CHUNK_BLOCKS, b->sum + CHUNK_BLOCKS, 2 * n, "quantize_row's sums of halves");
+        assert_int_equal(a->fine, b->fine);
+        assert_int_equal(a->joined, b->joined);
+        assert_memory_equal(a->high, b->high, n * BLOCK_COLS);
+        assert_memory_equal(a->minus_high, b->minus_high, n * sizeof a->minus_high[0]);
+        assert_memory_equal(a->minus_high + CHUNK_BLOCKS, b->minus_high + CHUNK_BLOCKS, 2 * n * sizeof a->minus_high[0]);
         for (int block = 0; block < CHUNK_BLOCKS; block++) {
-            if ((a[i].fine >> block & 1) == 0) continue;
+            if ((a->fine >> block & 1) == 0) continue;
             const int half = act_part(2, block, 0);
-            assert_same(&a[i].low_scale[block], &b[i].low_scale[block], 1, "quantize_row's scales");
-            assert_memory_equal(a[i].low + block * BLOCK_COLS, b[i].low + block * BLOCK_COLS, BLOCK_COLS);
-            assert_int_equal(a[i].minus_low[block], b[i].minus_low[block]);
-            assert_memory_equal(&a[i].minus_low[half], &b[i].minus_low[half], 2 * sizeof a[i].minus_low[half]);
+            assert_same(&a->low_scale[block], &b->low_scale[block], 1, "quantize_row's scales");
+            assert_memory_equal(a->low + block * BLOCK_COLS, b->low + block * BLOCK_COLS, BLOCK_COLS);
+            assert_int_equal(a->minus_low[block], b->minus_low[block]);
+            assert_memory_equal(&a->minus_low[half], &b->minus_low[half], 2 * sizeof a->minus_low[half]);
         }
     }
 }
@@ -328,7 +331,7 @@ static void fixed_point_is_close_and_the_same_everywhere(void **state)
     float x[PACKED_COLS];
     ActChunk expected[PACKED_CHUNKS], got[PACKED_CHUNKS];
     const float thresholds[] = {0.0f, 1.0f, INFINITY};
-    for (int round = 0; round < 60; round++) {
+    for (int round = 0; round < 240; round++) {
         fill_acts(&seed, x, round % 4 == 3);
         if (round == 0) memset(x, 0, sizeof x);
         const float threshold = thresholds[round % 3];
@@ -352,7 +355,14 @@ static void fixed_point_is_close_and_the_same_everywhere(void **state)
         }
         for (int level = 0; level < n_levels; level++) {
             levels[level]->quantize_row(x, PACKED_COLS, threshold, got, 1);
-            assert_same_acts(expected, got);
+            assert_same_acts(expected, got, PACKED_COLS);
+        }
+        /* Part of a chunk. */
+        const int32_t cols = BLOCK_COLS * (1 + round % 23);
+        kernels_portable()->quantize_row(x, cols, threshold, expected, 1);
+        for (int level = 0; level < n_levels; level++) {
+            levels[level]->quantize_row(x, cols, threshold, got, 1);
+            assert_same_acts(expected, got, cols);
         }
     }
 }
