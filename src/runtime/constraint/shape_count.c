@@ -2,7 +2,10 @@
  * shape_count.c - how many different values a goal has, at least. Where items must differ it tells whether enough are left; a goal that
  * contains itself has endlessly many.
  */
+#include "runtime/constraint/hash.h"
 #include "runtime/constraint/shape.h"
+
+#include <stdlib.h>
 
 uint32_t count_product(uint32_t a, uint32_t b)
 {
@@ -98,9 +101,98 @@ static uint32_t count_objects(const ObjectShape *shape, bool *exact)
     return any && endless ? DFA_UNBOUNDED : count;
 }
 
+/*
+ * Shapes of one value each, as an enum makes them: alternatives that overlap may have the same value twice.
+ */
+static bool goal_constant(const Goal *goal, unsigned depth, uint64_t *hash);
+
+static uint64_t hash_bytes(const char *text, size_t length)
+{
+    uint64_t hash = length;
+    for (size_t i = 0; i < length; i++) hash = hash_mix(hash, (unsigned char)text[i]);
+    return hash;
+}
+
+static bool array_constant(const ArrayShape *shape, unsigned depth, uint64_t *hash)
+{
+    if (shape->n_contains > 0 || shape->min_items != shape->max_items || shape->max_items > MAX_COUNTED) return false;
+    *hash = hash_mix(JSON_VALUE_ARRAY, shape->max_items);
+    for (uint64_t i = 0; i < shape->max_items; i++) {
+        uint64_t item = 0;
+        if (!goal_constant(shape->goals[i < shape->n_positions ? i : shape->n_positions], depth, &item)) return false;
+        *hash = hash_mix(*hash, item);
+    }
+    return true;
+}
+
+static bool object_constant(const ObjectShape *shape, unsigned depth, uint64_t *hash)
+{
+    if (shape->n_exists > 0 || shape->n_dependents > 0 || shape->n_classes > 0) return false;
+    *hash = hash_mix(JSON_VALUE_OBJECT, 0);
+    for (size_t i = 0; i < shape->n_names; i++) {
+        const ObjectName *name = &shape->names[i];
+        uint64_t value = 0;
+        if (!name->is_required && name->goals[0] == NULL) continue;
+        if (!name->is_required || !goal_constant(name->goals[0], depth, &value)) return false;
+        *hash = hash_mix(hash_mix(*hash, hash_bytes(name->text, name->length)), value);
+    }
+    return true;
+}
+
+/* The goal has one value; *hash: of that. */
+static bool goal_constant(const Goal *goal, unsigned depth, uint64_t *hash)
+{
+    if (goal == NULL || depth == 0) return false;
+    const size_t literals = (size_t)goal->null_allowed + goal->false_allowed + goal->true_allowed;
+    if (literals + goal->n_numbers + goal->n_strings + goal->n_arrays + goal->n_objects != 1) return false;
+    if (goal->n_arrays == 1) return array_constant(goal->arrays[0], depth - 1, hash);
+    if (goal->n_objects == 1) return object_constant(goal->objects[0], depth - 1, hash);
+    if (goal->n_numbers == 1) {
+        const NumberShape *shape = goal->numbers[0];
+        if (!shape->listed || shape->n_allowed != 1) return false;
+        const Decimal value = decimal_normalize(shape->allowed[0]);
+        *hash = hash_mix(JSON_VALUE_NUMBER, (uint64_t)(value.exponent * 2 + value.negative));
+        *hash = hash_mix(hash_mix(*hash, (uint64_t)value.digits), (uint64_t)(value.digits >> 64));
+        return true;
+    }
+    if (goal->n_strings == 1) {
+        const StringShape *shape = goal->strings[0];
+        if (!shape->listed || shape->n_strings != 1) return false;
+        *hash = hash_mix(JSON_VALUE_STRING, hash_bytes(shape->strings[0], shape->lengths[0]));
+        return true;
+    }
+    *hash = goal->null_allowed ? JSON_VALUE_NULL : goal->true_allowed ? JSON_VALUE_TRUE : JSON_VALUE_FALSE;
+    return true;
+}
+
+enum { MAX_CONSTANT_DEPTH = 16 };
+
+static int compare_hashes(const void *left, const void *right)
+{
+    const uint64_t a = *(const uint64_t *)left;
+    const uint64_t b = *(const uint64_t *)right;
+    return (a > b) - (a < b);
+}
+
+/* How many different values those of the goal's arrays and objects have that have one each; *n: how many those are. */
+static uint32_t count_constants(const Goal *goal, size_t *n)
+{
+    uint64_t *hashes = malloc((goal->n_arrays + goal->n_objects + 1) * sizeof *hashes);
+    uint32_t different = 0;
+    *n = 0;
+    if (hashes == NULL) return 0; /* too few counted is still right */
+    for (size_t i = 0; i < goal->n_arrays; i++) *n += array_constant(goal->arrays[i], MAX_CONSTANT_DEPTH, &hashes[*n]);
+    for (size_t i = 0; i < goal->n_objects; i++) *n += object_constant(goal->objects[i], MAX_CONSTANT_DEPTH, &hashes[*n]);
+    qsort(hashes, *n, sizeof *hashes, compare_hashes);
+    for (size_t i = 0; i < *n; i++) different += i == 0 || hashes[i] != hashes[i - 1];
+    free(hashes);
+    return different;
+}
+
 static void count_containers(Goal *goal)
 {
-    uint32_t single = 0; /* shapes of one value each are different values */
+    size_t n_constants = 0;
+    const uint32_t constants = count_constants(goal, &n_constants);
     uint32_t most = 0;
     bool exact = true;
     for (size_t i = 0; i < goal->n_arrays + goal->n_objects; i++) {
@@ -112,13 +204,12 @@ static void count_containers(Goal *goal)
         } else {
             own = count_objects(goal->objects[i - goal->n_arrays], &own_exact);
         }
-        if (own == 1) single++;
         most = larger(most, own);
         exact = exact && own_exact;
     }
-    goal->n_containers = larger(single, most);
+    goal->n_containers = larger(constants, most);
     const size_t n = goal->n_arrays + goal->n_objects;
-    goal->counted_exactly = goal->counted_exactly && exact && (n <= 1 || single == n);
+    goal->counted_exactly = goal->counted_exactly && exact && (n <= 1 || n_constants == n);
 }
 
 void goal_count(Goal *goal)
