@@ -192,6 +192,8 @@ def test_detokenize(cli, vocabulary):
         assert done.returncode == 1 and "JSON array" in done.stderr, wrong
     done = cli(*detokenize, stdin="[5000]")
     assert done.returncode == 1 and "5000" in done.stderr
+    done = cli(*detokenize, "--jsonl", stdin="[1]\n[5000]\n")
+    assert done.returncode == 1 and "line 2" in done.stderr and "5000" in done.stderr
 
 
 def test_jsonl(cli, vocabulary):

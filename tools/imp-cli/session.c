@@ -195,11 +195,12 @@ static int read_constraint(Session *session)
     int code = EXIT_OK;
     if (file == NULL && options->regex == NULL) return EXIT_OK;
     if (file != NULL) code = text_read_file(&text, file);
+    const size_t mark = text.length >= 3 && memcmp(text.data, "\xef\xbb\xbf", 3) == 0 ? 3 : 0; /* a byte-order mark, as some editors write it */
     const ImpConstraintKind kind = options->json_schema != NULL ? IMP_CONSTRAINT_SCHEMA
                                    : options->regex != NULL     ? IMP_CONSTRAINT_REGEX
                                                                 : IMP_CONSTRAINT_GRAMMAR;
-    const char *source = file == NULL ? options->regex : text.data != NULL ? text.data : "";
-    const size_t length = file == NULL ? IMP_NUL_TERMINATED : text.length;
+    const char *source = file == NULL ? options->regex : text.data != NULL ? text.data + mark : "";
+    const size_t length = file == NULL ? IMP_NUL_TERMINATED : text.length - mark;
     if (code == EXIT_OK && imp_constraint_compile(kind, source, length, &session->constraint) != IMP_OK)
         code = fail("%s: %s", file != NULL ? file : "--regex", imp_last_error());
     session->params.constraint = session->constraint;

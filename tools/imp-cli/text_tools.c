@@ -6,12 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Appends the text of the ids; special tokens are kept. */
-static int append_text_of(ImpModel model, const Ids *ids, Text *out)
+/* Appends the text of the ids; special tokens are kept. A failure names the line that they came from (0: they came alone). */
+static int append_text_of(ImpModel model, const Ids *ids, size_t line, Text *out)
 {
     size_t length = 0;
     ImpStatus status = imp_detokenize(model, ids->data, ids->count, true, NULL, 0, &length);
-    if (status != IMP_OK && status != IMP_ERR_BUFFER_TOO_SMALL) return fail_imp();
+    if (status != IMP_OK && status != IMP_ERR_BUFFER_TOO_SMALL)
+        return line > 0 ? fail("line %zu: %s", line, imp_last_error()) : fail_imp();
     char *buffer = malloc(length + 1);
     if (buffer == NULL) return fail("out of memory for %zu bytes", length);
     status = imp_detokenize(model, ids->data, ids->count, true, buffer, length + 1, &length);
@@ -57,7 +58,7 @@ static int detokenize_line(LineWork *work, const char *line, size_t length, size
     text_clear(&work->text);
     if (!text_append(&work->text, "", 0)) return fail("out of memory");
     if (!ids_parse_json(&work->ids, line, length, &error)) return fail("line %zu: %s", number, error);
-    const int code = append_text_of(work->session->model, &work->ids, &work->text);
+    const int code = append_text_of(work->session->model, &work->ids, number, &work->text);
     if (code != EXIT_OK) return code;
     return text_append_json(&work->out, work->text.data, work->text.length) ? EXIT_OK : fail("out of memory");
 }
@@ -139,7 +140,7 @@ int detokenize_run(Session *session)
     } else {
         code = text_read_prompt(&text, session->options->prompt, false);
         if (code == EXIT_OK && !ids_parse_json(&work.ids, text.data, text.length, &error)) code = fail("%s", error);
-        if (code == EXIT_OK) code = append_text_of(session->model, &work.ids, &work.out);
+        if (code == EXIT_OK) code = append_text_of(session->model, &work.ids, 0, &work.out);
         /* Nothing is added: the bytes are the ids' text and no more. */
         if (code == EXIT_OK && !output_write(work.out.data, work.out.length)) code = output_status();
     }
