@@ -181,9 +181,17 @@ int decimal_compare(Decimal a, Decimal b)
 
 bool decimal_is_integer(Decimal value) { return decimal_normalize(value).exponent >= 0; }
 
+/* 10^19 is the largest power that 64 bits hold. */
+enum { MAX_SHORT_SHIFT = 19 };
+
 bool decimal_is_multiple(Decimal value, Decimal step)
 {
-    if (value.digits == 0) return true;
+    if (value.digits == 0 || (step.digits == 1 && value.exponent >= step.exponent)) return true;
+    if (value.digits <= UINT64_MAX && value.exponent < step.exponent && step.exponent - value.exponent <= MAX_SHORT_SHIFT) {
+        const uint64_t power = (uint64_t)decimal_power(step.exponent - value.exponent);
+        const uint64_t digits = (uint64_t)value.digits;
+        return digits % power == 0 && digits / power % (uint64_t)step.digits == 0;
+    }
     value = decimal_normalize(value);
     const int32_t shift = value.exponent - step.exponent;
     if (shift < 0) {
@@ -193,6 +201,19 @@ bool decimal_is_multiple(Decimal value, Decimal step)
     DecimalDigits rest = value.digits % step.digits;
     for (int32_t i = 0; i < shift && rest != 0; i++) rest = rest * 10 % step.digits;
     return rest == 0;
+}
+
+/* The smallest multiple above a value that is none, where 64 bits are enough; false where they are not. */
+static bool short_ceil_multiple(Decimal value, Decimal step, Decimal *out)
+{
+    const int32_t shift = step.exponent - value.exponent;
+    if (shift < 0 || shift > MAX_SHORT_SHIFT || value.digits > INT64_MAX) return false;
+    const DecimalDigits unit = step.digits * decimal_power(shift);
+    if (unit > INT64_MAX) return false;
+    uint64_t digits = (uint64_t)value.digits - (uint64_t)value.digits % (uint64_t)unit;
+    if (!value.negative) digits += (uint64_t)unit;
+    *out = decimal_normalize((Decimal){digits, value.exponent, value.negative && digits != 0});
+    return true;
 }
 
 /* Both to the smaller exponent; false when that overflows. */
@@ -223,6 +244,7 @@ bool decimal_ceil_multiple(Decimal value, Decimal step, Decimal *out)
         *out = value.negative ? (Decimal){0} : step;
         return true;
     }
+    if (short_ceil_multiple(value, step, out)) return true;
     if (!align(&value, &step)) return false;
     const DecimalDigits rest = value.digits % step.digits;
     DecimalDigits digits = value.digits - rest;

@@ -148,6 +148,7 @@ static bool number_takes(const NumberShape *shape, Decimal value)
         return false;
     }
     one.allowed = only;
+    one.integers = NULL;
     one.n_allowed = 1;
     one.listed = true;
     if (shape->low.present && decimal_compare(value, shape->low.value) < 0) return false;

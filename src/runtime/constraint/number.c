@@ -10,12 +10,24 @@
 #include <math.h>
 
 /* Integers may be longer than what is calculated with, where any that long will do. Exponents are those of doubles. */
-enum { MAX_DIGITS = 36, MAX_INTEGER_DIGITS = 40, MAX_DECIMALS = 24, MIN_EXPONENT = -324, MAX_EXPONENT = 308, MAX_TRIES = 64 };
+enum { MAX_EXACT_DIGITS = 15, MAX_DIGITS = 36, MAX_INTEGER_DIGITS = 40, MAX_DECIMALS = 24, MIN_EXPONENT = -324, MAX_EXPONENT = 308, MAX_TRIES = 64 };
 
 static int32_t max_decimals(int32_t n_digits)
 {
     const int32_t left = MAX_DIGITS - n_digits;
     return left < MAX_DECIMALS ? left : MAX_DECIMALS;
+}
+
+/* A multiple of something is written with fewer, but for zeros at its beginning: no double needs more. */
+enum { MAX_STEP_DIGITS = 20 };
+
+static int32_t shape_decimals(const NumberShape *shape, int32_t n_digits)
+{
+    const int32_t most = max_decimals(n_digits);
+    const int32_t left = MAX_STEP_DIGITS - n_digits;
+    const bool any_integer = shape->step.digits == 1 && shape->step.exponent == 0;
+    if (!shape->has_step || any_integer || left > most || n_digits == 1) return most;
+    return left > 0 ? left : 0;
 }
 
 static void add_digit(NumberText *text, unsigned char byte) { text->digits = text->digits * 10U + (unsigned)(byte - '0'); }
@@ -145,9 +157,11 @@ static bool rest_holds(const NumberShape *shape, Decimal value, bool is_float)
     return shape->is_taken == NULL || !shape->is_taken(shape->taken_context, value, is_float);
 }
 
+/* Programs read long integers as doubles too where the step is one. */
 static bool step_holds(const NumberShape *shape, Decimal value, bool is_float)
 {
-    return !shape->has_step || double_step(shape, is_float) || decimal_is_multiple(value, shape->step);
+    const bool as_double = is_float || decimal_digit_count(value.digits) + value.exponent > MAX_EXACT_DIGITS;
+    return !shape->has_step || double_step(shape, as_double) || decimal_is_multiple(value, shape->step);
 }
 
 static bool form_allows(const NumberShape *shape, bool is_float)
@@ -169,13 +183,25 @@ static size_t first_listed(const NumberShape *shape, Decimal value)
     return a;
 }
 
+/* The listed value may be written so: an integer that is no double is never equal to one. */
+static bool listed_holds(const NumberShape *shape, size_t i, bool is_float)
+{
+    const Decimal value = shape->allowed[i];
+    if (is_float && shape->integers != NULL && shape->integers[i]) {
+        const double number = fabs(decimal_to_double(value));
+        const bool countable = number > 9007199254740992.0 && decimal_digit_count(value.digits) + value.exponent <= DECIMAL_MAX_DIGITS - 1;
+        if (countable && (DecimalDigits)number != value.digits * decimal_power(value.exponent)) return false;
+    }
+    return rest_holds(shape, value, is_float);
+}
+
 static bool value_holds(const NumberShape *shape, Decimal value, bool is_float)
 {
     if (!form_allows(shape, is_float) || (is_float && !is_double(value))) return false;
     if (shape->listed) {
         const size_t i = first_listed(shape, value);
         const bool there = i < shape->n_allowed && decimal_compare(shape->allowed[i], value) == 0;
-        return there && rest_holds(shape, value, is_float);
+        return there && listed_holds(shape, i, is_float);
     }
     return bounds_hold(shape, value, is_float) && step_holds(shape, value, is_float) && rest_holds(shape, value, is_float);
 }
@@ -245,7 +271,7 @@ typedef struct Interval {
 static Interval interval_of(DecimalDigits digits, int32_t exponent, int32_t resolution, bool negative)
 {
     const DecimalDigits scale = decimal_power(exponent - resolution);
-    const Decimal nearest = {digits * scale, resolution, negative && digits != 0};
+    const Decimal nearest = {digits, exponent, negative && digits != 0};
     const Decimal farthest = {(digits + 1) * scale - 1, resolution, negative && (digits + 1) * scale > 1};
     return (Interval){negative ? farthest : nearest, negative ? nearest : farthest, resolution};
 }
@@ -256,7 +282,7 @@ static bool list_meets(const NumberShape *shape, const Interval *interval, bool 
     for (size_t i = first_listed(shape, interval->low); i < shape->n_allowed; i++) {
         const Decimal value = shape->allowed[i];
         if (decimal_compare(value, interval->high) > 0) break;
-        if (decimal_is_multiple(value, unit) && rest_holds(shape, value, is_float)) return true;
+        if (decimal_is_multiple(value, unit) && listed_holds(shape, i, is_float)) return true;
     }
     return false;
 }
@@ -268,9 +294,12 @@ static bool products_meet(const NumberShape *shape, Decimal from, Decimal to, De
     const double least = decimal_to_double(from);
     const double most = decimal_to_double(to);
     double factor = floor(least / step) - 1;
+    double last = NAN;
     for (int i = 0; i < MAX_TRIES && isfinite(factor) && factor * step <= most; i++, factor++) {
-        if (factor * step < least) continue;
-        const Decimal value = decimal_from_double(factor * step); /* which takes far longer than the rest */
+        if (factor * step < least || factor * step == last) continue;
+        last = factor * step;
+        if (floor(last / step) != last / step) continue;
+        const Decimal value = decimal_from_double(last); /* which takes far longer than the rest */
         if (decimal_compare(value, from) < 0) continue;
         if (decimal_compare(value, to) > 0) break;
         if (decimal_is_multiple(value, unit) && value_holds(shape, value, true)) return true;
@@ -385,8 +414,9 @@ static bool digits_live(const NumberShape *shape, const NumberText *text)
         Interval interval = interval_of(text->digits, n, 0, text->negative);
         if (beyond(shape, &interval, text->negative)) continue;
         if (shape_meets(shape, &interval, false)) return true;
-        interval = interval_of(text->digits, n, -max_decimals(text->n_digits + n), text->negative);
-        if (shape_meets(shape, &interval, true)) return true;
+        const int32_t decimals = shape_decimals(shape, text->n_digits + n);
+        interval = interval_of(text->digits, n, -decimals, text->negative);
+        if (decimals > 0 && shape_meets(shape, &interval, true)) return true;
     }
     return false;
 }
@@ -404,10 +434,11 @@ static bool exponent_begins(const NumberText *text, int32_t size)
 static bool exponent_meets(const NumberShape *shape, const NumberText *text, int32_t exponent)
 {
     const int32_t size = exponent < 0 ? -exponent : exponent;
+    if (text->phase == NUMBER_DECIMALS && exponent == 0) return false; /* nothing that is not there without it */
     if (text->phase >= NUMBER_E_SIGN && exponent != 0 && (exponent < 0) != text->exponent_negative) return false;
     if (text->n_exponent > 0 && !exponent_begins(text, size)) return false;
     if (text->phase >= NUMBER_E) return value_holds(shape, text_value(text, exponent), true);
-    const int32_t finest = exponent - max_decimals(text->n_digits);
+    const int32_t finest = exponent - shape_decimals(shape, text->n_digits);
     const Interval interval = interval_of(text->digits, exponent - text->n_decimals, finest, text->negative);
     return shape_meets(shape, &interval, true);
 }
@@ -422,13 +453,25 @@ static bool exponent_live(const NumberShape *shape, const NumberText *text)
     /* A multiple of 7 beyond that is written by nobody; any integer may be. */
     const bool any_integer = shape->step.digits == 1 && shape->step.exponent == 0;
     if (shape->has_step && !any_integer && range.most > MAX_DIGITS) range.most = MAX_DIGITS;
+    /* Doubles beyond 2^53 are multiples of it by chance: those are not looked for. */
+    const bool by_chance = shape->has_step && !any_integer && shape->n_double_steps == 0 && text->phase < NUMBER_E;
+    if (by_chance && range.most > MAX_EXACT_DIGITS) range.most = MAX_EXACT_DIGITS;
     const int32_t point = text->n_decimals - (decimal_digit_count(text->digits) - 1);
     range.least += point;
     /* Behind zeros more zeros can come. */
-    range.most += text->digits == 0 ? max_decimals(text->n_digits) : point;
+    range.most += text->digits == 0 ? shape_decimals(shape, text->n_digits) : point;
     if (range.least < least_exponent(shape, text)) range.least = least_exponent(shape, text);
     if (range.most > MAX_EXPONENT - (text->n_digits - 1)) range.most = MAX_EXPONENT - (text->n_digits - 1);
-    for (int32_t exponent = range.least; exponent <= range.most; exponent++) {
+    /* Without decimals a number is a multiple soonest, or when it is so large that doubles are whole; small exponents come next. */
+    for (size_t i = 0; i < 3 && shape->has_step && text->phase < NUMBER_E; i++) {
+        static const int32_t more[] = {0, 1, 18};
+        const int32_t exponent = text->n_decimals + more[i];
+        if (exponent >= range.least && exponent <= range.most && exponent_meets(shape, text, exponent)) return true;
+    }
+    for (int32_t exponent = range.least > 0 ? range.least : 0; exponent <= range.most; exponent++) {
+        if (exponent_meets(shape, text, exponent)) return true;
+    }
+    for (int32_t exponent = range.most < -1 ? range.most : -1; exponent >= range.least; exponent--) {
         if (exponent_meets(shape, text, exponent)) return true;
     }
     return false;
@@ -484,6 +527,7 @@ uint32_t number_ways(const NumberShape *shape, const NumberText *text)
     for (size_t i = 0; shape->listed && i < shape->n_allowed; i++) {
         NumberShape one = *shape;
         one.allowed = &shape->allowed[i];
+        one.integers = shape->integers == NULL ? NULL : &shape->integers[i];
         one.n_allowed = 1;
         ways += number_live(&one, text);
     }
@@ -505,7 +549,7 @@ bool number_has_more(const NumberShape *shape, const NumberText *text, size_t n)
     if (shape->listed || shape->n_refused_steps > 0 || shape->n_double_steps > 0 || !form_allows(shape, is_float)) return false;
     if ((text->phase != NUMBER_DIGITS && !is_float) || text->n_digits + text->n_decimals > 18) return false;
     for (int32_t k = 0; k <= 18 - text->n_digits; k++) {
-        const Interval interval = is_float ? interval_of(text->digits, -text->n_decimals, -max_decimals(text->n_digits), text->negative)
+        const Interval interval = is_float ? interval_of(text->digits, -text->n_decimals, -shape_decimals(shape, text->n_digits), text->negative)
                                            : interval_of(text->digits, k, 0, text->negative);
         if (steps_within(shape, &interval, is_float) > many) return true;
         if (is_float) break;
@@ -516,6 +560,8 @@ bool number_has_more(const NumberShape *shape, const NumberText *text, size_t n)
 bool number_live(const NumberShape *shape, const NumberText *text)
 {
     if (is_long(text)) return holds_long(shape, text->negative);
+    if (text->n_decimals > shape_decimals(shape, text->n_digits)) return false;
+    if (text->phase == NUMBER_POINT && shape_decimals(shape, text->n_digits) == 0) return false;
     if (unrestricted(shape)) return text->n_exponent < 3 || number_complete(shape, text);
     switch ((NumberPhase)text->phase) {
     case NUMBER_START:
@@ -524,7 +570,7 @@ bool number_live(const NumberShape *shape, const NumberText *text)
     case NUMBER_DIGITS: return digits_live(shape, text) || exponent_live(shape, text);
     case NUMBER_POINT:
     case NUMBER_DECIMALS: {
-        const int32_t decimals = max_decimals(text->n_digits);
+        const int32_t decimals = shape_decimals(shape, text->n_digits);
         const Interval interval = interval_of(text->digits, -text->n_decimals, -decimals, text->negative);
         return shape_meets(shape, &interval, true) || exponent_live(shape, text);
     }

@@ -45,6 +45,7 @@ typedef struct NumberShape {
     const Decimal *refused_steps;    /* [n_refused_steps] must not be a multiple of these */
     size_t n_refused_steps;
     const Decimal *allowed;          /* [n_allowed] ascending, the only values, when `listed` */
+    const bool *integers;            /* [n_allowed] those that the schema writes as integers; NULL: it does not matter */
     size_t n_allowed;
     bool listed;
     const Decimal *refused;          /* [n_refused] values that may not be */

@@ -57,12 +57,23 @@ static uint32_t count_goal(const Goal *goal)
     return goal->n_values;
 }
 
+/* Any number of items can come that count for nothing of which there may be only so many. */
+static bool goes_on(const ArrayShape *shape)
+{
+    for (size_t subset = 0; subset < (size_t)1 << shape->n_contains; subset++) {
+        bool bounded = count_goal(shape->goals[(shape->n_positions << shape->n_contains) + subset]) == 0;
+        for (size_t k = 0; k < shape->n_contains; k++) bounded = bounded || ((subset >> k & 1) != 0 && shape->contains[k].max != SHAPE_UNBOUNDED);
+        if (!bounded) return true;
+    }
+    return false;
+}
+
 uint32_t array_ways(const ArrayShape *shape, uint64_t count)
 {
     uint32_t total = 0;
     uint32_t ways = 1; /* to have this many items */
     const bool endless = shape->max_items == SHAPE_UNBOUNDED && shape->unique == NULL;
-    if (shape->n_contains > 0) return endless ? DFA_UNBOUNDED : 1;
+    if (shape->n_contains > 0) return endless && goes_on(shape) ? DFA_UNBOUNDED : 1;
     for (uint64_t i = count; ways > 0 && total != DFA_UNBOUNDED && i < count + MAX_COUNTED; i++) {
         if (i >= shape->min_items) total = count_sum(total, ways);
         if (i >= shape->max_items) break;

@@ -87,22 +87,31 @@ static bool within(const Conjunction *c, Decimal value)
     return true;
 }
 
-static int compare_decimals(const void *left, const void *right)
+static int compare_numbers(const void *left, const void *right)
 {
-    return decimal_compare(*(const Decimal *)left, *(const Decimal *)right);
+    const JsonValue *const *a = left;
+    const JsonValue *const *b = right;
+    return decimal_compare((*a)->as.number, (*b)->as.number);
 }
 
 static ImpStatus list_numbers(GoalSet *set, const Conjunction *conjunction, const Atom *list, NumberShape *shape)
 {
+    const JsonValue **values = arena_alloc(set->scratch, list->n_values, sizeof *values);
     Decimal *allowed = arena_alloc(set->arena, list->n_values, sizeof *allowed);
-    if (allowed == NULL) return imp_fail_memory(list->n_values * sizeof *allowed);
+    bool *integers = arena_alloc(set->arena, list->n_values, sizeof *integers);
+    if (values == NULL || allowed == NULL || integers == NULL) return imp_fail_memory(list->n_values * sizeof *allowed);
     for (size_t i = 0; i < list->n_values; i++) {
         const JsonValue *value = list->as.values[i];
         if (value->type != JSON_VALUE_NUMBER || !listed_everywhere(conjunction, list, value)) continue;
-        if (within(conjunction, value->as.number)) allowed[shape->n_allowed++] = decimal_normalize(value->as.number);
+        if (within(conjunction, value->as.number)) values[shape->n_allowed++] = value;
     }
-    qsort(allowed, shape->n_allowed, sizeof *allowed, compare_decimals);
+    qsort(values, shape->n_allowed, sizeof *values, compare_numbers);
+    for (size_t i = 0; i < shape->n_allowed; i++) {
+        allowed[i] = decimal_normalize(values[i]->as.number);
+        integers[i] = values[i]->integer_text;
+    }
     shape->allowed = allowed;
+    shape->integers = integers;
     shape->listed = true;
     return IMP_OK;
 }

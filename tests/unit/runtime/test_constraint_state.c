@@ -62,6 +62,8 @@ static const WalkCase walks[] = {
     {constraint_compile_schema_text, "{\"type\":\"array\",\"contains\":{\"const\":[]},\"maxItems\":2,\"uniqueItems\":true}"},
     {constraint_compile_schema_text, "{\"type\":\"array\",\"uniqueItems\":true,\"items\":{\"anyOf\":[{\"const\":{}},{\"properties\":{\"b\":false},"
                                      "\"enum\":[{},{\"a\":1}]},{\"minProperties\":0,\"enum\":[{\"a\":1.0},{}]}]}}"},
+    {constraint_compile_schema_text, "{\"type\":\"array\",\"uniqueItems\":true,\"items\":{\"type\":\"array\",\"prefixItems\":[{\"type\":\"object\"}],"
+                                     "\"items\":false,\"contains\":{\"type\":\"object\"},\"maxContains\":1}}"},
     {constraint_compile_schema_text, "{\"type\":\"array\",\"items\":{\"type\":\"object\",\"propertyNames\":{\"pattern\":\"^[a-d]{1,2}$\"},"
                                      "\"minProperties\":2}}"},
     {constraint_compile_schema_text, "{\"type\":\"array\",\"items\":{\"type\":\"object\",\"properties\":{\"ab\":{\"type\":\"integer\"}},"
