@@ -288,6 +288,7 @@ static bool name_lives(const JsonMachine *machine, const JsonState *state, const
     const uint32_t ways = count_product(shape->names[i].goals[0]->n_values,
                                         object_ways(machine, state->frame, shape, i, &may_end));
     uint32_t n = 0;
+    if (ways > frame->n_twins) return true;
     for (uint32_t at = frame->twins; at != 0;) {
         const JsonTwin *twin = tape_at(machine->tape, at);
         const JsonSeen *value = tape_at(machine->tape, twin->seen);
@@ -331,19 +332,31 @@ bool json_name_can_differ(const JsonMachine *machine, uint32_t offset, const Jso
     return true; /* a free key */
 }
 
-/* The values at this place in the twins, each once a twin, on the tape as long as nothing else is put there; NULL without memory. */
+/* The scalar being read cannot become the value: seen at a glance. */
+static bool is_unlike(const Tape *tape, const JsonState *state, const JsonSeen *value)
+{
+    if (state->mode == MODE_LITERAL) return value->type != (JsonType)state->literal;
+    if (state->mode == MODE_NUMBER) return value->type != JSON_VALUE_NUMBER || !number_resembles(&state->number, value->number);
+    if (state->mode != MODE_STRING) return false;
+    return value->type != JSON_VALUE_STRING || value->length < state->bytes ||
+           memcmp(json_seen_text(tape, value), tape->text + state->text, state->bytes) != 0;
+}
+
+/* The values at this place in the twins, but for those that a scalar begins unlike, each once a twin, on the tape as long as nothing else
+ * is put there; NULL without memory. */
 static const JsonSeen *const *gather_others(const JsonMachine *machine, uint32_t offset, size_t *n)
 {
     const Tape *tape = machine->tape;
-    const uint32_t place = tape_take(machine->tape, json_frame(tape, offset)->n_twins * sizeof(JsonSeen *));
+    const uint32_t place = tape_take(machine->tape, json_frame(tape, json_state(tape, offset)->frame)->n_twins * sizeof(JsonSeen *));
     if (place == 0) return NULL;
-    const JsonFrame *frame = json_frame(tape, offset);
+    const JsonState *state = json_state(tape, offset);
+    const JsonFrame *frame = json_frame(tape, state->frame);
     const JsonSeen **others = tape_at(tape, place);
     *n = 0;
     for (uint32_t twin = frame->twins; twin != 0;) {
         bool there = false;
         const JsonSeen *part = json_twin_part(machine, frame, &twin, &there);
-        if (there) others[(*n)++] = part;
+        if (there && !is_unlike(tape, state, part)) others[(*n)++] = part;
     }
     return others;
 }
@@ -367,20 +380,39 @@ static uint32_t count_alike(const JsonMachine *machine, const JsonState *state, 
     return alike;
 }
 
+/* Values that the scalar can become, or that the goal has, at least. */
+static uint32_t ways_of(const JsonState *state, const JsonLeaf *leaf)
+{
+    if (state->mode == MODE_STRING) return json_string_ways(state, leaf);
+    if (state->mode == MODE_NUMBER) return number_ways(leaf->shape, &state->number);
+    return state->mode == MODE_LITERAL ? 1 : ((const Goal *)leaf->shape)->n_values;
+}
+
+/* There are more ways to go on than twins, whatever those are. */
+static bool surely_lives(const JsonMachine *machine, const JsonState *state, const JsonLeaf *leaf)
+{
+    const JsonFrame *frame = json_frame(machine->tape, state->frame);
+    const uint64_t n = frame->n_twins + (leaf->unique ? frame->count : 0);
+    if (state->mode == MODE_NUMBER && number_has_more(leaf->shape, &state->number, n)) return true;
+    const uint32_t ways = state->mode == MODE_NUMBER ? 1 : ways_of(state, leaf);
+    if (ways > n) return true;
+    for (uint32_t i = 0; i < frame->n_items; i++) {
+        const JsonItem *item = &json_frame_items(machine, state->frame)[i];
+        if (item->child == leaf->target && count_product(ways, ways_behind(machine, state->frame, item, true)) > n) return true;
+    }
+    return false;
+}
+
 /* A scalar is being read, or any value of a goal is to come, and these are the values that it should differ from. */
 static bool lives_beside(const JsonMachine *machine, const JsonState *state, const JsonLeaf *leaf, const JsonSeen *const *others,
                          size_t n)
 {
     const JsonFrame *frame = json_frame(machine->tape, state->frame);
-    uint32_t ways = 1;
+    const uint32_t ways = ways_of(state, leaf);
     if (n == 0) return true;
     if (state->mode == MODE_STRING && json_string_avoids(machine, state, leaf, others, n)) return true;
     if (state->mode == MODE_NUMBER && json_number_avoids(machine, state, leaf, others, n)) return true;
     const uint32_t alike = count_alike(machine, state, others, n);
-    if (state->mode == MODE_VALUE || state->mode == MODE_COLON || state->mode == MODE_FIRST_ITEM)
-        ways = ((const Goal *)leaf->shape)->n_values;
-    else if (state->mode == MODE_STRING) ways = json_string_ways(state, leaf);
-    else if (state->mode == MODE_NUMBER) ways = number_ways(leaf->shape, &state->number);
     if (alike == 0) return true;
     for (uint32_t i = 0; i < frame->n_items; i++) {
         const JsonItem *item = &json_frame_items(machine, state->frame)[i];
@@ -396,10 +428,14 @@ static bool lives_beside(const JsonMachine *machine, const JsonState *state, con
 static bool lives_in_value(const JsonMachine *machine, uint32_t offset)
 {
     const size_t top = machine->tape->top;
+    const JsonState *state = json_state(machine->tape, offset);
     size_t n = 0;
     bool lives = false;
-    const JsonSeen *const *others = gather_others(machine, json_state(machine->tape, offset)->frame, &n);
-    const JsonState *state = json_state(machine->tape, offset);
+    for (uint32_t i = 0; i < state->n_leaves; i++) {
+        if (surely_lives(machine, state, &json_leaves(machine->tape, offset)[i])) return true;
+    }
+    const JsonSeen *const *others = gather_others(machine, offset, &n);
+    state = json_state(machine->tape, offset);
     for (uint32_t i = 0; others != NULL && !lives && i < state->n_leaves; i++)
         lives = lives_beside(machine, state, &json_leaves(machine->tape, offset)[i], others, n);
     machine->tape->top = top;

@@ -501,6 +501,17 @@ static double steps_within(const NumberShape *shape, const Interval *interval, b
     return (to - from) / (shape->has_step ? decimal_to_double(shape->step) : is_float ? fabs(from) * 1e-15 + 1e-300 : 1);
 }
 
+bool number_resembles(const NumberText *text, Decimal value)
+{
+    /* Of that many digits the last ones may be lost in a double. */
+    if (is_long(text) || text->digits == 0 || decimal_digit_count(text->digits) > MAX_EXACT_DIGITS) return true;
+    if (value.digits == 0) return false;
+    const int32_t more = decimal_digit_count(value.digits) - decimal_digit_count(text->digits);
+    if (more >= 0) return value.digits / decimal_power(more) == text->digits && value.negative == text->negative;
+    /* Zeros come behind what the value has. */
+    return text->digits % decimal_power(-more) == 0 && text->digits / decimal_power(-more) == value.digits && value.negative == text->negative;
+}
+
 /* Values of the interval, all of which are integers. */
 static uint32_t count_integers(const NumberShape *shape, const Interval *interval)
 {

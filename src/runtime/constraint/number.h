@@ -35,6 +35,8 @@ bool number_put(NumberText *text, unsigned char byte);
 bool number_complete(const NumberShape *shape, const NumberText *text);
 /* The value of a text that is a number. */
 Decimal number_value(const NumberText *text);
+/* False where the value cannot be written so: its digits begin with others. */
+bool number_resembles(const NumberText *text, Decimal value);
 /* How many of them begin with the text, at least: of integers between bounds and of listed values all are counted. */
 uint32_t number_ways(const NumberShape *shape, const NumberText *text);
 /* More than `n` of them begin with the text, as far as that is easy to see. */
