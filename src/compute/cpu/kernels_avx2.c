@@ -9,7 +9,6 @@
 #define ATTEND_SLICES 2
 #include "compute/cpu/attend_kernels.h"
 #include "compute/cpu/packed_avx2.h"
-#include "compute/cpu/packed_kernels.h"
 #include "compute/cpu/quantize_kernels.h"
 #include "compute/cpu/wide_avx2.h"
 #include "compute/cpu/wide_kernels.h"
@@ -17,7 +16,7 @@
 const CpuKernels *kernels_avx2(void)
 {
     static const CpuKernels table = {.name = "AVX2", .isa = CPU_ISA_AVX2, FLOAT_KERNELS, ATTEND_KERNELS,
-                                     .quantize_row = quantize_row, .packed_multiply = packed_multiply,
+                                     .quantize_row = quantize_row, .packed_multiply = packed_multiply_avx2,
                                      .wide_multiply = wide_multiply};
     return &table;
 }

@@ -1,18 +1,13 @@
 /*
- * packed_kernels.h - products with packed panels for levels without an integer dot product of their own: a block is
- * expanded once and multiplied with all activations.
- *
- * The level may define PACKED_DOT, a function that adds to sums[r] the products of `groups` vectors of codes with as many
- * groups of four activations.
+ * packed_kernels.h - products with packed panels in plain C, which the other levels repeat: a block is expanded once and
+ * multiplied with all activations.
  */
 #ifndef IMP_COMPUTE_CPU_PACKED_KERNELS_H
 #define IMP_COMPUTE_CPU_PACKED_KERNELS_H
 
 #include "compute/cpu/kernels.h"
 
-#ifndef PACKED_DOT
-#define PACKED_DOT packed_dot
-
+/* sums[r] of the products of `groups` vectors of codes with as many groups of four activations. */
 static void packed_dot(const uint8_t *codes, const int8_t *acts, int groups, int32_t sums[PANEL_ROWS])
 {
     for (int r = 0; r < PANEL_ROWS; r++) {
@@ -22,14 +17,13 @@ static void packed_dot(const uint8_t *codes, const int8_t *acts, int groups, int
         sums[r] = sum;
     }
 }
-#endif
 
 /* The integers of a plane in one part of a block: sums of code - offset times activation. */
 static void packed_part(const PackedFormat *format, const uint8_t *codes, const int8_t *acts, int32_t minus,
                         int32_t sums[PANEL_ROWS])
 {
     const int32_t correction = format->offset_shift != 0 ? minus / (ACT_OFFSET >> format->offset_shift) : 0;
-    PACKED_DOT(codes, acts, 8 / format->halves, sums);
+    packed_dot(codes, acts, 8 / format->halves, sums);
     for (int r = 0; r < PANEL_ROWS; r++) sums[r] += correction;
 }
 
