@@ -33,6 +33,13 @@ KERNEL_INLINE __m256i four_acts(const int8_t *p)
     return _mm256_set1_epi32(four);
 }
 
+/* Sums are added one after the other: gcc makes trees of them, for which 16 registers are too few. */
+KERNEL_INLINE __m256i in_order(__m256i sum)
+{
+    __asm__("" : "+x"(sum));
+    return sum;
+}
+
 KERNEL_INLINE __m256i widen_pairs(__m256i pairs) { return _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)); }
 
 /* ---- one plane of n activation rows times the codes of a side, from `start`: sums of eight rows each ---- */
@@ -54,10 +61,10 @@ KERNEL_INLINE void dot_small(const PackedFormat *f, SideCodes from, const int8_t
             const __m256i code = side_code(from, g);
             UNROLL for (int a = 0; a < n; a++) {
                 const __m256i two = _mm256_maddubs_epi16(code, four_acts(planes[a] + 4 * g));
-                pairs[a] = g == first ? two : _mm256_add_epi16(pairs[a], two);
+                pairs[a] = g == first ? two : in_order(_mm256_add_epi16(pairs[a], two));
             }
         }
-        UNROLL for (int a = 0; a < n; a++) sums[a] = _mm256_add_epi32(sums[a], widen_pairs(pairs[a]));
+        UNROLL for (int a = 0; a < n; a++) sums[a] = in_order(_mm256_add_epi32(sums[a], widen_pairs(pairs[a])));
     }
 }
 
@@ -68,7 +75,7 @@ KERNEL_INLINE void dot_signed(const PackedFormat *f, SideCodes from, const int8_
         const __m256i code = _mm256_xor_si256(side_code(from, g), _mm256_set1_epi8(-128)), magnitude = _mm256_abs_epi8(code);
         UNROLL for (int a = 0; a < n; a++) {
             const __m256i act = _mm256_sign_epi8(four_acts(planes[a] + 4 * g), code);
-            sums[a] = _mm256_add_epi32(sums[a], widen_pairs(_mm256_maddubs_epi16(magnitude, act)));
+            sums[a] = in_order(_mm256_add_epi32(sums[a], widen_pairs(_mm256_maddubs_epi16(magnitude, act))));
         }
     }
 }
@@ -84,8 +91,8 @@ KERNEL_INLINE void dot_bytes(const PackedFormat *f, SideCodes from, const int8_t
         const __m256i none = _mm256_andnot_si256(_mm256_srli_epi16(code, 7), one); /* 1 where the top bit is not there */
         UNROLL for (int a = 0; a < n; a++) {
             const __m256i act = four_acts(planes[a] + 4 * g);
-            sums[a] = _mm256_add_epi32(sums[a], widen_pairs(_mm256_maddubs_epi16(rest, act)));
-            tops[a] = _mm256_add_epi16(tops[a], _mm256_maddubs_epi16(none, act));
+            sums[a] = in_order(_mm256_add_epi32(sums[a], widen_pairs(_mm256_maddubs_epi16(rest, act))));
+            tops[a] = in_order(_mm256_add_epi16(tops[a], _mm256_maddubs_epi16(none, act)));
         }
     }
     UNROLL for (int a = 0; a < n; a++) sums[a] = _mm256_sub_epi32(sums[a], _mm256_slli_epi32(widen_pairs(tops[a]), 7));
