@@ -130,12 +130,12 @@ enum { ACT_OFFSET_SHIFT = 7, ACT_OFFSET = 1 << ACT_OFFSET_SHIFT };
 typedef struct ActChunk {
     int8_t high[CHUNK_COLS];
     float exponent[CHUNK_BLOCKS];         /* whole numbers */
-    int32_t minus_high[3 * CHUNK_BLOCKS]; /* ACT_OFFSET times minus the sums of `high` over each part */
-    float sum[3 * CHUNK_BLOCKS];          /* sums of the values, divided by `scale` */
     float scale;
     uint32_t fine;                        /* bit b: block b has a low plane */
     uint32_t joined;                      /* all rows that are multiplied together agree in it */
-    uint32_t unused[5];
+    uint32_t unused[5];                   /* what all products need fills whole cache lines, then comes what some need */
+    int32_t minus_high[3 * CHUNK_BLOCKS]; /* ACT_OFFSET times minus the sums of `high` over each part */
+    float sum[3 * CHUNK_BLOCKS];          /* sums of the values, divided by `scale` */
     int8_t low[CHUNK_COLS];               /* this and what follows: of fine blocks, others are not written */
     float low_scale[CHUNK_BLOCKS];
     int32_t minus_low[3 * CHUNK_BLOCKS];

@@ -319,11 +319,12 @@ static void amx_fetch_panels(const AmxRun *run, int32_t item, int32_t n_items)
 /* Asks for what is read of rows first … end - 1. */
 static void amx_fetch_rows(const AmxRun *run, int32_t first, int32_t end)
 {
-    const size_t bytes = run->joined ? offsetof(ActChunk, low_scale) : offsetof(ActChunk, low);
     for (int32_t a = first; a < end && a < run->acts->n; a++) {
-        const char *act = (const char *)(run->acts->first[a] + run->offset);
-        for (size_t at = 0; at < bytes; at += 64)
-            if (at != 320) _mm_prefetch(act + at, _MM_HINT_T0); /* all but `minus_high` */
+        const ActChunk *act = run->acts->first[a] + run->offset;
+        for (size_t at = 0; at < offsetof(ActChunk, minus_high); at += 64) _mm_prefetch((const char *)act + at, _MM_HINT_T0);
+        if (!run->joined) continue;
+        for (size_t at = 0; at < CHUNK_COLS; at += 64) _mm_prefetch((const char *)act->low + at, _MM_HINT_T0);
+        _mm_prefetch((const char *)act->sum, _MM_HINT_T0);
     }
 }
 

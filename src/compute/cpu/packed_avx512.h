@@ -119,7 +119,7 @@ KERNEL_INLINE void multiply_tile(TileShape shape, const PlainChunk *panels, int 
     }
     for (int b = 0; b < n_blocks; b++) {
         const PlainBlock *block[2] = {&panels[0].blocks[b], &panels[1].blocks[b]};
-        for (int a = 0; a < shape.n_acts && (b < 5 || b == 7 || shape.halves == 2 || shape.has_min); a++)
+        for (int a = 0; a < shape.n_acts && (b < 6 || shape.halves == 2 || shape.has_min); a++)
             _mm_prefetch((const char *)next[a] + 64 * b, _MM_HINT_T0);
         tile_block(shape, block, act, b, total);
     }
