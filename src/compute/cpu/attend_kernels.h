@@ -130,42 +130,71 @@ KERNEL_INLINE void attend_scores(DType type, const AttendBlock *block, const Att
 
 KERNEL_INLINE int clamp_key(int32_t key) { return key < 0 ? 0 : key > KV_PAGE_TOKENS ? KV_PAGE_TOKENS : key; }
 
-/* Turns the scores into weights, moves the query's maximum and sum, and returns what its sum of values shrinks by. */
-KERNEL_INLINE float attend_softmax(DType type, const AttendBlock *block, AttendQuery *query, float scores[ATTEND_KEYS])
+/* Caps a query's scores and takes those away that it does not see; the largest. */
+KERNEL_INLINE float attend_largest(const AttendBlock *block, const AttendQuery *query, float scores[ATTEND_KEYS])
 {
-    if (query->first >= query->end) {
-        memset(scores, 0, ATTEND_KEYS * sizeof *scores);
-        return 1.0f;
+    F32x16 most = v_set1(-INFINITY);
+    if (query->first <= 0 && query->end >= ATTEND_KEYS && block->softcap == 0.0f) {
+        for (int page = 0; page < ATTEND_PAGES; page++) most = v_max(most, v_load(scores + page * KV_PAGE_TOKENS));
+        return v_reduce_max(most);
     }
-    F32x16 part[ATTEND_PAGES], most = v_set1(-INFINITY), total = v_set1(0.0f);
-    for (int page = 0; page < ATTEND_PAGES; page++) {
+    for (int page = 0; page < ATTEND_PAGES; page++, scores += KV_PAGE_TOKENS) {
         const int first = clamp_key(query->first - page * KV_PAGE_TOKENS);
         const int end = clamp_key(query->end - page * KV_PAGE_TOKENS);
-        part[page] = v_set1(-INFINITY);
-        if (first >= end) continue;
-        F32x16 score = v_load(scores + page * KV_PAGE_TOKENS);
-        if (block->softcap != 0.0f) {
-            const F32x16 cap = v_set1(block->softcap);
-            score = v_mul(cap, v_tanh(v_div(score, cap)));
+        F32x16 score = v_set1(-INFINITY);
+        if (first < end) {
+            score = v_load(scores);
+            if (block->softcap != 0.0f) {
+                const F32x16 cap = v_set1(block->softcap);
+                score = v_mul(cap, v_tanh(v_div(score, cap)));
+            }
+            score = v_keep_range(score, first, end, -INFINITY);
         }
-        part[page] = v_keep_range(score, first, end, -INFINITY);
-        most = v_max(most, part[page]);
+        v_store(scores, score);
+        most = v_max(most, score);
     }
-    const float block_max = v_reduce_max(most), max = block_max > query->max ? block_max : query->max;
-    for (int page = 0; page < ATTEND_PAGES; page++) {
-        F32x16 weight = v_exp(v_sub(part[page], v_set1(max)));
+    return v_reduce_max(most);
+}
+
+/* Turns a query's scores into weights; their sum. */
+KERNEL_INLINE float attend_weights(DType type, const AttendBlock *block, float max, float scores[ATTEND_KEYS])
+{
+    F32x16 total = v_set1(0.0f);
+    for (int page = 0; page < ATTEND_PAGES; page++, scores += KV_PAGE_TOKENS) {
+        F32x16 weight = v_exp(v_sub(v_load(scores), v_set1(max)));
         total = v_add(total, weight);
         if (kv_has_scales(type) && block->pages[page] != NULL) {
             const size_t codes = (size_t)block->value_stride * KV_PAGE_TOKENS;
             weight = v_mul(weight, v_load((const float *)(const void *)(block->pages[page] + block->key_bytes + codes)));
         }
-        v_store(scores + page * KV_PAGE_TOKENS, weight);
+        v_store(scores, weight);
     }
-    float correction[CPU_LANES] = {1.0f}; /* exp(0) */
-    if (max != query->max) v_store(correction, v_exp(v_set1(query->max - max)));
-    query->max = max;
-    query->sum = query->sum * correction[0] + v_sum(total);
-    return correction[0];
+    return v_sum(total);
+}
+
+/* Turns the scores into weights, moves the queries' maxima and sums, and tells what their sums of values shrink by. One query waits
+ * for itself most of the time, so each step is for all of them. */
+KERNEL_INLINE void attend_softmax(DType type, const AttendBlock *block, AttendQuery *queries, int n, float scores[][ATTEND_KEYS],
+                                  float correction[CPU_LANES])
+{
+    float max[ATTEND_TILE], sum[ATTEND_TILE], moved[CPU_LANES] = {0};
+    for (int a = 0; a < n; a++) {
+        max[a] = queries[a].max;
+        if (queries[a].first >= queries[a].end) continue;
+        const float largest_score = attend_largest(block, &queries[a], scores[a]);
+        max[a] = largest_score > max[a] ? largest_score : max[a];
+        if (max[a] != queries[a].max) moved[a] = queries[a].max - max[a];
+    }
+    for (int a = 0; a < n; a++) {
+        sum[a] = 0.0f;
+        if (queries[a].first < queries[a].end) sum[a] = attend_weights(type, block, max[a], scores[a]);
+        else memset(scores[a], 0, sizeof scores[a]);
+    }
+    v_store(correction, v_exp(v_load(moved))); /* exp(0) is 1 */
+    for (int a = 0; a < n; a++) {
+        queries[a].max = max[a];
+        queries[a].sum = queries[a].sum * correction[a] + sum[a];
+    }
 }
 
 /* ---- values ---- */
@@ -195,16 +224,15 @@ KERNEL_INLINE void attend_slices(DType type, const AttendBlock *block, AttendQue
 
 KERNEL_INLINE void attend_tile(DType type, const AttendBlock *block, AttendQuery *queries, int n)
 {
-    float scores[ATTEND_TILE][ATTEND_KEYS], correction[ATTEND_TILE];
+    float scores[ATTEND_TILE][ATTEND_KEYS], correction[CPU_LANES];
     int32_t first = ATTEND_KEYS, end = 0, d = 0;
     attend_scores(type, block, queries, n, scores);
     for (int a = 0; a < n; a++) {
-        if (queries[a].first < queries[a].end) {
-            first = queries[a].first < first ? queries[a].first : first;
-            end = queries[a].end > end ? queries[a].end : end;
-        }
-        correction[a] = attend_softmax(type, block, &queries[a], scores[a]);
+        if (queries[a].first >= queries[a].end) continue;
+        first = queries[a].first < first ? queries[a].first : first;
+        end = queries[a].end > end ? queries[a].end : end;
     }
+    attend_softmax(type, block, queries, n, scores, correction);
     for (; d + 16 * ATTEND_SLICES <= block->value_stride; d += 16 * ATTEND_SLICES)
         attend_slices(type, block, queries, n, ATTEND_SLICES, d, scores, correction, first, end);
     for (; d < block->value_stride; d += 16) attend_slices(type, block, queries, n, 1, d, scores, correction, first, end);

@@ -148,6 +148,13 @@ static inline float v_sum(F32x16 a)
     const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
     return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
 }
+
+/* a * 2^n for whole n in -150 … 130, in two factors so that subnormal results round once. */
+static inline F32x16 v_times_pow2(F32x16 a, F32x16 n)
+{
+    const F32x16 half = v_round(v_mul(n, v_set1(0.5f)));
+    return v_mul(v_mul(a, v_pow2(half)), v_pow2(v_sub(n, half)));
+}
 static inline float v_reduce_max(F32x16 a)
 {
     const __m256 eight = _mm256_max_ps(a.low, a.high);

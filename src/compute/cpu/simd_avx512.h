@@ -90,6 +90,9 @@ static inline F32x16 v_pow2(F32x16 a)
     return _mm512_castsi512_ps(_mm512_slli_epi32(exponent, 23));
 }
 
+/* a * 2^n for whole n. */
+static inline F32x16 v_times_pow2(F32x16 a, F32x16 n) { return _mm512_scalef_ps(a, n); }
+
 static inline float v_sum(F32x16 a)
 {
     const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));

@@ -102,6 +102,13 @@ V_INLINE F32x16 v_pow2(F32x16 a)
     V_EACH(f32_from_bits((uint32_t)((a.lane[l] >= -126.0f ? (int32_t)a.lane[l] : -126) + 127) << 23));
 }
 
+/* a * 2^n for whole n in -150 … 130, in two factors so that subnormal results round once. */
+V_INLINE F32x16 v_times_pow2(F32x16 a, F32x16 n)
+{
+    const F32x16 half = v_round(v_mul(n, v_set1(0.5f)));
+    return v_mul(v_mul(a, v_pow2(half)), v_pow2(v_sub(n, half)));
+}
+
 V_INLINE float v_sum(F32x16 a)
 {
     for (int half = 8; half > 0; half /= 2)
