@@ -89,33 +89,43 @@ static void amx_configure(void)
     tile_configure(&config);
 }
 
-/* A block's integers, by one of two sets of tiles, so that the next block need not wait for this one. */
-#define AMX_TILES(name, HIGH, LOW, ACTS, CODES)                                                                         \
-    KERNEL_INLINE void name(bool joined, const uint8_t *codes, const int8_t *high, const int8_t *low, size_t stride,  \
-                            AmxPlane *high_sums, AmxPlane *low_sums)                                                   \
+/* A block's integers, in one of two sets of tiles. They leave it when the other set's product is under way: a tile that is stored
+ * at once is waited for. */
+#define AMX_TILES(set, HIGH, LOW, ACTS, CODES)                                                                         \
+    KERNEL_INLINE void amx_multiply_##set(bool joined, const uint8_t *codes, const int8_t *high, const int8_t *low,    \
+                                          size_t stride)                                                               \
     {                                                                                                                  \
         tile_load(CODES, codes, 4 * PANEL_ROWS);                                                                       \
         tile_load(ACTS, high, stride);                                                                                 \
         tile_zero(HIGH);                                                                                               \
         tile_dot_s8(HIGH, ACTS, CODES);                                                                                \
-        tile_store(HIGH, high_sums, PANEL_ROWS * sizeof(int32_t));                                                     \
         if (!joined) return;                                                                                           \
         tile_load(ACTS, low, stride);                                                                                  \
         tile_zero(LOW);                                                                                                \
         tile_dot_s8(LOW, ACTS, CODES);                                                                                 \
-        tile_store(LOW, low_sums, PANEL_ROWS * sizeof(int32_t));                                                       \
+    }                                                                                                                  \
+    KERNEL_INLINE void amx_store_##set(bool joined, AmxPlane *high_sums, AmxPlane *low_sums)                           \
+    {                                                                                                                  \
+        tile_store(HIGH, high_sums, PANEL_ROWS * sizeof(int32_t));                                                     \
+        if (joined) tile_store(LOW, low_sums, PANEL_ROWS * sizeof(int32_t));                                           \
     }
-AMX_TILES(amx_tiles_even, 0, 1, 4, 6)
-AMX_TILES(amx_tiles_odd, 2, 3, 5, 7)
+AMX_TILES(even, 0, 1, 4, 6)
+AMX_TILES(odd, 2, 3, 5, 7)
 #undef AMX_TILES
 
-KERNEL_INLINE void amx_block(AmxShape shape, const AmxItem *item, int b, AmxSums *sums)
+KERNEL_INLINE void amx_multiply(AmxShape shape, const AmxItem *item, int b)
 {
     const uint8_t *codes = item->blocks[b].codes;
     const int8_t *high = item->rows->high + b * BLOCK_COLS, *low = item->rows->low + b * BLOCK_COLS;
     const size_t stride = item->rows->stride;
-    if (b % 2 == 0) amx_tiles_even(shape.joined, codes, high, low, stride, &sums->high[b], &sums->low[b]);
-    else amx_tiles_odd(shape.joined, codes, high, low, stride, &sums->high[b], &sums->low[b]);
+    if (b % 2 == 0) amx_multiply_even(shape.joined, codes, high, low, stride);
+    else amx_multiply_odd(shape.joined, codes, high, low, stride);
+}
+
+KERNEL_INLINE void amx_store(AmxShape shape, int b, AmxSums *sums)
+{
+    if (b % 2 == 0) amx_store_even(shape.joined, &sums->high[b], &sums->low[b]);
+    else amx_store_odd(shape.joined, &sums->high[b], &sums->low[b]);
 }
 
 /* ---- floats ---- */
@@ -164,8 +174,11 @@ KERNEL_INLINE void amx_chunk(AmxShape shape, int n_blocks, const AmxItem *item, 
     UNROLL_ROWS for (int a = 0; a < AMX_ROWS; a++) total[a] = _mm512_setzero_ps();
     for (int b = 0; b < n_blocks; b++) {
         if (item != NULL) amx_add(shape, item, b, sums, total);
-        if (next != NULL) amx_block(shape, next, b, sums);
+        if (next == NULL) continue;
+        amx_multiply(shape, next, b);
+        if (b > 0) amx_store(shape, b - 1, sums);
     }
+    if (next != NULL) amx_store(shape, n_blocks - 1, sums);
     if (item != NULL) amx_finish(item, total);
 }
 
@@ -217,6 +230,20 @@ static void amx_low_add(const AmxLow *item)
     }
 }
 
+static void amx_low_store(AmxLow *item, size_t n)
+{
+    if (n % 2 == 0) amx_store_even(false, &item->sums, NULL);
+    else amx_store_odd(false, &item->sums, NULL);
+}
+
+/* The n-th item's integers get under way, and those of the one before it (NULL: none) come home. */
+static void amx_low_multiply(const AmxLow *item, size_t n, const int8_t *planes, AmxLow *before)
+{
+    if (n % 2 == 0) amx_multiply_even(false, item->block->codes, planes, NULL, BLOCK_COLS);
+    else amx_multiply_odd(false, item->block->codes, planes, NULL, BLOCK_COLS);
+    if (before != NULL) amx_low_store(before, n - 1);
+}
+
 /* All panels' low sums of a chunk. */
 static void amx_low(const AmxRun *run)
 {
@@ -240,9 +267,10 @@ static void amx_low(const AmxRun *run)
                 item->rows = rows;
                 item->low = scratch->low + p * PANEL_ROWS;
                 memcpy(item->scale, scale, sizeof scale);
-                amx_tiles_even(false, item->block->codes, planes[0], NULL, BLOCK_COLS, &item->sums, NULL);
+                amx_low_multiply(item, n, planes[0], n > 0 ? &waiting[(n - 1) % LOW_WAITING] : NULL);
             }
         }
+    if (n > 0) amx_low_store(&waiting[(n - 1) % LOW_WAITING], n - 1);
     while (added < n) amx_low_add(&waiting[added++ % LOW_WAITING]);
 }
 
@@ -316,9 +344,13 @@ static void amx_fetch_panels(const AmxRun *run, int32_t item, int32_t n_items)
         for (int p = 0; p < run->n_panels; p++) _mm_prefetch((const char *)run->panels[p] + 64 * i, _MM_HINT_T1);
 }
 
-/* Asks for what is read of rows first … end - 1. */
+/* Asks for what is read of rows first … end - 1, and, from far away, of those behind them. */
 static void amx_fetch_rows(const AmxRun *run, int32_t first, int32_t end)
 {
+    for (int32_t a = first + AMX_ROWS; a < end + AMX_ROWS && a < run->acts->n; a++) {
+        const char *act = (const char *)(run->acts->first[a] + run->offset);
+        for (size_t at = 0; at < offsetof(ActChunk, minus_high); at += 64) _mm_prefetch(act + at, _MM_HINT_T1);
+    }
     for (int32_t a = first; a < end && a < run->acts->n; a++) {
         const ActChunk *act = run->acts->first[a] + run->offset;
         for (size_t at = 0; at < offsetof(ActChunk, minus_high); at += 64) _mm_prefetch((const char *)act + at, _MM_HINT_T0);
