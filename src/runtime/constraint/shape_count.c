@@ -113,9 +113,12 @@ static uint32_t count_objects(const ObjectShape *shape, bool *exact)
 }
 
 /*
- * Shapes of one value each, as an enum makes them: alternatives that overlap may have the same value twice.
+ * Shapes of one value each, as an enum makes them: alternatives that overlap may have the same value twice. Values of more parts than
+ * that are left out.
  */
-static bool goal_constant(const Goal *goal, unsigned depth, uint64_t *hash);
+enum { MAX_PARTS = 10000 };
+
+static bool goal_constant(const Goal *goal, unsigned *parts, uint64_t *hash);
 
 static uint64_t hash_bytes(const char *text, size_t length)
 {
@@ -124,40 +127,47 @@ static uint64_t hash_bytes(const char *text, size_t length)
     return hash;
 }
 
-static bool array_constant(const ArrayShape *shape, unsigned depth, uint64_t *hash)
+static bool array_constant(const ArrayShape *shape, unsigned *parts, uint64_t *hash)
 {
     if (shape->n_contains > 0 || shape->min_items != shape->max_items || shape->max_items > MAX_COUNTED) return false;
     *hash = hash_mix(JSON_VALUE_ARRAY, shape->max_items);
     for (uint64_t i = 0; i < shape->max_items; i++) {
         uint64_t item = 0;
-        if (!goal_constant(shape->goals[i < shape->n_positions ? i : shape->n_positions], depth, &item)) return false;
+        if (!goal_constant(shape->goals[i < shape->n_positions ? i : shape->n_positions], parts, &item)) return false;
         *hash = hash_mix(*hash, item);
     }
     return true;
 }
 
-static bool object_constant(const ObjectShape *shape, unsigned depth, uint64_t *hash)
+static bool object_constant(const ObjectShape *shape, unsigned *parts, uint64_t *hash)
 {
-    if (shape->n_exists > 0 || shape->n_dependents > 0 || shape->n_classes > 0) return false;
+    uint64_t n_required = 0;
+    if (shape->n_exists > 0 || shape->n_dependents > 0) return false;
+    for (size_t i = 0; i < shape->n_names; i++) n_required += shape->names[i].is_required;
+    const bool full = shape->max_properties <= n_required; /* no other key can come */
+    for (size_t c = 0; c < shape->n_classes && !full; c++) {
+        if (count_goal(shape->class_goals[c]) > 0) return false;
+    }
     *hash = hash_mix(JSON_VALUE_OBJECT, 0);
     for (size_t i = 0; i < shape->n_names; i++) {
         const ObjectName *name = &shape->names[i];
         uint64_t value = 0;
-        if (!name->is_required && name->goals[0] == NULL) continue;
-        if (!name->is_required || !goal_constant(name->goals[0], depth, &value)) return false;
+        if (!name->is_required && (full || count_goal(name->goals[0]) == 0)) continue;
+        if (!name->is_required || !goal_constant(name->goals[0], parts, &value)) return false;
         *hash = hash_mix(hash_mix(*hash, hash_bytes(name->text, name->length)), value);
     }
     return true;
 }
 
 /* The goal has one value; *hash: of that. */
-static bool goal_constant(const Goal *goal, unsigned depth, uint64_t *hash)
+static bool goal_constant(const Goal *goal, unsigned *parts, uint64_t *hash)
 {
-    if (goal == NULL || depth == 0) return false;
+    if (goal == NULL || !goal->satisfiable || *parts == 0) return false;
+    --*parts;
     const size_t literals = (size_t)goal->null_allowed + goal->false_allowed + goal->true_allowed;
     if (literals + goal->n_numbers + goal->n_strings + goal->n_arrays + goal->n_objects != 1) return false;
-    if (goal->n_arrays == 1) return array_constant(goal->arrays[0], depth - 1, hash);
-    if (goal->n_objects == 1) return object_constant(goal->objects[0], depth - 1, hash);
+    if (goal->n_arrays == 1) return array_constant(goal->arrays[0], parts, hash);
+    if (goal->n_objects == 1) return object_constant(goal->objects[0], parts, hash);
     if (goal->n_numbers == 1) {
         const NumberShape *shape = goal->numbers[0];
         if (!shape->listed || shape->n_allowed != 1) return false;
@@ -176,8 +186,6 @@ static bool goal_constant(const Goal *goal, unsigned depth, uint64_t *hash)
     return true;
 }
 
-enum { MAX_CONSTANT_DEPTH = 16 };
-
 static int compare_hashes(const void *left, const void *right)
 {
     const uint64_t a = *(const uint64_t *)left;
@@ -192,8 +200,11 @@ static uint32_t count_constants(const Goal *goal, size_t *n)
     uint32_t different = 0;
     *n = 0;
     if (hashes == NULL) return 0; /* too few counted is still right */
-    for (size_t i = 0; i < goal->n_arrays; i++) *n += array_constant(goal->arrays[i], MAX_CONSTANT_DEPTH, &hashes[*n]);
-    for (size_t i = 0; i < goal->n_objects; i++) *n += object_constant(goal->objects[i], MAX_CONSTANT_DEPTH, &hashes[*n]);
+    for (size_t i = 0; i < goal->n_arrays + goal->n_objects; i++) {
+        unsigned parts = MAX_PARTS;
+        *n += i < goal->n_arrays ? array_constant(goal->arrays[i], &parts, &hashes[*n])
+                                 : object_constant(goal->objects[i - goal->n_arrays], &parts, &hashes[*n]);
+    }
     qsort(hashes, *n, sizeof *hashes, compare_hashes);
     for (size_t i = 0; i < *n; i++) different += i == 0 || hashes[i] != hashes[i - 1];
     free(hashes);
