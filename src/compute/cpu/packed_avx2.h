@@ -159,8 +159,16 @@ KERNEL_INLINE __m256 part_minimum(SideFrom from, int half)
     return from.block != NULL ? from.block->minimum[half] : _mm256_loadu_ps(from.minimum[half]);
 }
 
+/* Two to the exponents of some rows' blocks. */
+typedef float SidePowers[SIDE_TOGETHER][CHUNK_BLOCKS];
+
+KERNEL_INLINE void side_powers(const ActChunk *const acts[], int n, SidePowers powers)
+{
+    for (int a = 0; a < n; a++) _mm256_storeu_ps(powers[a], v_pow2_half(_mm256_loadu_ps(acts[a]->exponent)));
+}
+
 /* Adds block b's high planes (or both joined) and minima to `totals`. */
-KERNEL_INLINE void side_high(const PackedFormat *f, bool joined, SideFrom from, const ActChunk *const acts[], int n, int b,
+KERNEL_INLINE void side_high(const PackedFormat *f, bool joined, SideFrom from, const ActChunk *const acts[], SidePowers powers, int n, int b,
                              __m256 totals[])
 {
     UNROLL for (int half = 0; half < f->halves; half++) {
@@ -168,8 +176,8 @@ KERNEL_INLINE void side_high(const PackedFormat *f, bool joined, SideFrom from, 
         __m256i sums[SIDE_TOGETHER];
         side_integers(f, joined ? SIDE_JOINED : SIDE_HIGH, part_codes(from, half), acts, n, b, half, sums);
         UNROLL for (int a = 0; a < n; a++) {
-            const __m256 power = v_pow2_half(_mm256_set1_ps(acts[a]->exponent[b]));
-            totals[a] = _mm256_fmadd_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(sums[a]), power), scale, totals[a]);
+            const __m256 value = _mm256_mul_ps(_mm256_cvtepi32_ps(sums[a]), _mm256_set1_ps(powers[a][b]));
+            totals[a] = _mm256_fmadd_ps(value, scale, totals[a]);
         }
     }
     for (int half = 0; half < f->halves && f->has_min; half++) {
@@ -206,8 +214,8 @@ KERNEL_INLINE void end_side_chunk(float scale, SideSums *sums, int side)
 /* ---- up to FEW_ACTS rows ---- */
 
 /* Both sides of block b at `bytes`. */
-KERNEL_INLINE void few_block(const PackedFormat *f, const uint8_t *header, const uint8_t *bytes, const ActChunk *const acts[], int n, int b,
-                             SideSums sums[FEW_ACTS])
+KERNEL_INLINE void few_block(const PackedFormat *f, const uint8_t *header, const uint8_t *bytes, const ActChunk *const acts[], SidePowers powers,
+                             int n, int b, SideSums sums[FEW_ACTS])
 {
     UNROLL for (int side = 0; side < SIDES; side++) {
         SideBlock block;
@@ -216,8 +224,8 @@ KERNEL_INLINE void few_block(const PackedFormat *f, const uint8_t *header, const
         UNROLL for (int a = 0; a < n; a++) {
             float *chunk = sums[a].chunk + side * SIDE_ROWS;
             __m256 total = _mm256_loadu_ps(chunk);
-            if (acts[a]->joined != 0) side_high(f, true, from, &acts[a], 1, b, &total);
-            else side_high(f, false, from, &acts[a], 1, b, &total);
+            if (acts[a]->joined != 0) side_high(f, true, from, &acts[a], &powers[a], 1, b, &total);
+            else side_high(f, false, from, &acts[a], &powers[a], 1, b, &total);
             _mm256_storeu_ps(chunk, total);
             if (has_low(acts[a], b)) side_low(f, from, acts[a], b, sums[a].low + side * SIDE_ROWS);
         }
@@ -229,16 +237,18 @@ KERNEL_INLINE void few_panel(const PackedFormat *f, const uint8_t *panel, int64_
 {
     const int blocks = f->super / BLOCK_COLS;
     SideSums sums[FEW_ACTS];
+    SidePowers powers;
     memset(sums, 0, sizeof sums);
     for (int64_t b = 0; b < cols / BLOCK_COLS; b += blocks) {
         const uint8_t *header = panel;
         const ActChunk *chunks[FEW_ACTS];
         for (int a = 0; a < n; a++) chunks[a] = acts->first[a] + (size_t)(b / CHUNK_BLOCKS) * acts->stride;
+        if (b % CHUNK_BLOCKS == 0) side_powers(chunks, n, powers);
         panel += f->header_bytes;
         for (int i = 0; i < blocks; i++, panel += f->block_bytes) {
             for (int byte = 0; byte < f->block_bytes && far != 0; byte += 64)
                 _mm_prefetch((const char *)panel + far + byte, _MM_HINT_T1);
-            few_block(f, header, panel, chunks, n, (int)(b % CHUNK_BLOCKS) + i, sums);
+            few_block(f, header, panel, chunks, powers, n, (int)(b % CHUNK_BLOCKS) + i, sums);
         }
         if ((b + blocks) % CHUNK_BLOCKS != 0 && b + blocks < cols / BLOCK_COLS) continue;
         for (int a = 0; a < n; a++)
@@ -271,23 +281,30 @@ KERNEL_INLINE void expand_sides(const PackedFormat *f, const uint8_t *panel, int
     }
 }
 
+KERNEL_INLINE SideFrom plain_side(const PackedFormat *f, const PlainBlock *block, int side)
+{
+    SideFrom from = {.codes = {NULL, block->codes + side * SIDE_BYTES}};
+    for (int half = 0; half < f->halves; half++) {
+        from.scale[half] = block->scale[half] + side * SIDE_ROWS;
+        from.minimum[half] = block->minimum[half] + side * SIDE_ROWS;
+    }
+    return from;
+}
+
 /* n activation rows times one side of a chunk; high and low: the rows' sums, PACKED_ROWS apart. */
 KERNEL_INLINE void side_chunk(const PackedFormat *f, bool joined, const PlainChunk *plain, int n_blocks, int side,
                               const ActChunk *const acts[], int n, float *high, float *low)
 {
     __m256 totals[SIDE_TOGETHER];
+    SidePowers powers;
+    side_powers(acts, n, powers);
     UNROLL for (int a = 0; a < n; a++) totals[a] = _mm256_setzero_ps();
-    for (int b = 0; b < n_blocks; b++) {
-        const PlainBlock *block = &plain->blocks[b];
-        SideFrom from = {.codes = {NULL, block->codes + side * SIDE_BYTES}};
-        for (int half = 0; half < f->halves; half++) {
-            from.scale[half] = block->scale[half] + side * SIDE_ROWS;
-            from.minimum[half] = block->minimum[half] + side * SIDE_ROWS;
+    for (int b = 0; b < n_blocks; b++) side_high(f, joined, plain_side(f, &plain->blocks[b], side), acts, powers, n, b, totals);
+    for (int a = 0; a < n && !joined; a++)
+        for (uint32_t fine = acts[a]->fine; fine != 0; fine &= fine - 1) {
+            const int b = __builtin_ctz(fine);
+            side_low(f, plain_side(f, &plain->blocks[b], side), acts[a], b, low + a * PACKED_ROWS);
         }
-        side_high(f, joined, from, acts, n, b, totals);
-        for (int a = 0; a < n && !joined; a++)
-            if (has_low(acts[a], b)) side_low(f, from, acts[a], b, low + a * PACKED_ROWS);
-    }
     UNROLL for (int a = 0; a < n; a++) {
         float *sum = high + a * PACKED_ROWS;
         _mm256_storeu_ps(sum, _mm256_fmadd_ps(totals[a], _mm256_set1_ps(acts[a]->scale), _mm256_loadu_ps(sum)));
