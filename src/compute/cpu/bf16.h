@@ -25,7 +25,17 @@ enum {
     BF16_TILE_BYTES = BF16_ROWS * BF16_COLS * 2,
     BF16_PANELS = 8, /* most of a product … */
     BF16_ACTS = 512,  /* … and its most activation rows */
+    BF16_PIECE = 64,  /* tiles of a panel; longer ones are multiplied with all rows in pieces, if rows are more than … */
+    BF16_WHOLE = 32,
 };
+
+/* How many rows to multiply at once: so many that they stay in the second cache, half of it, while all panels pass, or all that
+ * there may be where panels are longer than a piece. */
+static inline int32_t bf16_acts_at_once(int64_t cols)
+{
+    const int64_t fitting = ((1 << 20) / (2 * cols)) & ~(int64_t)(2 * BF16_ROWS - 1);
+    return cols > BF16_PIECE * BF16_COLS || fitting > BF16_ACTS ? BF16_ACTS : (int32_t)fitting;
+}
 
 static inline size_t bf16_panel_bytes(int64_t cols) { return (size_t)(cols / BF16_COLS) * BF16_TILE_BYTES; }
 
@@ -50,9 +60,6 @@ typedef struct Bf16Product {
     const int32_t *y_rows; /* where in y row a goes; NULL: a */
     const float *bias;     /* NULL: none */
     float scale;
-    /* This is the turn-th of `turns` products of these panels with other rows, that follow each other; 0 of 0: the only one. What is
-     * asked of the memory ahead is shared among them. */
-    int32_t turn, turns;
 } Bf16Product;
 
 #endif

@@ -9,8 +9,6 @@
 #include "compute/cpu/packed_amx.h"
 
 enum {
-    BF16_PIECE = 64, /* tiles of a panel that are multiplied with all rows before the next ones are */
-    BF16_WHOLE = 32, /* with so few rows panels are not cut */
     BF16_NEAR = 4,   /* tiles ahead that weights are asked for which are read once; further or nearer was slower */
     BF16_GROUP_BYTES = BF16_COLS * 2, /* a row's part of a tile of activations */
 };
@@ -70,18 +68,18 @@ static void bf16_store_sums(Bf16Tile sums[4])
     tile_store(3, sums[3], TILE_ROW_BYTES);
 }
 
-/* Lines that a loop asks for at each step, for the second cache. */
+/* What is asked for, for the second cache, while two operands are multiplied: `lines` a step, `offset` bytes behind each. */
 typedef struct Bf16Ahead {
-    const uint8_t *at[2];
+    ptrdiff_t offset;
     int lines;
 } Bf16Ahead;
 
-KERNEL_INLINE void bf16_fetch(Bf16Ahead *ahead)
+KERNEL_INLINE void bf16_fetch(const uint8_t *at[2], int lines)
 {
-    for (int i = 0; i < ahead->lines; i++)
+    for (int i = 0; i < lines; i++)
         UNROLL for (int k = 0; k < 2; k++) {
-            _mm_prefetch((const char *)ahead->at[k], _MM_HINT_T1);
-            ahead->at[k] += 64;
+            _mm_prefetch((const char *)at[k], _MM_HINT_T1);
+            at[k] += 64;
         }
 }
 
@@ -90,6 +88,8 @@ static void bf16_two_groups(const uint8_t *const acts[2], const size_t act_bytes
                             int64_t steps, Bf16Ahead weights, Bf16Ahead rows)
 {
     const uint8_t *a0 = acts[0], *a1 = acts[1], *b0 = panels[0], *b1 = panels[1];
+    const uint8_t *next_weights[2] = {b0 + weights.offset, b1 + weights.offset};
+    const uint8_t *next_rows[2] = {a0 + rows.offset, a1 + rows.offset};
     for (int64_t step = 0; step < steps; step++) {
         tile_load(4, a0, BF16_GROUP_BYTES);
         tile_load(6, b0, BF16_GROUP_BYTES);
@@ -99,8 +99,8 @@ static void bf16_two_groups(const uint8_t *const acts[2], const size_t act_bytes
         tile_load(5, a1, BF16_GROUP_BYTES);
         tile_dot_bf16(2, 5, 6);
         tile_dot_bf16(3, 5, 7);
-        bf16_fetch(&weights);
-        bf16_fetch(&rows);
+        bf16_fetch(next_weights, weights.lines);
+        bf16_fetch(next_rows, rows.lines);
         a0 += act_bytes[0];
         a1 += act_bytes[1];
         b0 += BF16_TILE_BYTES;
@@ -189,40 +189,56 @@ static Bf16Tile *bf16_sums(const Bf16Part *part, int32_t act, int32_t panel, int
     return part->product->sums->tiles + act / BF16_ROWS * padded + panel * (4 / n_panels);
 }
 
-/* What follows the panels in this part: the next one, or the panels behind them. */
-static ptrdiff_t bf16_next_part(const Bf16Part *part)
+/* A pair of groups times two panels. *configured: the rows of a pair's second group that tiles are configured for. */
+static void bf16_block(const Bf16Part *part, int32_t pair, int32_t block, Bf16Ahead weights, Bf16Ahead rows, int32_t *configured)
 {
-    if (!part->ends) return (part->end - part->first) * BF16_TILE_BYTES;
-    return (ptrdiff_t)((size_t)part->n_panels * part->panel_bytes) - part->first * BF16_TILE_BYTES;
-}
-
-static void bf16_pair_of_groups(const Bf16Part *part, int32_t act, int32_t second, int32_t n_pairs)
-{
-    const Bf16Product *product = part->product;
-    const int64_t steps = part->end - part->first;
+    const int32_t act = 2 * BF16_ROWS * pair, left = part->product->n_acts - act - BF16_ROWS;
+    const int32_t second = left < BF16_ROWS ? left : BF16_ROWS;
     const uint8_t *const acts[2] = {bf16_group(part, act, BF16_ROWS), bf16_group(part, act + BF16_ROWS, second)};
     const size_t act_bytes[2] = {BF16_TILE_BYTES, (size_t)second * BF16_GROUP_BYTES};
-    const int32_t blocks = (part->n_panels + 1) / 2, turns = product->turns > 0 ? product->turns : 1;
-    const int32_t pair = product->turn * n_pairs + act / (2 * BF16_ROWS);
-    /* The next pair of groups, shared among the blocks, and the part of the panels that comes next, among the pairs. */
-    const int act_lines = (16 + blocks - 1) / blocks, panel_lines = (16 + n_pairs * turns - 1) / (n_pairs * turns);
-    const bool once = n_pairs * turns == 1; /* the weights come from the memory while they are multiplied */
-    Bf16Tile last[4];
-    for (int32_t block = 0; block < blocks; block++) {
-        const uint8_t *const panels[2] = {bf16_panel(part, 2 * block), bf16_panel(part, 2 * block + 1)};
-        const ptrdiff_t next =
-            once ? BF16_NEAR * BF16_TILE_BYTES : bf16_next_part(part) + pair * steps * panel_lines * 64;
-        const ptrdiff_t next_acts = (ptrdiff_t)(2 * BF16_ROWS) * product->cols * 2 + block * steps * act_lines * 64;
-        const Bf16Ahead ahead = {{panels[0] + next, panels[1] + next}, panel_lines};
-        const Bf16Ahead rows = {{acts[0] + next_acts, acts[1] + next_acts}, act_lines};
-        Bf16Tile *sums = part->ends ? last : bf16_sums(part, act, 2 * block, 2);
-        if (part->starts) bf16_zero();
-        else bf16_load_sums(bf16_sums(part, act, 2 * block, 2));
-        bf16_two_groups(acts, act_bytes, panels, steps, ahead, rows);
-        bf16_store_sums(sums);
-        for (int32_t i = 0; i < 4 && part->ends; i++)
-            bf16_finish(product, sums[i], act + i / 2 * BF16_ROWS, i < 2 ? BF16_ROWS : second, 2 * block + i % 2);
-    }
+    const uint8_t *const panels[2] = {bf16_panel(part, 2 * block), bf16_panel(part, 2 * block + 1)};
+    Bf16Tile last[4], *sums = part->ends ? last : bf16_sums(part, act, 2 * block, 2);
+    if (second != *configured) bf16_configure(BF16_ROWS, second);
+    *configured = second;
+    if (part->starts) bf16_zero();
+    else bf16_load_sums(bf16_sums(part, act, 2 * block, 2));
+    bf16_two_groups(acts, act_bytes, panels, part->end - part->first, weights, rows);
+    bf16_store_sums(sums);
+    for (int32_t i = 0; i < 4 && part->ends; i++)
+        bf16_finish(part->product, sums[i], act + i / 2 * BF16_ROWS, i < 2 ? BF16_ROWS : second, 2 * block + i % 2);
+}
+
+/* Whole panels: two of them meet all rows, which the second cache holds, before the next two do. Those are fetched meanwhile. */
+static void bf16_whole_panels(const Bf16Part *part, int32_t n_pairs)
+{
+    const int lines = n_pairs > 0 ? (16 + n_pairs - 1) / n_pairs : 0;
+    int32_t configured = 0;
+    for (int32_t block = 0; block < (part->n_panels + 1) / 2; block++)
+        for (int32_t pair = 0; pair < n_pairs; pair++) {
+            const ptrdiff_t next = (ptrdiff_t)(2 * part->panel_bytes) + pair * part->end * lines * 64;
+            const Bf16Ahead weights = {n_pairs == 1 ? BF16_NEAR * BF16_TILE_BYTES : next, lines};
+            bf16_block(part, pair, block, weights, (Bf16Ahead){0, 0}, &configured);
+        }
+}
+
+/* A piece of all panels, which the second cache holds: two groups of rows meet it before the next two do. Those are fetched meanwhile,
+ * and the next piece of the panels. */
+static void bf16_piece(const Bf16Part *part, int32_t n_pairs)
+{
+    const int32_t blocks = (part->n_panels + 1) / 2;
+    const int64_t steps = part->end - part->first;
+    const int act_lines = (16 + blocks - 1) / blocks, panel_lines = (16 + n_pairs - 1) / n_pairs; /* a piece: there are pairs */
+    const ptrdiff_t next_acts = (ptrdiff_t)(2 * BF16_ROWS) * part->product->cols * 2;
+    const ptrdiff_t next_panels = part->ends ? (ptrdiff_t)((size_t)part->n_panels * part->panel_bytes) -
+                                                   part->first * BF16_TILE_BYTES
+                                             : steps * BF16_TILE_BYTES;
+    int32_t configured = 0;
+    for (int32_t pair = 0; pair < n_pairs; pair++)
+        for (int32_t block = 0; block < blocks; block++) {
+            const Bf16Ahead weights = {next_panels + pair * steps * panel_lines * 64, panel_lines};
+            const Bf16Ahead rows = {next_acts + block * steps * act_lines * 64, act_lines};
+            bf16_block(part, pair, block, weights, rows, &configured);
+        }
 }
 
 static void bf16_last_group(const Bf16Part *part, int32_t act, int32_t n_acts)
@@ -248,14 +264,8 @@ static void bf16_last_group(const Bf16Part *part, int32_t act, int32_t n_acts)
 static void bf16_part(const Bf16Part *part)
 {
     const int32_t n_acts = part->product->n_acts, n_pairs = (n_acts + BF16_ROWS - 1) / BF16_ROWS / 2;
-    int32_t configured = 0;
-    for (int32_t pair = 0; pair < n_pairs; pair++) {
-        const int32_t act = 2 * BF16_ROWS * pair, left = n_acts - act - BF16_ROWS;
-        const int32_t second = left < BF16_ROWS ? left : BF16_ROWS;
-        if (second != configured) bf16_configure(BF16_ROWS, second);
-        configured = second;
-        bf16_pair_of_groups(part, act, second, n_pairs);
-    }
+    if (part->starts && part->ends) bf16_whole_panels(part, n_pairs);
+    else bf16_piece(part, n_pairs);
     const int32_t rest = n_acts - 2 * BF16_ROWS * n_pairs;
     if (rest <= 0) return;
     bf16_configure(rest, 0);

@@ -168,7 +168,7 @@ void cpu_logits(Compute *compute, const Model *model, Act x, float *logits);
 void cpu_linear_bf16(CpuCompute *compute, const LinearInput *input, LinearJob *jobs, int32_t n_jobs);
 
 /* Floats of ThreadScratch.bf16_gate. */
-enum { BF16_GATE_FLOATS = 32 * 128 };
+enum { BF16_GATE_FLOATS = BF16_ACTS * 64 };
 
 /* up = activation(gate x) * (up x) where both weights are PRODUCT_BF16 and rows are many; else does nothing and returns false. */
 bool cpu_gated_bf16(CpuCompute *compute, const FeedForward *spec, Act x, Act up);

@@ -3,13 +3,14 @@
  *
  * First the input's rows are rounded, in groups of 16: once for all jobs that take them as they come, and once for each choice of
  * rows that a job makes, so that a tile always finds its rows beside each other. A small input is rounded by every thread for
- * itself. Then come blocks of weight rows, each times all activation rows: large blocks where rows are many, because all
- * activations pass through the second cache once a block.
+ * itself. Then as many rows as the second cache can hold beside weights are multiplied with all weights, and then the next ones:
+ * weights can be fetched while others are multiplied, so that reading them twice costs less than reading activations from the third
+ * cache for each block of weights. Where rows are too long for that, a task has many weight rows (BF16_PANELS).
  */
 #include "compute/cpu/cpu_compute.h"
 #include "compute/cpu/task_order.h"
 
-/* From so many activation rows on, tasks are as large as threads leave room for. */
+/* From so many activation rows on tasks of long rows are as large as threads leave room for, and gates are activated at once. */
 enum { MANY_ROWS = 128, MOST_JOBS_IN_LANES = 8, TASKS_A_THREAD = 4 };
 
 typedef struct Bf16Run {
@@ -18,6 +19,7 @@ typedef struct Bf16Run {
     const LinearJob *jobs;
     int32_t n_jobs;
     int32_t task_rows, n_groups;
+    int32_t first, n_acts; /* which rows of every job are multiplied at present, at most */
     bool private; /* each thread has its own rounded input */
     uint64_t number;
 } Bf16Run;
@@ -83,26 +85,24 @@ static int32_t place_inputs(Bf16Run *run, LinearJob *jobs)
 
 /* ---- products ---- */
 
-/* Panels of weight rows from `row` on times all rows of the job. */
+/* Panels of weight rows from `row` on times the rows of the job whose turn it is. */
 static void multiply(const Bf16Run *run, const LinearJob *job, const uint8_t *panels, int64_t row, int32_t n_rows,
                      const uint16_t *acts, Bf16Sums *sums)
 {
-    Bf16Product product = {
+    const Bf16Product product = {
         .panels = panels,
         .n_rows = n_rows,
+        .n_acts = min_i32(run->n_acts, job->n_rows - run->first),
         .cols = job->weight->cols,
+        .acts = acts + (size_t)(job->first_act + run->first) * (size_t)job->weight->cols,
         .sums = sums,
+        .y = job->y + row + (job->y_rows != NULL ? 0 : (size_t)run->first * job->y_stride),
         .y_stride = job->y_stride,
+        .y_rows = job->y_rows != NULL ? job->y_rows + run->first : NULL,
         .bias = job->bias != NULL ? job->bias + row : NULL,
         .scale = job->weight->scale,
     };
-    for (int32_t first = 0; first < job->n_rows; first += BF16_ACTS) {
-        product.n_acts = min_i32(BF16_ACTS, job->n_rows - first);
-        product.acts = acts + (size_t)(job->first_act + first) * (size_t)product.cols;
-        product.y = job->y + row + (job->y_rows != NULL ? 0 : (size_t)first * job->y_stride);
-        product.y_rows = job->y_rows != NULL ? job->y_rows + first : NULL;
-        run->compute->kernels->bf16_multiply(&product);
-    }
+    run->compute->kernels->bf16_multiply(&product);
 }
 
 static void multiply_rows(const Bf16Run *run, const LinearJob *job, int64_t row, int32_t n_rows, int32_t thread)
@@ -145,28 +145,21 @@ static void multiply_task(void *context, int32_t task, int32_t thread)
     if (run->compute->backend->n_nodes > 1 && run->n_jobs <= MOST_JOBS_IN_LANES) task = task_of_lanes(run, task);
     while (job + 1 < run->jobs + run->n_jobs && task >= job[1].first_task) job++;
     const int64_t row = (int64_t)(task - job->first_task) * run->task_rows, left = job->weight->rows - row;
-    multiply_rows(run, job, row, left < run->task_rows ? (int32_t)left : run->task_rows, thread);
+    if (job->n_rows > run->first) multiply_rows(run, job, row, left < run->task_rows ? (int32_t)left : run->task_rows, thread);
 }
 
 /* ---- gate and up ---- */
 
-enum {
-    GATED_ROWS = 32,            /* activation rows that pass over a task's panels before the next ones do */
-    GATED_COLUMNS = 128,        /* most columns of a task */
-    GATED_PANEL_BYTES = 1 << 20 /* of both weights' panels, to stay in the second cache */
-};
-
-_Static_assert(GATED_ROWS * GATED_COLUMNS == BF16_GATE_FLOATS, "a task's gates have room");
-
 typedef struct GatedRun {
     Bf16Run base; /* one job: its weight is the gate, its output `up` */
     const FeedForward *spec;
-    int32_t columns;
 } GatedRun;
 
-static Bf16Product gated_product(const Weight *weight, const Vector *bias, int64_t first, int32_t n)
+static Bf16Product gated_product(const Bf16Run *run, const Weight *weight, const Vector *bias, int64_t first, int32_t n)
 {
     return (Bf16Product){
+        .n_acts = min_i32(run->n_acts, run->jobs[0].n_rows - run->first),
+        .acts = run->compute->bf16_acts + (size_t)run->first * (size_t)weight->cols,
         .panels = (const uint8_t *)weight->prepared + (size_t)(first / PANEL_ROWS) * bf16_panel_bytes(weight->cols),
         .n_rows = n,
         .cols = weight->cols,
@@ -175,59 +168,49 @@ static Bf16Product gated_product(const Weight *weight, const Vector *bias, int64
     };
 }
 
-/* Some columns of gate and up for all rows. Gates never leave the first two caches. */
+/* Some columns of gate and up. Gates never leave the cache. */
 static void gated_task(void *context, int32_t task, int32_t thread)
 {
     const GatedRun *run = context;
     const LinearJob *job = run->base.jobs;
     const FeedForward *spec = run->spec;
     const CpuKernels *kernels = run->base.compute->kernels;
-    ThreadScratch *scratch = &run->base.compute->threads[thread];
-    const int64_t first = (int64_t)task * run->columns;
-    const int32_t n = (int32_t)(spec->up.rows - first < run->columns ? spec->up.rows - first : run->columns);
-    Bf16Product gate = gated_product(&spec->gate, &spec->gate_bias, first, n);
-    Bf16Product up = gated_product(&spec->up, &spec->up_bias, first, n);
-    gate.sums = up.sums = scratch->bf16_sums;
-    gate.turns = up.turns = blocks_of(job->n_rows, GATED_ROWS);
-    gate.y = scratch->bf16_gate;
-    gate.y_stride = GATED_COLUMNS;
+    const int64_t first = (int64_t)task * TASK_ROWS, left = spec->up.rows - first;
+    const int32_t n = left < TASK_ROWS ? (int32_t)left : TASK_ROWS;
+    Bf16Product gate = gated_product(&run->base, &spec->gate, &spec->gate_bias, first, n);
+    Bf16Product up = gated_product(&run->base, &spec->up, &spec->up_bias, first, n);
+    gate.y = run->base.compute->threads[thread].bf16_gate;
+    gate.y_stride = TASK_ROWS;
+    up.y = job->y + (size_t)run->base.first * job->y_stride + first;
     up.y_stride = job->y_stride;
-    for (int32_t row = 0; row < job->n_rows; row += GATED_ROWS) {
-        gate.turn = up.turn = row / GATED_ROWS;
-        gate.n_acts = up.n_acts = min_i32(GATED_ROWS, job->n_rows - row);
-        gate.acts = up.acts = run->base.compute->bf16_acts + (size_t)row * (size_t)gate.cols;
-        up.y = job->y + (size_t)row * job->y_stride + first;
-        kernels->bf16_multiply(&gate);
-        kernels->bf16_multiply(&up);
-        for (int32_t i = 0; i < gate.n_acts; i++) {
-            float *y = up.y + (size_t)i * up.y_stride;
-            kernels->activate(spec->activation, spec->limit, gate.y + i * GATED_COLUMNS, y, y, n);
-        }
+    kernels->bf16_multiply(&gate);
+    kernels->bf16_multiply(&up);
+    for (int32_t i = 0; i < up.n_acts; i++) {
+        float *y = up.y + (size_t)i * up.y_stride;
+        kernels->activate(spec->activation, spec->limit, gate.y + i * TASK_ROWS, y, y, n);
     }
 }
 
 bool cpu_gated_bf16(CpuCompute *compute, const FeedForward *spec, Act x, Act up)
 {
     const int32_t n_rows = compute->batch->n_rows;
-    if (n_rows < MANY_ROWS || !weight_present(&spec->gate) || spec->gate.prepared == NULL || spec->up.prepared == NULL ||
-        product_kind(compute->kernels, &spec->gate) != PRODUCT_BF16 ||
+    const int64_t cols = spec->gate.cols;
+    if (n_rows < MANY_ROWS || !weight_present(&spec->gate) || cols > BF16_PIECE * BF16_COLS || spec->gate.prepared == NULL ||
+        spec->up.prepared == NULL || product_kind(compute->kernels, &spec->gate) != PRODUCT_BF16 ||
         product_kind(compute->kernels, &spec->up) != PRODUCT_BF16)
         return false;
     const LinearInput input = {.x = x.data, .stride = (size_t)x.width, .n_rows = n_rows, .cols = x.width};
     LinearJob job = {.weight = &spec->gate, .y = up.data, .y_stride = (size_t)up.width, .n_rows = n_rows};
-    const size_t row_bytes = 2 * spec->gate.row_bytes;
-    const int32_t fitting = (int32_t)(GATED_PANEL_BYTES / row_bytes) / PANEL_ROWS * PANEL_ROWS;
-    GatedRun run = {
-        .base = {.compute = compute, .input = &input, .jobs = &job, .n_jobs = 1},
-        .spec = spec,
-        .columns = min_i32(max_i32(fitting, PANEL_ROWS), GATED_COLUMNS),
-    };
+    GatedRun run = {.base = {.compute = compute, .input = &input, .jobs = &job, .n_jobs = 1}, .spec = spec};
     place_inputs(&run.base, &job);
     thread_pool_run(compute->pool, round_task, &run.base, run.base.n_groups);
-    thread_pool_run(compute->pool, gated_task, &run, blocks_of((int32_t)spec->up.rows, run.columns));
+    run.base.n_acts = bf16_acts_at_once(cols);
+    for (; run.base.first < n_rows; run.base.first += run.base.n_acts)
+        thread_pool_run(compute->pool, gated_task, &run, blocks_of((int32_t)spec->up.rows, TASK_ROWS));
     return true;
 }
 
+/* ---- the plan ---- */
 
 /* Places the tasks; returns their number. *bytes: of all weights, times what their products cost beside reading them. */
 static int32_t place_tasks(const Bf16Run *run, LinearJob *jobs, size_t *bytes)
@@ -248,9 +231,11 @@ void cpu_linear_bf16(CpuCompute *compute, const LinearInput *input, LinearJob *j
     Bf16Run run = {.compute = compute, .input = input, .jobs = jobs, .n_jobs = n_jobs};
     const int32_t n_acts = place_inputs(&run, jobs), n_threads = thread_pool_size(compute->pool);
     if (n_acts == 0) return;
-    int32_t n_tasks;
+    int32_t n_tasks, most = 0;
     size_t bytes;
-    run.task_rows = n_acts >= MANY_ROWS ? BF16_PANELS * BF16_ROWS : TASK_ROWS;
+    for (int32_t i = 0; i < n_jobs; i++) most = max_i32(most, is_bf16(compute, &jobs[i]) ? jobs[i].n_rows : 0);
+    run.n_acts = bf16_acts_at_once(input->cols);
+    run.task_rows = n_acts >= MANY_ROWS && input->cols > BF16_PIECE * BF16_COLS ? BF16_PANELS * BF16_ROWS : TASK_ROWS;
     while ((n_tasks = place_tasks(&run, jobs, &bytes)) < TASKS_A_THREAD * n_threads && run.task_rows > TASK_ROWS)
         run.task_rows /= 2;
     run.private = n_acts <= PRIVATE_ROWS && (int64_t)n_acts * input->cols <= PRIVATE_FLOATS;
@@ -258,5 +243,6 @@ void cpu_linear_bf16(CpuCompute *compute, const LinearInput *input, LinearJob *j
     if (!run.private)
         thread_pool_run_sized(compute->pool, round_task, &run, run.n_groups,
                               (size_t)n_acts * (size_t)input->cols * 2 * sizeof(float));
-    thread_pool_run_sized(compute->pool, multiply_task, &run, n_tasks, bytes);
+    for (; run.first < most; run.first += run.n_acts)
+        thread_pool_run_sized(compute->pool, multiply_task, &run, n_tasks, bytes);
 }

@@ -250,7 +250,7 @@ static void results_go_where_they_are_wanted(void **state)
 
 /* ---- the loops around them ---- */
 
-enum { EMBD = 128, FF = 64, N_EXPERTS = 6, MAX_ROWS = 150 };
+enum { EMBD = 128, FF = 64, N_EXPERTS = 6, MAX_ROWS = 150, LONG = 2048, LONG_ROWS = 300 };
 
 /* A backend whose kernels are those of a table. */
 typedef struct Rig {
@@ -258,7 +258,7 @@ typedef struct Rig {
     Layer layer;
     Model model;
     Compute *compute;
-    int32_t positions[MAX_ROWS];
+    int32_t positions[LONG_ROWS];
     BatchSequence sequence;
     Batch batch;
 } Rig;
@@ -267,7 +267,7 @@ static void rig_open(Rig *rig, const CpuKernels *kernels, int32_t n_threads, boo
 {
     const CpuOptions options = {.n_threads = n_threads, .isa = CPU_ISA_AVX512,
                                 .repack = re_laid ? CPU_REPACK_ALWAYS : CPU_REPACK_NEVER};
-    const ComputeSizes sizes = {.max_rows = MAX_ROWS, .max_sequences = 1, .max_logits = 1, .n_pages = {1},
+    const ComputeSizes sizes = {.max_rows = LONG_ROWS, .max_sequences = 1, .max_logits = 1, .n_pages = {1},
                                 .n_state_slots = 1, .kv_type = DT_F16};
     *rig = (Rig){.layer = *layer};
     rig->model = (Model){.n_layers = 1, .n_embd = EMBD, .n_vocab = 1, .layers = &rig->layer, .n_page_groups = 1,
@@ -416,6 +416,57 @@ static void gated_gives_every_row_its_bits(void **state)
     free(x);
 }
 
+/* Rows that the cache does not hold together take turns. */
+static void rows_of_every_turn_have_their_bits(void **state)
+{
+    (void)state;
+    enum { COLUMNS = 37 };
+    assert_true(bf16_acts_at_once(LONG) < LONG_ROWS);
+    uint64_t seed = 8;
+    float *x = random_floats(&seed, LONG_ROWS * LONG, 1.0f);
+    const Layer layer = {.ffn = FFN_DENSE,
+                         .dense = {.gate = random_weight(&seed, DT_BF16, COLUMNS, LONG), .activation = ACT_SILU,
+                                   .up = random_weight(&seed, DT_BF16, COLUMNS, LONG), .n_ff = COLUMNS}};
+    static const struct {
+        int32_t n_rows, at;
+    } ways[] = {{LONG_ROWS, 0}, {1, 0}, {1, 255}, {20, 250}, {1, 299}};
+    for (int t = 0; t < n_tables; t++) {
+        float *all[2] = {NULL};
+        for (size_t way = 0; way < sizeof ways / sizeof *ways; way++) {
+            const int32_t n = ways[way].n_rows, at = ways[way].at;
+            Rig rig;
+            rig_open(&rig, tables[t], 2, true, &layer, n);
+            const Act in = rig_act(&rig, LONG, x + at * LONG, n), gate = rig_act(&rig, COLUMNS, NULL, 0);
+            const Act outs[2] = {rig_act(&rig, COLUMNS, NULL, 0), rig_act(&rig, COLUMNS, NULL, 0)};
+            rig.compute->ops->gated(rig.compute, &rig.layer.dense, in, gate, outs[0]);
+            const LinearOutput output = {&rig.layer.dense.up, NULL, outs[1]};
+            rig.compute->ops->linear(rig.compute, in, &output, 1);
+            for (int i = 0; i < 2; i++) {
+                const size_t bytes = (size_t)n * COLUMNS * sizeof(float);
+                if (all[i] == NULL) {
+                    all[i] = malloc(bytes);
+                    memcpy(all[i], outs[i].data, bytes);
+                }
+                assert_memory_equal(outs[i].data, all[i] + at * COLUMNS, bytes);
+            }
+            rig_close(&rig);
+        }
+        for (int32_t r = 0; r < LONG_ROWS; r += 51) {
+            uint16_t rounded[LONG];
+            for (int k = 0; k < LONG; k++) rounded[k] = f32_to_bf16(x[r * LONG + k]);
+            for (int32_t row = 0; row < COLUMNS; row += 9) {
+                const uint16_t *w = (const uint16_t *)(const void *)layer.dense.up.data + row * LONG;
+                assert_true(same(all[1][r * COLUMNS + row], reference(w, rounded, LONG)));
+            }
+        }
+        free(all[0]);
+        free(all[1]);
+    }
+    free((void *)(uintptr_t)layer.dense.gate.data);
+    free((void *)(uintptr_t)layer.dense.up.data);
+    free(x);
+}
+
 /* An expert's rows come from anywhere and go anywhere: together as alone. */
 static void experts_give_every_row_its_bits(void **state)
 {
@@ -479,6 +530,7 @@ int main(void)
         cmocka_unit_test(results_go_where_they_are_wanted),
         cmocka_unit_test(linear_gives_every_row_its_bits),
         cmocka_unit_test(gated_gives_every_row_its_bits),
+        cmocka_unit_test(rows_of_every_turn_have_their_bits),
         cmocka_unit_test(experts_give_every_row_its_bits),
         cmocka_unit_test(the_model_of_tiles_was_used_as_a_processor_demands),
     };
