@@ -1,5 +1,20 @@
 /*
  * bf16_amx.h - products of BF16 in tiles: 16 activation rows times a panel's 16 rows and 32 columns an instruction.
+ *
+ * Sums stay in tiles for all columns, or for a piece of them that is stored and loaded again, which is exact. Four tiles of sums, two
+ * groups of rows times two panels, take four loads for four products. Of these, measured on an Emerald Rapids core at 2.6 GHz:
+ *
+ *     the products alone                           25 ns, as many as there can be
+ *     operands in the first cache                  28
+ *     in the second                                37: the floor of all that follows
+ *     in the third                                 165, 40 for each kilobyte: nothing that is used again may lie there
+ *     in the second, weights fetched from memory   39: what is asked for early enough costs nothing
+ *
+ * So where rows fit into the second cache they stay there, and pairs of panels pass over them (bf16_whole_panels); where they are too
+ * long, a piece of some panels stays, and rows pass (bf16_piece).
+ *
+ * One group of rows, as in decoding, meets four panels at once, so that four chains of sums hide each other's latency. What a block
+ * of products leaves goes to the output while the next block is multiplied.
  */
 #ifndef IMP_COMPUTE_CPU_BF16_AMX_H
 #define IMP_COMPUTE_CPU_BF16_AMX_H
@@ -42,6 +57,7 @@ static void bf16_configure(int32_t first, int32_t second)
     tile_configure(&config);
 }
 
+/* Sums of 16 rows and a panel. */
 typedef float Bf16Tile[BF16_ROWS][BF16_ROWS];
 
 static void bf16_zero(void)
@@ -189,23 +205,50 @@ static Bf16Tile *bf16_sums(const Bf16Part *part, int32_t act, int32_t panel, int
     return part->product->sums->tiles + act / BF16_ROWS * padded + panel * (4 / n_panels);
 }
 
-/* A pair of groups times two panels. *configured: the rows of a pair's second group that tiles are configured for. */
-static void bf16_block(const Bf16Part *part, int32_t pair, int32_t block, Bf16Ahead weights, Bf16Ahead rows, int32_t *configured)
+/* The sums of a block that are not in the output yet, beside those of the next one. */
+typedef struct Bf16Waiting {
+    _Alignas(64) Bf16Tile tiles[2][4];
+    int which, pair, block;
+    bool any;
+} Bf16Waiting;
+
+/* Rows of a pair's second group. */
+static int32_t bf16_second(const Bf16Part *part, int32_t pair)
 {
-    const int32_t act = 2 * BF16_ROWS * pair, left = part->product->n_acts - act - BF16_ROWS;
-    const int32_t second = left < BF16_ROWS ? left : BF16_ROWS;
+    const int32_t left = part->product->n_acts - 2 * BF16_ROWS * pair - BF16_ROWS;
+    return left < BF16_ROWS ? left : BF16_ROWS;
+}
+
+static void bf16_finish_waiting(const Bf16Part *part, Bf16Waiting *waiting)
+{
+    if (!waiting->any) return;
+    const int32_t act = 2 * BF16_ROWS * waiting->pair;
+    for (int32_t i = 0; i < 4; i++)
+        bf16_finish(part->product, waiting->tiles[waiting->which][i], act + i / 2 * BF16_ROWS,
+                    i < 2 ? BF16_ROWS : bf16_second(part, waiting->pair), 2 * waiting->block + i % 2);
+    waiting->any = false;
+}
+
+/* A pair of groups times two panels. *configured: the rows of a pair's second group that tiles are configured for. */
+static void bf16_block(const Bf16Part *part, int32_t pair, int32_t block, Bf16Ahead weights, Bf16Ahead rows, int32_t *configured,
+                       Bf16Waiting *waiting)
+{
+    const int32_t act = 2 * BF16_ROWS * pair, second = bf16_second(part, pair);
     const uint8_t *const acts[2] = {bf16_group(part, act, BF16_ROWS), bf16_group(part, act + BF16_ROWS, second)};
     const size_t act_bytes[2] = {BF16_TILE_BYTES, (size_t)second * BF16_GROUP_BYTES};
     const uint8_t *const panels[2] = {bf16_panel(part, 2 * block), bf16_panel(part, 2 * block + 1)};
-    Bf16Tile last[4], *sums = part->ends ? last : bf16_sums(part, act, 2 * block, 2);
+    Bf16Tile *sums = part->ends ? waiting->tiles[waiting->which ^ 1] : bf16_sums(part, act, 2 * block, 2);
     if (second != *configured) bf16_configure(BF16_ROWS, second);
     *configured = second;
     if (part->starts) bf16_zero();
     else bf16_load_sums(bf16_sums(part, act, 2 * block, 2));
     bf16_two_groups(acts, act_bytes, panels, part->end - part->first, weights, rows);
     bf16_store_sums(sums);
-    for (int32_t i = 0; i < 4 && part->ends; i++)
-        bf16_finish(part->product, sums[i], act + i / 2 * BF16_ROWS, i < 2 ? BF16_ROWS : second, 2 * block + i % 2);
+    bf16_finish_waiting(part, waiting);
+    waiting->which ^= 1;
+    waiting->pair = pair;
+    waiting->block = block;
+    waiting->any = part->ends;
 }
 
 /* Whole panels: two of them meet all rows, which the second cache holds, before the next two do. Those are fetched meanwhile. */
@@ -213,12 +256,16 @@ static void bf16_whole_panels(const Bf16Part *part, int32_t n_pairs)
 {
     const int lines = n_pairs > 0 ? (16 + n_pairs - 1) / n_pairs : 0;
     int32_t configured = 0;
+    Bf16Waiting waiting;
+    waiting.any = false;
+    waiting.which = 0;
     for (int32_t block = 0; block < (part->n_panels + 1) / 2; block++)
         for (int32_t pair = 0; pair < n_pairs; pair++) {
             const ptrdiff_t next = (ptrdiff_t)(2 * part->panel_bytes) + pair * part->end * lines * 64;
             const Bf16Ahead weights = {n_pairs == 1 ? BF16_NEAR * BF16_TILE_BYTES : next, lines};
-            bf16_block(part, pair, block, weights, (Bf16Ahead){0, 0}, &configured);
+            bf16_block(part, pair, block, weights, (Bf16Ahead){0, 0}, &configured, &waiting);
         }
+    bf16_finish_waiting(part, &waiting);
 }
 
 /* A piece of all panels, which the second cache holds: two groups of rows meet it before the next two do. Those are fetched meanwhile,
@@ -233,12 +280,16 @@ static void bf16_piece(const Bf16Part *part, int32_t n_pairs)
                                                    part->first * BF16_TILE_BYTES
                                              : steps * BF16_TILE_BYTES;
     int32_t configured = 0;
+    Bf16Waiting waiting;
+    waiting.any = false;
+    waiting.which = 0;
     for (int32_t pair = 0; pair < n_pairs; pair++)
         for (int32_t block = 0; block < blocks; block++) {
             const Bf16Ahead weights = {next_panels + pair * steps * panel_lines * 64, panel_lines};
             const Bf16Ahead rows = {next_acts + block * steps * act_lines * 64, act_lines};
-            bf16_block(part, pair, block, weights, rows, &configured);
+            bf16_block(part, pair, block, weights, rows, &configured, &waiting);
         }
+    bf16_finish_waiting(part, &waiting);
 }
 
 static void bf16_last_group(const Bf16Part *part, int32_t act, int32_t n_acts)
@@ -246,7 +297,7 @@ static void bf16_last_group(const Bf16Part *part, int32_t act, int32_t n_acts)
     const Bf16Product *product = part->product;
     const int64_t steps = part->end - part->first;
     const uint8_t *acts = bf16_group(part, act, n_acts);
-    Bf16Tile last[4];
+    _Alignas(64) Bf16Tile last[4];
     for (int32_t block = 0; block < (part->n_panels + 3) / 4; block++) {
         const uint8_t *panels[4];
         for (int32_t i = 0; i < 4; i++) panels[i] = bf16_panel(part, 4 * block + i);

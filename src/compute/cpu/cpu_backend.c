@@ -7,6 +7,7 @@
 
 #include "compute/cpu/cpu_compute.h"
 #include "compute/cpu/cpu_topology.h"
+#include "core/large_memory.h"
 #include "core/log.h"
 
 #include <stdio.h>
@@ -17,8 +18,21 @@
 
 typedef struct CpuBlock {
     struct CpuBlock *next;
+    size_t large; /* its bytes, if it came from large_memory_take; else 0 */
     uint8_t bytes[];
 } CpuBlock;
+
+/* `block`: zeroed memory with room for the result behind its head. */
+static void keep_block(CpuCompute *compute, CpuBlock *block, size_t bytes, size_t large, void *out_pointer)
+{
+    block->large = large;
+    block->next = compute->blocks;
+    compute->blocks = block;
+    compute->base.memory.workspace += bytes;
+    const uintptr_t aligned = ((uintptr_t)block->bytes + 63) & ~(uintptr_t)63;
+    void *result = (void *)aligned;
+    memcpy(out_pointer, &result, sizeof result);
+}
 
 ImpStatus cpu_alloc(CpuCompute *compute, size_t count, size_t size, void *out_pointer)
 {
@@ -27,12 +41,21 @@ ImpStatus cpu_alloc(CpuCompute *compute, size_t count, size_t size, void *out_po
     /* calloc takes large blocks straight from the system, zeroed and untouched; memset would touch them all. */
     CpuBlock *block = calloc(1, sizeof *block + bytes + 64);
     if (block == NULL) return imp_fail_memory(bytes);
-    block->next = compute->blocks;
-    compute->blocks = block;
-    compute->base.memory.workspace += bytes;
-    const uintptr_t aligned = ((uintptr_t)block->bytes + 63) & ~(uintptr_t)63;
-    void *result = (void *)aligned;
-    memcpy(out_pointer, &result, sizeof result);
+    keep_block(compute, block, bytes, 0, out_pointer);
+    return IMP_OK;
+}
+
+/* The same in huge pages, if it has a few: products write rows that are far apart, and soon each would be in a page of its own. */
+static ImpStatus alloc_rows(CpuCompute *compute, size_t count, size_t size, void *out_pointer)
+{
+    enum { LARGE = 4 << 20 };
+    size_t bytes;
+    if (__builtin_mul_overflow(count, size, &bytes) || bytes < LARGE || bytes > SIZE_MAX - 4096)
+        return cpu_alloc(compute, count, size, out_pointer);
+    const size_t large = sizeof(CpuBlock) + bytes + 64;
+    CpuBlock *block = large_memory_take(large);
+    if (block == NULL) return imp_fail_memory(bytes);
+    keep_block(compute, block, bytes, large, out_pointer);
     return IMP_OK;
 }
 
@@ -43,7 +66,8 @@ static void compute_destroy(Compute *base)
     CpuCompute *compute = cpu_compute(base);
     for (CpuBlock *block = compute->blocks, *next; block != NULL; block = next) {
         next = block->next;
-        free(block);
+        if (block->large > 0) large_memory_give(block, block->large);
+        else free(block);
     }
     free(compute);
 }
@@ -53,7 +77,7 @@ static ImpStatus act_create(Compute *base, int32_t width, Act *out)
     *out = (Act){.width = width};
     base->memory.activations += (uint64_t)base->sizes.max_rows * (uint64_t)width * sizeof(float);
     base->memory.workspace -= (uint64_t)base->sizes.max_rows * (uint64_t)width * sizeof(float);
-    return cpu_alloc(cpu_compute(base), (size_t)base->sizes.max_rows, (size_t)width * sizeof(float), &out->data);
+    return alloc_rows(cpu_compute(base), (size_t)base->sizes.max_rows, (size_t)width * sizeof(float), &out->data);
 }
 
 static ImpStatus act_read(Compute *base, Act act, int32_t first_row, int32_t n_rows, float *out)
@@ -209,7 +233,7 @@ static ImpStatus allocate(CpuCompute *compute)
     }
     IMP_TRY(cpu_alloc(compute, needs.act_chunks, sizeof *compute->acts, &compute->acts));
     IMP_TRY(cpu_alloc(compute, needs.wide_blocks, sizeof *compute->wide_acts, &compute->wide_acts));
-    IMP_TRY(cpu_alloc(compute, needs.bf16_acts, sizeof *compute->bf16_acts, &compute->bf16_acts));
+    IMP_TRY(alloc_rows(compute, needs.bf16_acts, sizeof *compute->bf16_acts, &compute->bf16_acts));
     const int32_t n_threads = thread_pool_size(compute->pool);
     IMP_TRY(cpu_alloc(compute, (size_t)n_threads, sizeof *compute->threads, &compute->threads));
     for (int32_t i = 0; i < n_threads; i++) {
@@ -224,7 +248,7 @@ static ImpStatus allocate(CpuCompute *compute)
         if (needs.bf16_acts > 0) {
             IMP_TRY(cpu_alloc(compute, PRIVATE_FLOATS, sizeof *scratch->bf16_acts, &scratch->bf16_acts));
             IMP_TRY(cpu_alloc(compute, 1, sizeof *scratch->bf16_sums, &scratch->bf16_sums));
-            IMP_TRY(cpu_alloc(compute, BF16_GATE_FLOATS, sizeof *scratch->bf16_gate, &scratch->bf16_gate));
+            IMP_TRY(cpu_alloc(compute, BF16_GATED_FLOATS, sizeof *scratch->bf16_gated, &scratch->bf16_gated));
         }
         IMP_TRY(cpu_alloc(compute, (size_t)compute->max_width, sizeof(float), &scratch->row));
         IMP_TRY(cpu_alloc(compute, ATTEND_QUERIES, (size_t)compute->max_value_stride * sizeof(float), &scratch->sums));

@@ -54,7 +54,7 @@ typedef struct ThreadScratch {
     uint16_t *bf16_acts; /* the same in BF16, for BF16 weights in tiles */
     uint64_t rounded;    /* the run that it is of */
     Bf16Sums *bf16_sums;
-    float *bf16_gate;    /* linear_bf16.c's */
+    float *bf16_gated;   /* some columns of gate and of up */
     uint64_t quantized; /* the run that it is of */
     uint8_t *panel;     /* LINEAR_PANEL_ROWS rows decoded to float32, or PACKED_PANELS panels re-laid */
     PackedScratch *packed;
@@ -167,8 +167,8 @@ void cpu_logits(Compute *compute, const Model *model, Act x, float *logits);
 /* Runs those of the jobs whose weights are PRODUCT_BF16. */
 void cpu_linear_bf16(CpuCompute *compute, const LinearInput *input, LinearJob *jobs, int32_t n_jobs);
 
-/* Floats of ThreadScratch.bf16_gate. */
-enum { BF16_GATE_FLOATS = BF16_ACTS * 64 };
+/* Floats of ThreadScratch.bf16_gated. */
+enum { BF16_GATED_FLOATS = 2 * BF16_ACTS * 64 };
 
 /* up = activation(gate x) * (up x) where both weights are PRODUCT_BF16 and rows are many; else does nothing and returns false. */
 bool cpu_gated_bf16(CpuCompute *compute, const FeedForward *spec, Act x, Act up);

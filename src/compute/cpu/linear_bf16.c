@@ -168,7 +168,8 @@ static Bf16Product gated_product(const Bf16Run *run, const Weight *weight, const
     };
 }
 
-/* Some columns of gate and up. Gates never leave the cache. */
+/* Some columns of gate and up, which never leave the cache: in the output, rows are so far apart that few sets of the cache would have to
+ * hold them all. */
 static void gated_task(void *context, int32_t task, int32_t thread)
 {
     const GatedRun *run = context;
@@ -179,16 +180,14 @@ static void gated_task(void *context, int32_t task, int32_t thread)
     const int32_t n = left < TASK_ROWS ? (int32_t)left : TASK_ROWS;
     Bf16Product gate = gated_product(&run->base, &spec->gate, &spec->gate_bias, first, n);
     Bf16Product up = gated_product(&run->base, &spec->up, &spec->up_bias, first, n);
-    gate.y = run->base.compute->threads[thread].bf16_gate;
-    gate.y_stride = TASK_ROWS;
-    up.y = job->y + (size_t)run->base.first * job->y_stride + first;
-    up.y_stride = job->y_stride;
+    gate.y = run->base.compute->threads[thread].bf16_gated;
+    up.y = gate.y + BF16_GATED_FLOATS / 2;
+    gate.y_stride = up.y_stride = TASK_ROWS;
     kernels->bf16_multiply(&gate);
     kernels->bf16_multiply(&up);
-    for (int32_t i = 0; i < up.n_acts; i++) {
-        float *y = up.y + (size_t)i * up.y_stride;
-        kernels->activate(spec->activation, spec->limit, gate.y + i * TASK_ROWS, y, y, n);
-    }
+    for (int32_t i = 0; i < up.n_acts; i++)
+        kernels->activate(spec->activation, spec->limit, gate.y + i * TASK_ROWS, up.y + i * TASK_ROWS,
+                          job->y + (size_t)(run->base.first + i) * job->y_stride + first, n);
 }
 
 bool cpu_gated_bf16(CpuCompute *compute, const FeedForward *spec, Act x, Act up)
