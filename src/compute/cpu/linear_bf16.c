@@ -232,8 +232,12 @@ void cpu_linear_bf16(CpuCompute *compute, const LinearInput *input, LinearJob *j
     if (n_acts == 0) return;
     int32_t n_tasks, most = 0;
     size_t bytes;
-    for (int32_t i = 0; i < n_jobs; i++) most = max_i32(most, is_bf16(compute, &jobs[i]) ? jobs[i].n_rows : 0);
     run.n_acts = bf16_acts_at_once(input->cols);
+    for (int32_t i = 0; i < n_jobs; i++) {
+        if (!is_bf16(compute, &jobs[i])) continue;
+        most = max_i32(most, jobs[i].n_rows);
+        if (jobs[i].weight->prepared == NULL) run.n_acts = BF16_ACTS; /* re-laying panels twice would cost more */
+    }
     run.task_rows = n_acts >= MANY_ROWS && input->cols > BF16_PIECE * BF16_COLS ? BF16_PANELS * BF16_ROWS : TASK_ROWS;
     while ((n_tasks = place_tasks(&run, jobs, &bytes)) < TASKS_A_THREAD * n_threads && run.task_rows > TASK_ROWS)
         run.task_rows /= 2;
