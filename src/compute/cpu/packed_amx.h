@@ -6,15 +6,17 @@
  * exact, floats are added as every other level adds them.
  *
  * While a chunk's integers of one panel are scaled, each place that they leave in memory is filled with those of the next panel or the
- * next rows, so that nothing waits for what it stored just before. Cycles of 16 x 16 sums of 32 columns, calculated from published rates
- * and measured on Emerald Rapids, all operands in the first cache:
+ * next rows, so that nothing waits for what it stored just before; and a tile is stored when the next product is under way. Cycles of
+ * 16 x 16 sums of 32 columns, measured on Emerald Rapids (2.8 GHz), all operands in the first cache:
  *
- *     tiles     load 4 + 8, product 16 (half of the columns that it could take), store 16       29 to 32
- *     vectors   16 x (conversion, power of two, fused product) on two ports                     24: 26
- *     both      tile instructions and vectors take turns: no order of them is faster                63
+ *     tiles     load 4 + 8, product 16 (half of the columns that it could take), store 16       29, stored behind the next product 25
+ *     vectors   16 x (conversion, power of two, fused product) on two ports                     25
+ *     both      tile instructions and vectors take turns: no order of them is faster                61
  *
- * Activations from the third cache cost 15 more, low planes 11 to 14, all else 10: with VNNI alone it would be 112. So tiles are worth
- * their while for many rows; beside minima (10 more) and scales of 16 columns (all of it twice) only VNNI's own kernels are left.
+ * In a product of 512 rows it is 95: 18 for activations, which come from the third cache once for four panels (with two panels at a
+ * time 18 more, with one 54), 10 for low planes. So tiles are worth their while for many rows; beside minima (10 more) and scales of 16
+ * columns (all of it twice) only VNNI's own kernels are left. Scales times powers of two from a table would leave 47 of the 61, but
+ * the table does not fit beside the rest: 3 % slower.
  * Where planes are joined, VNNI needs twice as long, but scaling does not. A format that kept one scale over 256 columns could do without
  * seven eighths of the stores and vectors.
  */

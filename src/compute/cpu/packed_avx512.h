@@ -226,11 +226,14 @@ static LowTile *const low_tiles[2][2][2] = {
 
 /* ---- one instance a format ---- */
 
-/* Bytes that are wanted in the second cache when all rows have been multiplied. */
+/* What is wanted in the second cache when all rows have been multiplied: bytes of panels, and, behind the last chunk, where the
+ * rows' results go. */
 typedef struct Ahead {
     const uint8_t *next[2];
     int n;
     size_t bytes; /* of each */
+    float *const *out; /* NULL: not yet */
+    int first_out;
 } Ahead;
 
 /* A chunk of one or two panels times the n rows, tile by tile. */
@@ -246,6 +249,8 @@ KERNEL_INLINE void multiply_chunk(const PackedFormat *f, const PackedScratch *sc
         /* 6 together, but 8 as 4 and 4. */
         const int which = left > 4 && left != 8;
         size = tiles[joined][n_panels - 1][f->halves - 1][f->has_min][which].n_acts;
+        if (ahead->out != NULL)
+            expect_results(ahead->out + first, left < size ? left : size, ahead->first_out, n_panels * PANEL_ROWS);
         for (const size_t end = asked + pace * (size_t)size; asked < end && asked < ahead->bytes; asked += 64)
             for (int p = 0; p < ahead->n; p++) _mm_prefetch((const char *)ahead->next[p] + asked, _MM_HINT_T1);
         tiles[joined][n_panels - 1][f->halves - 1][f->has_min][which].multiply(scratch->panels, n_blocks, rows + first, offset,
@@ -281,7 +286,9 @@ KERNEL_INLINE void multiply_many(const PackedFormat *f, const uint8_t *const pan
         int32_t n_fine[CHUNK_BLOCKS] = {0};
         for (int first = 0; first < n_panels; first += 2) {
             const int n = n_panels - first < 2 ? 1 : 2;
-            const Ahead ahead = look_ahead(panels, n_panels, first, chunk, chunk_bytes, acts->n);
+            Ahead ahead = look_ahead(panels, n_panels, first, chunk, chunk_bytes, acts->n);
+            ahead.out = chunk + 1 < act_chunks(cols) ? NULL : out;
+            ahead.first_out = first * PANEL_ROWS;
             for (int p = 0; p < n; p++)
                 expand_chunk(f, panels[first + p] + (size_t)chunk * chunk_bytes, n_blocks, scratch->panels[p].blocks, ACT_OFFSET);
             multiply_chunk(f, scratch, n, n_blocks, rows, acts->n, offset, &ahead, scratch->high + first * PANEL_ROWS);

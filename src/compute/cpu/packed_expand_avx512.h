@@ -178,6 +178,13 @@ static void list_fine(const ActRows *acts, size_t offset, int tile, PackedScratc
 
 /* ---- results ---- */
 
+/* Asks for `cols` floats of n rows that will be written, long before: stores wait for what is far away. */
+KERNEL_INLINE void expect_results(float *const out[], int32_t n, int first_col, int cols)
+{
+    for (int32_t a = 0; a < n; a++)
+        for (int i = 0; i < cols; i += 16) __builtin_prefetch(out[a] + first_col + i, 1, 2);
+}
+
 /* Both sums of n rows and all panels go where they are wanted. */
 static void store_products(const PackedScratch *scratch, int32_t n, int n_panels, float *const out[])
 {
