@@ -519,9 +519,10 @@ static bool is_other(const void *context, Decimal value, bool is_float)
     const OtherNumbers *other = context;
     other->machine->tape->work += other->n;
     for (size_t i = 0; i < other->n; i++) {
-        if (other->others[i]->type == JSON_VALUE_NUMBER && decimal_compare(other->others[i]->number, value) == 0) return true;
-        if (is_float && other->others[i]->type == JSON_VALUE_NUMBER && decimal_to_double(other->others[i]->number) == decimal_to_double(value))
-            return true;
+        const JsonSeen *seen = other->others[i];
+        if (seen->type != JSON_VALUE_NUMBER) continue;
+        if (decimal_compare(seen->number, value) == 0) return true;
+        if (is_float && decimal_to_double(seen->number) == decimal_to_double(value)) return true;
     }
     return other->unique && json_number_was_seen(other->machine, other->frame, value, is_float);
 }

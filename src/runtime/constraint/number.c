@@ -10,7 +10,9 @@
 #include <math.h>
 
 /* Integers may be longer than what is calculated with, where any that long will do. Exponents are those of doubles. */
-enum { MAX_EXACT_DIGITS = 15, MAX_DIGITS = 36, MAX_INTEGER_DIGITS = 40, MAX_DECIMALS = 24, MIN_EXPONENT = -324, MAX_EXPONENT = 308, MAX_TRIES = 64 };
+enum { MAX_DIGITS = 36, MAX_INTEGER_DIGITS = 40, MAX_DECIMALS = 24, MIN_EXPONENT = -324, MAX_EXPONENT = 308, MAX_TRIES = 64 };
+/* Numbers of so many digits are told apart by doubles. */
+enum { MAX_EXACT_DIGITS = 15 };
 
 static int32_t max_decimals(int32_t n_digits)
 {
@@ -507,9 +509,10 @@ bool number_resembles(const NumberText *text, Decimal value)
     if (is_long(text) || text->digits == 0 || decimal_digit_count(text->digits) > MAX_EXACT_DIGITS) return true;
     if (value.digits == 0) return false;
     const int32_t more = decimal_digit_count(value.digits) - decimal_digit_count(text->digits);
-    if (more >= 0) return value.digits / decimal_power(more) == text->digits && value.negative == text->negative;
+    if (value.negative != text->negative) return false;
+    if (more >= 0) return value.digits / decimal_power(more) == text->digits;
     /* Zeros come behind what the value has. */
-    return text->digits % decimal_power(-more) == 0 && text->digits / decimal_power(-more) == value.digits && value.negative == text->negative;
+    return text->digits % decimal_power(-more) == 0 && text->digits / decimal_power(-more) == value.digits;
 }
 
 /* Values of the interval, all of which are integers. */
@@ -526,7 +529,8 @@ static uint32_t count_integers(const NumberShape *shape, const Interval *interva
     if (!(steps < 1e6)) return DFA_UNBOUNDED;
     double count = floor(steps * (1 + 1e-12)) + 1; /* a quotient that is whole may come out a little below */
     if (shape->low.present && shape->low.exclusive && decimal_compare(first, shape->low.value) == 0) count--;
-    if (shape->high.present && shape->high.exclusive && decimal_compare(to, shape->high.value) == 0 && decimal_is_multiple(to, step)) count--;
+    const bool at_high = shape->high.present && shape->high.exclusive && decimal_compare(to, shape->high.value) == 0;
+    if (at_high && decimal_is_multiple(to, step)) count--;
     for (size_t i = 0; i < shape->n_refused; i++)
         count -= decimal_compare(shape->refused[i], from) >= 0 && decimal_compare(shape->refused[i], to) <= 0;
     return count < 1 ? 0 : (uint32_t)count;
@@ -560,8 +564,9 @@ bool number_has_more(const NumberShape *shape, const NumberText *text, size_t n)
     if (shape->listed || shape->n_refused_steps > 0 || shape->n_double_steps > 0 || !form_allows(shape, is_float)) return false;
     if ((text->phase != NUMBER_DIGITS && !is_float) || text->n_digits + text->n_decimals > 18) return false;
     for (int32_t k = 0; k <= 18 - text->n_digits; k++) {
-        const Interval interval = is_float ? interval_of(text->digits, -text->n_decimals, -shape_decimals(shape, text->n_digits), text->negative)
-                                           : interval_of(text->digits, k, 0, text->negative);
+        const int32_t exponent = is_float ? -text->n_decimals : k;
+        const int32_t resolution = is_float ? -shape_decimals(shape, text->n_digits) : 0;
+        const Interval interval = interval_of(text->digits, exponent, resolution, text->negative);
         if (steps_within(shape, &interval, is_float) > many) return true;
         if (is_float) break;
     }

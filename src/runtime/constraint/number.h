@@ -2,7 +2,8 @@
  * number.h - a JSON number while it is being written, and what it can still become under a number shape.
  *
  * Numbers have at most 36 digits, 24 of them behind the point, integers without a bound 40, and are doubles that are finite and not 0
- * for something smaller: every way in which programs print doubles and 128-bit integers, and more.
+ * for something smaller: every way in which programs print doubles and 128-bit integers, and more. Multiples with a point have 20 digits
+ * unless they are below 10.
  */
 #ifndef IMP_RUNTIME_CONSTRAINT_NUMBER_H
 #define IMP_RUNTIME_CONSTRAINT_NUMBER_H

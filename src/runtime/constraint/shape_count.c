@@ -62,7 +62,8 @@ static bool goes_on(const ArrayShape *shape)
 {
     for (size_t subset = 0; subset < (size_t)1 << shape->n_contains; subset++) {
         bool bounded = count_goal(shape->goals[(shape->n_positions << shape->n_contains) + subset]) == 0;
-        for (size_t k = 0; k < shape->n_contains; k++) bounded = bounded || ((subset >> k & 1) != 0 && shape->contains[k].max != SHAPE_UNBOUNDED);
+        for (size_t k = 0; k < shape->n_contains; k++)
+            bounded = bounded || ((subset >> k & 1) != 0 && shape->contains[k].max != SHAPE_UNBOUNDED);
         if (!bounded) return true;
     }
     return false;
