@@ -94,6 +94,7 @@ ImpStatus constraint_compile_schema(const json_t *schema, Constraint **out)
     ImpStatus status = constraint_new(MACHINE_JSON, text == NULL ? "" : text, text == NULL ? 0 : strlen(text), &constraint);
     free(text);
     if (status != IMP_OK) return status;
+    constraint_identify(constraint, "values", 6); /* whose numbers are doubles, where those of a text are decimals */
     status = json_value_from_jansson(&constraint->arena, schema, &value);
     if (status == IMP_OK) status = constraint_compile_value(&constraint->arena, value, &shapes);
     constraint->machine.shapes = shapes;
