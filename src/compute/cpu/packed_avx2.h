@@ -354,7 +354,7 @@ KERNEL_INLINE void multiply_many(const PackedFormat *f, const uint8_t *const pan
     static __attribute__((noinline)) void multiply_few_##name(const uint8_t *const panels[PACKED_PANELS], int n_panels, \
                                                               int64_t cols, const ActRows *acts, float *const out[])   \
     {                                                                                                                  \
-        const size_t far = __builtin_cpu_is("intel") ? 8192 : 0;                                                       \
+        const size_t far = weights_ahead();                                                                            \
         for (int p = 0; p < n_panels; p++) {                                                                           \
             switch (acts->n) {                                                                                         \
             case 1: few_panel(&format_##name, panels[p], cols, far, acts, 1, out, p * PANEL_ROWS); break;              \

@@ -5,22 +5,11 @@
 #ifndef IMP_COMPUTE_CPU_PACKED_EXPAND_AVX2_H
 #define IMP_COMPUTE_CPU_PACKED_EXPAND_AVX2_H
 
+#include "compute/cpu/kernel_common.h"
 #include "compute/cpu/kernels.h"
 
 #include <immintrin.h>
 #include <string.h>
-
-#ifndef KERNEL_INLINE
-#define KERNEL_INLINE static inline __attribute__((always_inline))
-#endif
-
-/* Before a loop whose number of turns is constant: gcc keeps the arrays that it indexes in registers only when it unrolls the
- * loop early, which clang does by itself. */
-#ifdef __clang__
-#define UNROLL
-#else
-#define UNROLL _Pragma("GCC unroll 8")
-#endif
 
 enum { SIDES = 2, SIDE_ROWS = PANEL_ROWS / SIDES, SIDE_BYTES = 4 * SIDE_ROWS /* of a vector of codes */ };
 

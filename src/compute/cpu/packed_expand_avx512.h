@@ -4,22 +4,11 @@
 #ifndef IMP_COMPUTE_CPU_PACKED_EXPAND_AVX512_H
 #define IMP_COMPUTE_CPU_PACKED_EXPAND_AVX512_H
 
+#include "compute/cpu/kernel_common.h"
 #include "compute/cpu/kernels.h"
 
 #include <immintrin.h>
 #include <string.h>
-
-#ifndef KERNEL_INLINE
-#define KERNEL_INLINE static inline __attribute__((always_inline))
-#endif
-
-/* Before a loop whose number of turns is constant: gcc keeps the arrays that it indexes in registers only when it unrolls the
- * loop early, which clang does by itself. */
-#ifdef __clang__
-#define UNROLL
-#else
-#define UNROLL _Pragma("GCC unroll 8")
-#endif
 
 /* An expanded block in registers. */
 typedef struct VectorBlock {

@@ -2,9 +2,7 @@
  * packed_few_avx512.h - products of packed panels with the few activation rows of a decode step, by VNNI.
  *
  * A block is expanded in registers and used at once; its bytes are read exactly once, in order. Up to FEW_ACTS rows have
- * their sums in registers too, and memory is what they wait for. AMD's processors fetch such a stream by themselves, and are slowed
- * by a third when the code asks too (Zen 4: 46 GB/s become 32); Intel's stop at each page of 4 KB (Emerald Rapids, two cores, Q4_0:
- * 17 GB/s, and 28 when asked FEW_FAR ahead). More rows have them in the first cache and go in pairs, whose
+ * their sums in registers too, and memory is what they wait for. More have them in the first cache and go in pairs, whose
  * four sums of integers hide the latency of the units: there a block takes as long to multiply as the processor looks ahead,
  * so that nobody asks for the next block in time unless the code does: for the second cache first, then for the first.
  */
@@ -18,8 +16,8 @@
 
 enum { FEW_ACTS = 3, SOME_ACTS = 16, SOME_TOGETHER = 2 };
 
-/* Bytes ahead that are asked for: of one to FEW_ACTS rows on Intel; of more, for the second cache (on Intel) and for the first. */
-enum { FEW_FAR = 8192, SOME_FAR = 4096, SOME_FAR_INTEL = 16384, SOME_NEAR = 1024 };
+/* Bytes ahead that more than FEW_ACTS rows' weights are asked for: for the second cache (on Intel) and for the first. */
+enum { SOME_FAR = 4096, SOME_FAR_INTEL = 16384, SOME_NEAR = 1024 };
 
 /* ---- products of one expanded block ---- */
 
@@ -111,7 +109,7 @@ KERNEL_INLINE void few_panel(const PackedFormat *f, const uint8_t *panel, int64_
 KERNEL_INLINE void multiply_few(const PackedFormat *f, const uint8_t *const panels[PACKED_PANELS], int n_panels,
                                 int64_t cols, const ActRows *acts, float *const out[])
 {
-    const size_t far = __builtin_cpu_is("intel") ? FEW_FAR : 0;
+    const size_t far = weights_ahead();
     for (int p = 0; p < n_panels; p++) {
         switch (acts->n) {
         case 1: few_panel(f, panels[p], cols, far, acts, 1, out, p * PANEL_ROWS); break;
