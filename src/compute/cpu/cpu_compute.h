@@ -8,6 +8,7 @@
 #include "compute/cpu/cpu_backend.h"
 #include "compute/cpu/kernels.h"
 #include "compute/cpu/repack.h"
+#include "compute/cpu/task_order.h"
 #include "core/thread_pool.h"
 
 enum { ROPE_TABLES = 4, LINEAR_PANEL_ROWS = 16 };
@@ -168,7 +169,7 @@ void cpu_logits(Compute *compute, const Model *model, Act x, float *logits);
 void cpu_linear_bf16(CpuCompute *compute, const LinearInput *input, LinearJob *jobs, int32_t n_jobs);
 
 /* Floats of ThreadScratch.bf16_gated. */
-enum { BF16_GATED_FLOATS = 2 * BF16_ACTS * 64 };
+enum { BF16_GATED_FLOATS = 2 * BF16_ACTS * TASK_ROWS };
 
 /* up = activation(gate x) * (up x) where both weights are PRODUCT_BF16 and rows are many; else does nothing and returns false. */
 bool cpu_gated_bf16(CpuCompute *compute, const FeedForward *spec, Act x, Act up);

@@ -14,12 +14,8 @@
  * rows, tile by tile; for a few activation rows half-precision rows are decoded in registers.
  */
 #include "compute/cpu/cpu_compute.h"
-#include "compute/cpu/task_order.h"
 
 #include <string.h>
-
-/* Weights that are multiplied together and are taken in lanes on several memory nodes: those of one layer, but not all experts. */
-enum { LANE_JOBS = 8 };
 
 typedef struct LinearRun {
     CpuCompute *compute;

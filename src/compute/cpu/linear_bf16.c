@@ -8,10 +8,9 @@
  * cache for each block of weights. Where rows are too long for that, a task has many weight rows (BF16_PANELS).
  */
 #include "compute/cpu/cpu_compute.h"
-#include "compute/cpu/task_order.h"
 
 /* From so many activation rows on tasks of long rows are as large as threads leave room for, and gates are activated at once. */
-enum { MANY_ROWS = 128, MOST_JOBS_IN_LANES = 8, TASKS_A_THREAD = 4 };
+enum { MANY_ROWS = 128, TASKS_A_THREAD = 4 };
 
 typedef struct Bf16Run {
     CpuCompute *compute;
@@ -132,7 +131,7 @@ static int32_t job_tasks(const Bf16Run *run, const LinearJob *job)
 /* The task that comes at a place where every thread is to read the memory of its own node. */
 static int32_t task_of_lanes(const Bf16Run *run, int32_t place)
 {
-    int32_t counts[MOST_JOBS_IN_LANES];
+    int32_t counts[LANE_JOBS];
     for (int32_t i = 0; i < run->n_jobs; i++) counts[i] = job_tasks(run, &run->jobs[i]);
     const TaskPlace at = task_in_lanes(counts, run->n_jobs, thread_pool_size(run->compute->pool), place);
     return run->jobs[at.weight].first_task + at.task;
@@ -142,7 +141,7 @@ static void multiply_task(void *context, int32_t task, int32_t thread)
 {
     const Bf16Run *run = context;
     const LinearJob *job = run->jobs;
-    if (run->compute->backend->n_nodes > 1 && run->n_jobs <= MOST_JOBS_IN_LANES) task = task_of_lanes(run, task);
+    if (run->compute->backend->n_nodes > 1 && run->n_jobs <= LANE_JOBS) task = task_of_lanes(run, task);
     while (job + 1 < run->jobs + run->n_jobs && task >= job[1].first_task) job++;
     const int64_t row = (int64_t)(task - job->first_task) * run->task_rows, left = job->weight->rows - row;
     if (job->n_rows > run->first) multiply_rows(run, job, row, left < run->task_rows ? (int32_t)left : run->task_rows, thread);

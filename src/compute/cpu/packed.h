@@ -126,7 +126,8 @@ void packed_expand(const PackedFormat *format, const uint8_t *panel, int64_t blo
 enum { ACT_OFFSET_SHIFT = 7, ACT_OFFSET = 1 << ACT_OFFSET_SHIFT };
 
 /* Up to CHUNK_COLS activations of a row. Joined: value = scale * 2^exponent * (256 * high + low). Otherwise value =
- * scale * 2^exponent * high, in fine blocks + low_scale * low. Parts (act_part) are the blocks, then their halves. */
+ * scale * 2^exponent * high, in fine blocks + low_scale * low. Parts (act_part) are the blocks, then their halves.
+ * `high` is never -128, which has no opposite among bytes: packed_avx2.h relies on it. `low` may be. */
 typedef struct ActChunk {
     int8_t high[CHUNK_COLS];
     float exponent[CHUNK_BLOCKS];         /* whole numbers */

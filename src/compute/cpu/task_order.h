@@ -10,7 +10,8 @@
 
 #include "core/thread_pool.h"
 
-enum { TASK_ROWS = 64 };
+/* Weights that are multiplied together and are taken in lanes on several memory nodes, at most: those of one layer, but not all experts. */
+enum { TASK_ROWS = 64, LANE_JOBS = 8 };
 
 /* A weight's place among others, and one of its tasks. */
 typedef struct TaskPlace {

@@ -3,6 +3,7 @@
  * rounded, because a schema that asks for multiples of 0.01 means hundredths, not the doubles near them.
  */
 #include "runtime/constraint/decimal.h"
+#include "runtime/constraint/hash.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -160,6 +161,12 @@ double decimal_to_double(Decimal value)
     char text[80];
     (void)snprintf(text, sizeof text, "%s%se%d", value.negative ? "-" : "", digits + at, (int)value.exponent);
     return strtod(text, NULL);
+}
+
+uint64_t decimal_hash(Decimal normalized)
+{
+    const uint64_t scale = hash_mix(1, (uint64_t)(normalized.exponent * 2 + normalized.negative));
+    return hash_mix(hash_mix(scale, (uint64_t)normalized.digits), (uint64_t)(normalized.digits >> 64));
 }
 
 int decimal_compare(Decimal a, Decimal b)

@@ -33,6 +33,9 @@ DecimalDigits decimal_power(int32_t power);
 int32_t decimal_digit_count(DecimalDigits digits);
 /* Without trailing zeros: equal values have equal fields. */
 Decimal decimal_normalize(Decimal value);
+/* Of what decimal_normalize returns: equal values have equal hashes. Each part is mixed in by itself: 7 with the exponent 1 is not 1 with
+ * the exponent 2. */
+uint64_t decimal_hash(Decimal normalized);
 /* -1, 0, 1. */
 int decimal_compare(Decimal a, Decimal b);
 bool decimal_is_integer(Decimal value);

@@ -384,13 +384,6 @@ uint32_t json_open_number(const JsonMachine *machine, uint32_t offset, unsigned 
     return number_put(&opened->number, byte) ? keep_live(machine, all, next) : 0;
 }
 
-/* Each part is mixed in by itself: digits and exponent are small, and 7 with the exponent 1 is not 1 with the exponent 2. */
-static uint64_t number_hash(Decimal number)
-{
-    const uint64_t scale = hash_mix(JSON_VALUE_NUMBER + 1, (uint64_t)(number.exponent * 2 + number.negative));
-    return hash_mix(hash_mix(scale, (uint64_t)number.digits), (uint64_t)(number.digits >> 64));
-}
-
 static uint32_t end_number(const JsonMachine *machine, uint32_t offset)
 {
     const Tape *tape = machine->tape;
@@ -415,7 +408,7 @@ static uint32_t end_number(const JsonMachine *machine, uint32_t offset)
     JsonSeen seen = {.type = JSON_VALUE_NUMBER, .number = number_value(&number)};
     /* Numbers with a point or exponent are doubles to those who compare. */
     if (number.phase > NUMBER_DIGITS) seen.number = decimal_normalize(decimal_from_double(decimal_to_double(seen.number)));
-    seen.hash = number_hash(seen.number);
+    seen.hash = decimal_hash(seen.number);
     return json_finish_value(machine, offset, (bool *)(tape->memory + flags), &seen);
 }
 

@@ -172,9 +172,7 @@ static bool goal_constant(const Goal *goal, unsigned *parts, uint64_t *hash)
     if (goal->n_numbers == 1) {
         const NumberShape *shape = goal->numbers[0];
         if (!shape->listed || shape->n_allowed != 1) return false;
-        const Decimal value = decimal_normalize(shape->allowed[0]);
-        *hash = hash_mix(JSON_VALUE_NUMBER, (uint64_t)(value.exponent * 2 + value.negative));
-        *hash = hash_mix(hash_mix(*hash, (uint64_t)value.digits), (uint64_t)(value.digits >> 64));
+        *hash = hash_mix(JSON_VALUE_NUMBER, decimal_hash(decimal_normalize(shape->allowed[0])));
         return true;
     }
     if (goal->n_strings == 1) {
